@@ -1,0 +1,44 @@
+package main
+
+import "errors"
+
+// Exit codes of the whole command line.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNegative    = 3 // a negative result: not qualified, blocked
+	exitPermission  = 4
+	exitInterrupted = 130
+)
+
+// exitError carries an exit code and, where one helps, a hint for the person.
+type exitError struct {
+	code int
+	hint string
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(err error) error    { return &exitError{code: exitUsage, err: err} }
+func negativeError(err error) error { return &exitError{code: exitNegative, err: err} }
+
+// withHint adds the line a person needs next to an error; the code stays.
+func withHint(err error, hint string) error {
+	code := exitFailure
+	var e *exitError
+	if errors.As(err, &e) {
+		code = e.code
+	}
+	return &exitError{code: code, hint: hint, err: err}
+}
+
+func hintOf(err error) string {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.hint
+	}
+	return ""
+}

@@ -1,0 +1,90 @@
+// Command shipworm is Remote Assistance over Teredo, and the tools around it.
+// The subcommands only parse flags, join packages and print.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run executes one command line and returns the exit code. The first SIGINT
+// or SIGTERM cancels the command's context; a second SIGINT ends the process.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitCode(ctx, err)
+	if code != exitInterrupted {
+		fmt.Fprintln(os.Stderr, "shipworm: "+err.Error())
+		if h := hintOf(err); h != "" {
+			fmt.Fprintln(os.Stderr, "hint: "+h)
+		}
+	}
+	return code
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "shipworm",
+		Short:         "Remote Assistance over Teredo, with the tools around it",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+// group returns a command that only holds others: alone it prints its help,
+// with an unknown word it is a usage error.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError(fmt.Errorf("%s: no such command: %q", c.CommandPath(), args[0]))
+		}
+		return c.Help()
+	}
+	c.AddCommand(subs...)
+	return c
+}
+
+// exactArgs is cobra.ExactArgs as a usage error.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError(fmt.Errorf("%s: got %d arguments, want %d: %s", c.CommandPath(), len(args), n, c.UseLine()))
+		}
+		return nil
+	}
+}
+
+func exitCode(ctx context.Context, err error) int {
+	var e *exitError
+	switch {
+	case errors.As(err, &e):
+		return e.code
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.Is(err, os.ErrPermission):
+		return exitPermission
+	default:
+		return exitFailure
+	}
+}
