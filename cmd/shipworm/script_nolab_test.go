@@ -1,0 +1,5 @@
+//go:build !lab
+
+package main
+
+const labEnabled = false
