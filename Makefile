@@ -1,0 +1,61 @@
+# Everything a person or a machine does with this tree. `make` lists the targets.
+GO      ?= go
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Debian packages that the laboratory and the demo use; nothing else needs them.
+LAB_PACKAGES := miredo miredo-server xvfb xterm x11-apps imagemagick chromium \
+                iproute2 iputils-ping nftables iperf3 curl uidmap
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
+
+# Packages that hold laboratory tests.
+LAB_TESTS = $(sort $(dir $(addprefix ./,$(shell grep -rl --include='*_test.go' '^//go:build.*lab' * ))))
+
+NAT_A ?= port-restricted
+NAT_B ?= port-restricted
+OUT   ?= demo-out
+FUZZTIME ?= 60s
+
+.PHONY: help build test lab lab-packages demo bench fuzz lint clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+build: ## the static binary bin/shipworm
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/shipworm ./cmd/shipworm
+
+test: ## tests that need nothing but Go
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on ./...
+	@echo "left out: laboratory tests (namespaces, Debian's peers, X display, browser): make lab"
+	@$(if $(RACE),true,echo "left out: the race detector (no C compiler found)")
+
+lab-packages: ## Debian packages of the laboratory
+	@missing=""; for p in $(LAB_PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -q -y --no-install-recommends $$missing; fi
+
+lab: build lab-packages ## laboratory tests: namespaces, real peers, display, browser
+	SHIPWORM_BIN=$(CURDIR)/bin/shipworm $(GO) test -tags lab -count=1 -p 1 -timeout 20m $(LAB_TESTS)
+
+demo: build lab-packages ## the main job, end to end: make demo NAT_A=cone NAT_B=port-restricted
+	$(GO) run ./testnet/demo --shipworm bin/shipworm --nat-a $(NAT_A) --nat-b $(NAT_B) --out $(OUT)
+
+bench: build ## benchmarks with printed figures
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+lint: ## gofmt, vet, cross-compilation
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) vet ./... && $(GO) vet -tags lab ./...
+	@for os in linux/arm64 windows/amd64 darwin/arm64; do echo "build $$os"; \
+	  CGO_ENABLED=0 GOOS=$${os%/*} GOARCH=$${os#*/} $(GO) build -o /dev/null ./cmd/shipworm || exit 1; done
+
+clean: ## what builds and demos left
+	rm -rf bin demo-out bench-out
