@@ -1,0 +1,9 @@
+//go:build !linux
+
+package udp
+
+import "syscall"
+
+// control does nothing: outside Linux a UDP socket sends without the DF bit
+// unless it is asked to set it.
+func control(_, _ string, _ syscall.RawConn) error { return nil }

@@ -1,0 +1,72 @@
+package udp
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"shipworm/teredo/packet"
+)
+
+func rawFD(t *testing.T, s Socket, f func(fd int)) {
+	t.Helper()
+	raw, err := s.(*batchSocket).conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The kernel must not set DF on what this socket sends. T-34
+func TestPathMTUDiscoveryIsOff(t *testing.T) {
+	s := open(t, false)
+	rawFD(t, s, func(fd int) {
+		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER)
+		if err != nil || v != unix.IP_PMTUDISC_DONT {
+			t.Errorf("IP_MTU_DISCOVER = %d, %v; want IP_PMTUDISC_DONT (%d)", v, err, unix.IP_PMTUDISC_DONT)
+		}
+	})
+}
+
+func TestReceiveBufferIsRaised(t *testing.T) {
+	s := open(t, false)
+	rawFD(t, s, func(fd int) {
+		v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		// Even the smallest net.core.rmem_max in use grants this much.
+		if err != nil || v < 200_000 {
+			t.Errorf("SO_RCVBUF = %d, %v; want at least 200000", v, err)
+		}
+	})
+}
+
+// An ICMP error that reaches the socket (here made visible with IP_RECVERR)
+// must not end the read loop. T-33
+func TestICMPErrorDoesNotEndTheReadLoop(t *testing.T) {
+	s, peer := open(t, false), open(t, false)
+	rawFD(t, s, func(fd int) {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1); err != nil {
+			t.Fatal(err)
+		}
+	})
+	gone := open(t, false)
+	nobody := gone.LocalAddr()
+	gone.Close()
+	out := make([]packet.Packet, 1)
+	out[0].Set([]byte("to nobody"), nobody)
+	for range 5 {
+		if _, err := s.WriteBatch(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out[0].Set([]byte("hello"), netip.AddrPortFrom(nobody.Addr(), s.LocalAddr().Port()))
+	if _, err := peer.WriteBatch(out); err != nil {
+		t.Fatal(err)
+	}
+	readN(t, s, 1)
+	if st := s.Stats(); st.ReadErrors+st.WriteDrops == 0 {
+		t.Error("no error was seen: the test did not provoke one")
+	}
+}

@@ -1,0 +1,148 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"shipworm/teredo/packet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+
+func open(t testing.TB, adapter bool) Socket {
+	t.Helper()
+	c, err := ListenPacket(context.Background(), loopback, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := From(c)
+	if adapter {
+		s = FromPacketConn(c)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// readN collects n datagrams, in however many batches they come.
+func readN(t testing.TB, s Socket, n int) map[string]netip.AddrPort {
+	t.Helper()
+	got := make(map[string]netip.AddrPort)
+	pkts := packet.NewBatch(8, packet.DefaultSize)
+	for len(got) < n {
+		k, err := s.ReadBatch(pkts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range pkts[:k] {
+			got[string(pkts[i].Data())] = pkts[i].Addr
+		}
+	}
+	return got
+}
+
+func TestBatchRoundTrip(t *testing.T) {
+	for _, adapter := range []bool{false, true} {
+		t.Run(fmt.Sprintf("adapter=%v", adapter), func(t *testing.T) {
+			a, b := open(t, adapter), open(t, adapter)
+			out := make([]packet.Packet, 20)
+			for i := range out {
+				out[i].Set(fmt.Appendf(nil, "datagram %d", i), b.LocalAddr())
+			}
+			if n, err := a.WriteBatch(out); n != len(out) || err != nil {
+				t.Fatalf("WriteBatch = %d, %v; want %d, nil", n, err, len(out))
+			}
+			got := readN(t, b, len(out))
+			for i := range out {
+				if from := got[string(out[i].Data())]; from != a.LocalAddr() {
+					t.Errorf("datagram %d came from %v, want %v", i, from, a.LocalAddr())
+				}
+			}
+		})
+	}
+}
+
+// A datagram that the system refuses (EMSGSIZE) is dropped and counted; those
+// behind it still go out. T-33
+func TestRefusedDatagramDoesNotStopABatch(t *testing.T) {
+	for _, adapter := range []bool{false, true} {
+		t.Run(fmt.Sprintf("adapter=%v", adapter), func(t *testing.T) {
+			a, b := open(t, adapter), open(t, adapter)
+			out := make([]packet.Packet, 3)
+			out[0].Set([]byte("first"), b.LocalAddr())
+			out[1].Set(make([]byte, 70000), b.LocalAddr())
+			out[2].Set([]byte("last"), b.LocalAddr())
+			if n, err := a.WriteBatch(out); n != 2 || err != nil {
+				t.Errorf("WriteBatch = %d, %v; want 2, nil", n, err)
+			}
+			if d := a.Stats().WriteDrops; d != 1 {
+				t.Errorf("WriteDrops = %d, want 1", d)
+			}
+			readN(t, b, 2)
+		})
+	}
+}
+
+func TestCloseUnblocksRead(t *testing.T) {
+	for _, adapter := range []bool{false, true} {
+		t.Run(fmt.Sprintf("adapter=%v", adapter), func(t *testing.T) {
+			s := open(t, adapter)
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.ReadBatch(packet.NewBatch(4, packet.DefaultSize))
+				done <- err
+			}()
+			s.Close()
+			select {
+			case err := <-done:
+				if !errors.Is(err, net.ErrClosed) {
+					t.Errorf("ReadBatch after Close: %v, want net.ErrClosed", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("ReadBatch did not return after Close")
+			}
+			var p packet.Packet
+			p.Set([]byte("x"), netip.MustParseAddrPort("127.0.0.1:9"))
+			if _, err := s.WriteBatch([]packet.Packet{p}); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("WriteBatch after Close: %v, want net.ErrClosed", err)
+			}
+		})
+	}
+}
+
+func TestListenRefusesIPv6(t *testing.T) {
+	if s, err := Listen(context.Background(), netip.MustParseAddrPort("[::1]:0"), Config{}); err == nil {
+		s.Close()
+		t.Error("Listen on an IPv6 address gave no error")
+	}
+}
+
+func BenchmarkBatchLoopback(b *testing.B) {
+	s, r := open(b, false), open(b, false)
+	out, in := packet.NewBatch(32, packet.DefaultSize), packet.NewBatch(32, packet.DefaultSize)
+	for i := range out {
+		out[i].Off, out[i].Len, out[i].Addr = packet.Headroom, 1280, r.LocalAddr()
+	}
+	b.ReportAllocs()
+	b.SetBytes(32 * 1280)
+	for b.Loop() {
+		if _, err := s.WriteBatch(out); err != nil {
+			b.Fatal(err)
+		}
+		for n := 0; n < len(out); {
+			k, err := r.ReadBatch(in)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += k
+		}
+	}
+}
