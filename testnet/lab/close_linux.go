@@ -1,0 +1,71 @@
+package lab
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Close ends every program in the laboratory, those that made themselves
+// daemons too, and takes it down. Programs get SIGTERM and a second to obey.
+// It may be called more than once.
+func (l *Lab) Close() error { return l.close() }
+
+func (l *Lab) shutdown() error {
+	l.cancel() // every Cmd sends SIGTERM to its group
+	l.mu.Lock()
+	hosts := l.hosts
+	l.mu.Unlock()
+	ours := map[string]bool{}
+	for _, h := range hosts {
+		ours[h.ns.id] = true
+	}
+	// The programs may be daemons of daemons, so they are known by where they
+	// are, not by who started them.
+	for deadline := time.Now().Add(killDelay); ; time.Sleep(5 * time.Millisecond) {
+		left := inside(ours)
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			for _, pid := range left {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if time.Now().After(deadline.Add(killDelay)) {
+			l.log.Error("programs left in the laboratory", "pids", left)
+			break
+		}
+	}
+	l.hub.stop()
+	for _, h := range hosts {
+		h.tun.Close()
+	}
+	l.hub.wait()
+	for _, h := range hosts {
+		h.ns.file.Close()
+	}
+	if err := writeHosts(nil); err != nil {
+		l.log.Debug("names of hosts stay", "err", err)
+	}
+	return nil
+}
+
+// inside returns the processes, other than this one, in the given network
+// namespaces.
+func inside(netns map[string]bool) []int {
+	var pids []int
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if id, err := netnsID(dir + "/ns/net"); err == nil && netns[id] {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

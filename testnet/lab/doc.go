@@ -1,0 +1,35 @@
+// Package lab puts real programs behind simulated routers.
+//
+// A [Lab] is the world of testnet/sim on the real clock. Each of its hosts is a
+// Linux network namespace with one TUN device, and every packet that a program
+// sends there crosses the same links and NATs that the virtual-time tests use:
+// a result found with a program in the laboratory can be replayed in a test.
+//
+// The program calls [Enter] first. It starts itself again in new PID, mount and
+// network namespaces (and, without root, a new user namespace), so that the
+// network of the machine is never touched, and nothing outlives the laboratory,
+// not even one that is killed: the kernel ends every process of a PID namespace
+// with its first.
+//
+//	func main() {
+//		inside, code, err := lab.Enter()
+//		if err != nil || !inside {
+//			os.Exit(code) // the program has run; this is its exit code
+//		}
+//		l, _ := lab.New(lab.Config{})
+//		defer l.Close()
+//		server, _ := l.Host("server", link.Config{}, netip.MustParseAddr("203.0.113.1"))
+//		home, _ := l.Router("home", natConfig, link.Config{Delay: 10 * time.Millisecond})
+//		pc, _ := home.Host("pc", link.Config{}, netip.MustParseAddr("192.168.1.2"))
+//		_ = server.Command(ctx, "python3", "-m", "http.server", "80").Start()
+//		_ = pc.Command(ctx, "curl", "http://server/").Run()
+//	}
+//
+// All hosts share the file system, the process table and the user of the
+// machine; they differ in their network only. Host names resolve through a
+// private /etc/hosts.
+//
+// What it leaves out: IPv6 between hosts (a host may bring up its own, and
+// tunnel it), broadcast and multicast on a home's LAN, and every system but
+// Linux.
+package lab

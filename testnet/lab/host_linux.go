@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+
+	"shipworm/testnet/sim"
+)
+
+const lanBits = 24
+
+// A Host is a network namespace with one interface. Any number of programs may
+// run in it at once.
+type Host struct {
+	lab   *Lab
+	name  string
+	addrs []netip.Addr
+	ns    *namespace
+	tun   io.ReadWriteCloser
+}
+
+// host makes the namespace and joins it to the host that place adds to the
+// world. With a valid gateway it is on a LAN.
+func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, place func() (*sim.Host, error)) (*Host, error) {
+	if l.ctx.Err() != nil {
+		return nil, fmt.Errorf("lab: host %s: %w", name, net.ErrClosed)
+	}
+	bits := 32
+	if gateway.IsValid() {
+		bits = lanBits
+	}
+	for _, a := range addrs {
+		if !a.Is4() || a == gateway {
+			return nil, fmt.Errorf("lab: host %s: address %v is not usable", name, a)
+		}
+	}
+	l.hub.mu.Lock()
+	node, err := place()
+	l.hub.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	ns, err := newNamespace()
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{lab: l, name: name, addrs: addrs, ns: ns}
+	err = ns.do(func() error {
+		if h.tun, err = openTUN(); err != nil {
+			return err
+		}
+		return configure(addrs, bits, gateway)
+	})
+	if err != nil {
+		if h.tun != nil {
+			h.tun.Close()
+		}
+		ns.file.Close()
+		return nil, fmt.Errorf("host %s: %w", name, err)
+	}
+	l.hub.attach(node, h.tun)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hosts = append(l.hosts, h)
+	names := make([]hostName, 0, len(l.hosts))
+	for _, h := range l.hosts {
+		names = append(names, hostName{h.name, h.addrs[0]})
+	}
+	if err := writeHosts(names); err != nil {
+		l.log.Warn("names of hosts will not resolve", "err", err)
+	}
+	l.log.Debug("host", "name", name, "addrs", addrs)
+	return h, nil
+}
+
+// Name returns the host's name.
+func (h *Host) Name() string { return h.name }
+
+// Addr returns the host's first address.
+func (h *Host) Addr() netip.Addr { return h.addrs[0] }
+
+// Do runs f in the host's network namespace and returns its error. Sockets that
+// f opens stay in the host and can be used from anywhere. Goroutines that f
+// starts are not in the host, nor is what they open: a server's listener is to
+// be made in f, a dialler that races addresses should be run without that.
+func (h *Host) Do(f func() error) error { return h.ns.do(f) }
+
+// Netns returns a path that names the host's network namespace while the
+// laboratory is open, for tools that enter one by path:
+//
+//	nsenter --net=PATH program args...
+func (h *Host) Netns() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.ns.file.Fd())
+}

@@ -1,0 +1,113 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+	"shipworm/testnet/sim"
+)
+
+// Config is the laboratory's own configuration. The zero value works.
+type Config struct {
+	// Seed decides every random choice of links and NATs. The order of
+	// packets is that of the real programs, so a seed repeats a run only as
+	// far as they do.
+	Seed uint64
+	// Logger hears of hosts and of trouble; nil discards.
+	Logger *slog.Logger
+}
+
+// A Lab is an Internet in miniature. Its methods are safe for concurrent use.
+type Lab struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	hub    *hub
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	hosts []*Host
+	close func() error
+}
+
+// New returns a laboratory without hosts. It returns [ErrOutside] in a process
+// that did not come through [Enter]. Close must follow.
+func New(cfg Config) (*Lab, error) {
+	if !entered() {
+		return nil, ErrOutside
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	hub, err := newHub(cfg.Seed, log)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{hub: hub, log: log}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.close = sync.OnceValue(l.shutdown)
+	return l, nil
+}
+
+// Host adds a host with public addresses, directly on the Internet, behind an
+// access line. Its name resolves to the first address on every host.
+func (l *Lab) Host(name string, line link.Config, addrs ...netip.Addr) (*Host, error) {
+	return l.host(name, addrs, netip.Addr{}, func() (*sim.Host, error) {
+		return l.hub.world.Host(name, line, addrs...)
+	})
+}
+
+// Router adds a NAT router on the Internet; hosts are added behind it. The
+// uplink is its line to the Internet.
+func (l *Lab) Router(name string, cfg nat.Config, uplink link.Config) (*Router, error) {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	r, err := l.hub.world.Router(name, cfg, uplink)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	return &Router{lab: l, sim: r}, nil
+}
+
+// SetTrace has f called with every event of the world: each packet on each of
+// its hops, and why it was dropped. f is called under the laboratory's lock, so
+// it must be quick and may not call the laboratory. Nil ends it.
+func (l *Lab) SetTrace(f func(sim.Event)) {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.hub.world.SetTrace(f)
+}
+
+// Dropped returns the number of packets that a host's kernel refused to take.
+func (l *Lab) Dropped() uint64 { return l.hub.dropped.Load() }
+
+// A Router is a NAT of the laboratory.
+type Router struct {
+	lab *Lab
+	sim *sim.Router
+}
+
+// Host adds a host behind the router, in the /24 network of its address. The
+// first address of the network is the router's.
+func (r *Router) Host(name string, line link.Config, addr netip.Addr) (*Host, error) {
+	gateway := netip.PrefixFrom(addr, lanBits).Masked().Addr().Next()
+	return r.lab.host(name, []netip.Addr{addr}, gateway, func() (*sim.Host, error) {
+		return r.sim.Host(name, line, addr)
+	})
+}
+
+// Router adds a NAT router behind this one, as carriers do.
+func (r *Router) Router(name string, cfg nat.Config, uplink link.Config) (*Router, error) {
+	r.lab.hub.mu.Lock()
+	defer r.lab.hub.mu.Unlock()
+	inner, err := r.sim.Router(name, cfg, uplink)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	return &Router{lab: r.lab, sim: inner}, nil
+}
