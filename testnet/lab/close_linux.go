@@ -39,6 +39,7 @@ func (l *Lab) shutdown() error {
 			break
 		}
 	}
+	l.servers.Wait()
 	l.hub.stop()
 	for _, h := range hosts {
 		h.tun.Close()

@@ -29,6 +29,8 @@ type Lab struct {
 	hub    *hub
 	log    *slog.Logger
 
+	servers sync.WaitGroup // of Reflect
+
 	mu    sync.Mutex
 	hosts []*Host
 	close func() error
