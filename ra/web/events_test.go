@@ -1,0 +1,226 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"shipworm/ra/face"
+)
+
+const patience = 5 * time.Second
+
+func receive(t *testing.T, conn *websocket.Conn) push {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, b, err := conn.Read(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p push
+	if err := json.Unmarshal(b, &p); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	return p
+}
+
+// order sends one command and returns the error text of its result.
+func order(t *testing.T, conn *websocket.Conn, cmd string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := conn.Write(ctx, websocket.MessageText, []byte(cmd)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if p := receive(t, conn); p.Type == "result" {
+			return p.Error
+		}
+	}
+}
+
+func TestEventsPushViews(t *testing.T) {
+	f := newFake(face.User, face.Waiting)
+	conn := signIn(t, serve(t, f)).dial("/events")
+	p := receive(t, conn)
+	if p.Type != "view" || p.View.State != face.Waiting || p.Now == nil {
+		t.Fatalf("first message %+v", p)
+	}
+	f.set(func(v *face.View) {
+		v.State = face.Screen
+		v.Peer = &face.Peer{Name: "Ada", Address: "[2001:db8::1]:50000"}
+		v.Log = []face.Entry{{Event: "CHAT_MESSAGE", From: "helper", Text: "<b>hello</b>"}}
+	})
+	got := receive(t, conn)
+	want := f.View()
+	if d := cmp.Diff(&want, got.View); d != "" {
+		t.Errorf("view (-want +got):\n%s", d)
+	}
+}
+
+// A view that changes faster than the page is told loses nothing but the steps
+// between.
+func TestEventsMerge(t *testing.T) {
+	f := newFake(face.User, face.Screen)
+	conn := signIn(t, serve(t, f)).dial("/events")
+	receive(t, conn)
+	for range 2000 {
+		f.set(func(v *face.View) {})
+	}
+	pushes := 0
+	for receive(t, conn).View.Version < f.View().Version {
+		pushes++
+	}
+	if pushes > 100 {
+		t.Errorf("2000 changes made %d pushes", pushes)
+	}
+}
+
+func TestCommands(t *testing.T) {
+	f := newFake(face.User, face.Screen)
+	conn := signIn(t, serve(t, f)).dial("/events")
+	for _, cmd := range []string{
+		`{"id":1,"do":"answer","question":7,"yes":true}`,
+		`{"id":2,"do":"answer","question":8}`,
+		`{"id":3,"do":"pause","paused":true}`,
+		`{"id":4,"do":"pause"}`,
+		`{"id":5,"do":"request"}`,
+		`{"id":6,"do":"release"}`,
+		`{"id":7,"do":"chat","text":"hello <b>"}`,
+		`{"id":8,"do":"stop"}`,
+	} {
+		if e := order(t, conn, cmd); e != "" {
+			t.Errorf("%s: %s", cmd, e)
+		}
+	}
+	want := []string{"answer 7 true", "answer 8 false", "pause true", "pause false", "request", "release", "chat hello <b>", "stop"}
+	if d := cmp.Diff(want, f.taken()); d != "" {
+		t.Errorf("calls (-want +got):\n%s", d)
+	}
+	for name, cmd := range map[string]string{
+		"unknown":       `{"id":1,"do":"format"}`,
+		"no JSON":       `stop`,
+		"wrong type":    `{"id":1,"do":"answer","question":-1,"yes":true}`,
+		"empty chat":    `{"id":1,"do":"chat"}`,
+		"too long chat": `{"id":1,"do":"chat","text":"` + strings.Repeat("x", maxChat+1) + `"}`,
+	} {
+		if order(t, conn, cmd) == "" {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if len(f.taken()) != len(want) {
+		t.Errorf("bad commands reached the session: %q", f.taken()[len(want):])
+	}
+	f.refuse = errors.New("not now")
+	if e := order(t, conn, `{"id":9,"do":"stop"}`); e != "not now" {
+		t.Errorf("the session's refusal came as %q", e)
+	}
+}
+
+// R-16: while the Helper drives the desktop, a Yes from the page may be his.
+func TestNoConsentWhileControlled(t *testing.T) {
+	f := newFake(face.User, face.Control)
+	conn := signIn(t, serve(t, f)).dial("/events")
+	if e := order(t, conn, `{"id":1,"do":"answer","question":7,"yes":true}`); !strings.Contains(e, "not allowed") {
+		t.Errorf("Yes during control: %q", e)
+	}
+	if e := order(t, conn, `{"id":2,"do":"answer","question":7,"yes":false}`); e != "" {
+		t.Errorf("No during control: %q", e)
+	}
+	if d := cmp.Diff([]string{"answer 7 false"}, f.taken()); d != "" {
+		t.Errorf("calls (-want +got):\n%s", d)
+	}
+}
+
+// A message over the limit ends the connection, not the server.
+func TestCommandTooLong(t *testing.T) {
+	f := newFake(face.User, face.Screen)
+	c := signIn(t, serve(t, f))
+	conn := c.dial("/events")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn.Write(ctx, websocket.MessageText, []byte(`{"do":"chat","text":"`+strings.Repeat("x", maxCommand)+`"}`))
+	for {
+		_, _, err := conn.Read(ctx)
+		if websocket.CloseStatus(err) == websocket.StatusMessageTooBig {
+			break
+		}
+		if err != nil {
+			t.Fatalf("ended by %v", err)
+		}
+	}
+	if p := receive(t, c.dial("/events")); p.Type != "view" {
+		t.Errorf("after it: %+v", p)
+	}
+}
+
+func TestTooManyPages(t *testing.T) {
+	c := signIn(t, serve(t, newFake(face.User, face.Screen)))
+	for range maxEvents {
+		receive(t, c.dial("/events"))
+	}
+	res, _ := c.do("GET", "/events", "", "Origin", c.base, "Cookie", c.cookie, "Connection", "Upgrade",
+		"Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==",
+		"Sec-WebSocket-Protocol", protocol+", "+keyProtocol+c.key)
+	if res.StatusCode != 503 {
+		t.Errorf("page %d: %s", maxEvents+1, res.Status)
+	}
+}
+
+// A session that ends together with its server still says why.
+func TestFarewell(t *testing.T) {
+	f := newFake(face.User, face.Screen)
+	srv, err := New(Config{Session: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	conn := signIn(t, srv).dial("/events")
+	receive(t, conn)
+	f.set(func(v *face.View) { v.State, v.End = face.Ended, &face.End{Reason: "the helper left", Clean: true} })
+	cancel()
+	p := receive(t, conn)
+	if p.View.End == nil || p.View.End.Reason != "the helper left" {
+		t.Errorf("last view %+v", p.View)
+	}
+	_, _, err = conn.Read(context.Background())
+	if websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("closed with %v", err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Run hangs")
+	}
+}
+
+// A page that never answers the close does not hold the server up (C-06).
+func TestFarewellToTheDeaf(t *testing.T) {
+	f := newFake(face.User, face.Screen)
+	srv, err := New(Config{Session: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	receive(t, signIn(t, srv).dial("/events")) // and reads no more
+	begin := time.Now()
+	cancel()
+	<-ended
+	if d := time.Since(begin); d > 2*time.Second {
+		t.Errorf("Run took %v to end", d)
+	}
+}
