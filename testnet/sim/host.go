@@ -1,0 +1,130 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/link"
+)
+
+// A Host is an end of the network, with one or several addresses.
+type Host struct {
+	// Receive takes every packet for this host that no bound UDP port took,
+	// or nil. pkt is valid during the call and may be changed. It runs inside
+	// Advance: it may send, bind and call At, but not Advance or Do.
+	Receive func(now time.Time, pkt []byte)
+
+	world  *World
+	name   string
+	line   *line
+	addrs  []netip.Addr
+	ports  map[netip.AddrPort]*UDPPort
+	nextID uint16 // of IPv4 headers
+	port   uint16 // last one picked for port 0
+	spare  []byte // to build packets in
+}
+
+// Host puts a host on the Internet. The line's configuration holds for each
+// direction.
+func (w *World) Host(name string, l link.Config, addrs ...netip.Addr) (*Host, error) {
+	return w.newHost(name, l, w.internet, addrs)
+}
+
+func (w *World) newHost(name string, c link.Config, net *network, addrs []netip.Addr) (*Host, error) {
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("sim: host %s: no address", name)
+	}
+	h := &Host{world: w, name: name, addrs: slices.Clone(addrs), ports: make(map[netip.AddrPort]*UDPPort), port: firstPort - 1}
+	l, err := w.newLine(name, c, net, h)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.claim(name); err != nil {
+		return nil, err
+	}
+	if err := net.join(l, addrs...); err != nil {
+		delete(w.names, name)
+		return nil, fmt.Errorf("sim: host %s %v: %w", name, addrs, err)
+	}
+	h.line = l
+	net.lines = append(net.lines, l)
+	return h, nil
+}
+
+// Name returns the host's name.
+func (h *Host) Name() string { return h.name }
+
+// Addr returns the host's first address, the source of what it sends.
+func (h *Host) Addr() netip.Addr { return h.addrs[0] }
+
+// Addrs returns a copy of the host's addresses.
+func (h *Host) Addrs() []netip.Addr { return slices.Clone(h.addrs) }
+
+// AddAddr gives the host one more address.
+func (h *Host) AddAddr(a netip.Addr) error {
+	if err := h.line.net.join(h.line, a); err != nil {
+		return fmt.Errorf("sim: host %s %v: %w", h.name, a, err)
+	}
+	h.addrs = append(h.addrs, a)
+	return nil
+}
+
+// RemoveAddr takes an address away; packets to it are dropped from now on. The
+// last one cannot be removed.
+func (h *Host) RemoveAddr(a netip.Addr) error {
+	i := slices.Index(h.addrs, a)
+	if i < 0 || len(h.addrs) == 1 {
+		return errors.New("sim: not an address of this host, or its last one")
+	}
+	h.addrs = slices.Delete(h.addrs, i, i+1)
+	h.line.net.leave(a)
+	return nil
+}
+
+// SetLink changes the host's line; packets on it are not affected.
+func (h *Host) SetLink(c link.Config) error { return h.line.setLink(c) }
+
+// Send sends an IPv4 packet at the world's time. It is copied once, so pkt may
+// be reused. Nothing about it is checked before the network does, so that a
+// test can send anything, forged sources included.
+func (h *Host) Send(pkt []byte) {
+	w := h.world
+	w.stats.Sent++
+	w.note(h.name, Sent, "", pkt)
+	p := w.buffers.copy(pkt)
+	if !h.line.send(p, true) {
+		w.drop(h.line.upName, p, reasonTooBig)
+	}
+}
+
+// arrive delivers a packet to a UDP port or to Receive.
+func (h *Host) arrive(p *buffer) {
+	w := h.world
+	pkt, header, ok := ipv4.Check(p.b)
+	if !ok {
+		w.drop(h.name, p, reasonMalformed)
+		return
+	}
+	if u := h.lookup(pkt, header); u != nil {
+		w.deliver(h.name, pkt)
+		body := pkt[header:]
+		from := netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), be.Uint16(body))
+		u.recv(w.Now(), from, body[8:be.Uint16(body[4:])])
+	} else if h.Receive != nil {
+		w.deliver(h.name, pkt)
+		h.Receive(w.Now(), pkt)
+	} else {
+		w.drop(h.name, p, reasonNoPort)
+		return
+	}
+	w.buffers.release(p)
+}
+
+func (w *World) deliver(node string, pkt []byte) {
+	w.stats.Delivered++
+	w.note(node, Delivered, "", pkt)
+}

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/link"
+)
+
+// A node is what hangs at the far end of a line.
+type node interface {
+	// arrive takes ownership of the packet.
+	arrive(p *buffer)
+}
+
+// A line joins a node to a network, with one link for each direction.
+type line struct {
+	world    *World
+	name     string
+	net      *network
+	end      node
+	up, down *link.Link
+	upName   string
+	downName string
+}
+
+func (w *World) newLine(name string, c link.Config, net *network, end node) (*line, error) {
+	l := &line{world: w, name: name, net: net, end: end, upName: name + "/up", downName: name + "/down"}
+	var err error
+	own := c.Seed
+	c.Seed = w.seedFor(own, l.upName)
+	if l.up, err = link.New(c); err != nil {
+		return nil, fmt.Errorf("sim: %s: %w", name, err)
+	}
+	c.Seed = w.seedFor(own, l.downName)
+	l.down, err = link.New(c)
+	return l, err
+}
+
+// send puts a packet on the line towards the network (up) or the node, and
+// takes ownership of it. False reports that the line's MTU is too small: then
+// the caller still owns the packet.
+func (l *line) send(p *buffer, up bool) bool {
+	w, dir, name := l.world, l.down, l.downName
+	if up {
+		dir, name = l.up, l.upName
+	}
+	d := dir.Send(w.Now(), len(p.b))
+	if d.Reason == link.TooBig {
+		return false
+	}
+	if len(w.watchers) > 0 {
+		t := Transit{Time: w.Now(), Line: name, Up: up, Packet: p.b}
+		for _, f := range w.watchers {
+			f(t)
+		}
+	}
+	times := d.Times()
+	if len(times) == 0 {
+		w.drop(name, p, d.Reason.String())
+		return true
+	}
+	for i, t := range times {
+		if w.inside >= MaxInFlight {
+			w.stats.Busy++
+			if i == 0 {
+				w.drop(name, p, reasonBusy)
+			}
+			return true
+		}
+		if i > 0 {
+			p = w.buffers.copy(p.b)
+		}
+		w.inside++
+		w.push(event{at: int64(t.Sub(w.start)), line: l, up: up, pkt: p})
+	}
+	return true
+}
+
+// drop ends the life of a packet.
+func (w *World) drop(node string, p *buffer, why string) {
+	w.stats.Dropped++
+	w.note(node, Dropped, why, p.b)
+	w.buffers.release(p)
+}
+
+// setLink changes both directions.
+func (l *line) setLink(c link.Config) error {
+	if err := l.up.SetConfig(c); err != nil {
+		return err
+	}
+	return l.down.SetConfig(c)
+}
+
+// A Transit is a packet at the moment it is put on a line, before the line's
+// luck.
+type Transit struct {
+	Time   time.Time
+	Line   string // name of the node and the direction: "alice/up"
+	Up     bool   // from the node towards its network
+	Packet []byte // valid during the call, must not be changed
+}
+
+// String returns time of day, line and packet in one line.
+func (t Transit) String() string {
+	return fmt.Sprintf("%s %s: %s", t.Time.Format("15:04:05.000000"), t.Line, ipv4.Summary(t.Packet))
+}
+
+// Watch adds a function that sees every packet put on every line. Tests
+// install their invariants with it; see [NoRepeat].
+func (w *World) Watch(f func(Transit)) { w.watchers = append(w.watchers, f) }

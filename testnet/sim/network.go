@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"net/netip"
+
+	"shipworm/testnet/internal/ipv4"
+)
+
+// Reasons for drops by the network itself; those of NATs and lines are their
+// own.
+const (
+	reasonBusy      = "too many packets in flight"
+	reasonNoRoute   = "no host has this address"
+	reasonMulticast = "multicast does not leave a LAN"
+	reasonMalformed = "not a well-formed IPv4 packet"
+	reasonTTL       = "time to live exceeded"
+	reasonTooBig    = "larger than the line's MTU"
+	reasonRedirect  = "destination is on the network it came from"
+	reasonNoPort    = "no socket on this port"
+	reasonNotMine   = "delivered to a host that has not this address"
+)
+
+// A network delivers by destination address: the Internet, or the LAN of a
+// router, which takes what is for elsewhere.
+type network struct {
+	world  *World
+	name   string
+	routes map[uint32]*line
+	lines  []*line // in order of joining, for multicast
+	router *Router // nil for the Internet
+}
+
+func newNetwork(w *World, name string) *network {
+	return &network{world: w, name: name, routes: make(map[uint32]*line)}
+}
+
+// join makes addresses reachable through a line: on this network and, where
+// its router does not translate, on the ones above.
+func (n *network) join(l *line, addrs ...netip.Addr) error {
+	for _, a := range addrs {
+		v, ok := ipv4.Number(a)
+		if !ok || ipv4.Multicast(v) || v == 0 {
+			return ErrBadAddress
+		}
+		for net := n; net != nil; net = net.above() {
+			if net.routes[v] != nil || net.router != nil && net.router.gateway == v {
+				return ErrAddressInUse
+			}
+		}
+	}
+	for _, a := range addrs {
+		v, _ := ipv4.Number(a)
+		via := l
+		for net := n; net != nil; net = net.above() {
+			net.routes[v] = via
+			if net.router != nil {
+				via = net.router.line
+			}
+		}
+	}
+	return nil
+}
+
+// leave undoes join.
+func (n *network) leave(a netip.Addr) {
+	v, _ := ipv4.Number(a)
+	for net := n; net != nil; net = net.above() {
+		delete(net.routes, v)
+	}
+}
+
+// above is the network that must know this one's addresses: only a router
+// without translation shows them.
+func (n *network) above() *network {
+	if n.router == nil || !n.router.nat.Config().NoTranslation {
+		return nil
+	}
+	return n.router.line.net
+}
+
+// route takes a packet that came out of a line at the network's end (from), or
+// from the network's own router (from is nil).
+func (n *network) route(p *buffer, from *line) {
+	w := n.world
+	pkt, _, ok := ipv4.Check(p.b)
+	if !ok {
+		w.drop(n.name, p, reasonMalformed)
+		return
+	}
+	dst := ipv4.Dst(pkt)
+	if ipv4.Multicast(dst) {
+		n.flood(p, from)
+		return
+	}
+	to := n.routes[dst]
+	switch {
+	case to != nil && to == from && n.router == nil:
+		w.drop(n.name, p, reasonRedirect)
+	case to != nil:
+		if !to.send(p, false) {
+			w.drop(to.downName, p, reasonTooBig)
+		}
+	case n.router != nil && from != nil:
+		n.router.outbound(p)
+	default:
+		w.drop(n.name, p, reasonNoRoute)
+	}
+}
+
+// flood copies a multicast packet to everybody else on a LAN.
+func (n *network) flood(p *buffer, from *line) {
+	w := n.world
+	if n.router == nil {
+		w.drop(n.name, p, reasonMulticast)
+		return
+	}
+	for _, l := range n.lines {
+		if l != from {
+			c := w.buffers.copy(p.b)
+			if !l.send(c, false) {
+				w.drop(l.downName, c, reasonTooBig)
+			}
+		}
+	}
+	w.buffers.release(p)
+}

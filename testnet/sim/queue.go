@@ -1,0 +1,97 @@
+package sim
+
+// An event is a packet that comes out of a line, or a call.
+type event struct {
+	at   int64
+	seq  uint64 // order of making, so that ties are not luck
+	fn   func()
+	line *line
+	up   bool // came out at the network's end
+	pkt  *buffer
+}
+
+// eventQueue is a binary heap of values: one slice, no garbage.
+type eventQueue struct {
+	heap []event
+	seq  uint64
+}
+
+func (q *eventQueue) len() int     { return len(q.heap) }
+func (q *eventQueue) first() int64 { return q.heap[0].at }
+
+func (q *eventQueue) less(i, j int) bool {
+	a, b := &q.heap[i], &q.heap[j]
+	return a.at < b.at || a.at == b.at && a.seq < b.seq
+}
+
+func (q *eventQueue) push(e event) {
+	q.seq++
+	e.seq = q.seq
+	q.heap = append(q.heap, e)
+	i := len(q.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !q.less(i, up) {
+			break
+		}
+		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		i = up
+	}
+}
+
+func (q *eventQueue) pop() event {
+	top := q.heap[0]
+	last := len(q.heap) - 1
+	q.heap[0] = q.heap[last]
+	q.heap[last] = event{}
+	q.heap = q.heap[:last]
+	for i := 0; ; {
+		kid := 2*i + 1
+		if kid >= last {
+			break
+		}
+		if kid+1 < last && q.less(kid+1, kid) {
+			kid++
+		}
+		if !q.less(kid, i) {
+			break
+		}
+		q.heap[i], q.heap[kid] = q.heap[kid], q.heap[i]
+		i = kid
+	}
+	return top
+}
+
+// smallBuffer holds any packet of an Ethernet line; larger ones are rare and
+// left to the garbage collector.
+const smallBuffer = 2048
+
+// A buffer is one packet on its way. It has one owner at a time.
+type buffer struct {
+	b     []byte
+	space []byte
+}
+
+// pool keeps small buffers for reuse; at most MaxInFlight are ever made.
+type pool struct{ free []*buffer }
+
+func (p *pool) copy(pkt []byte) *buffer {
+	var b *buffer
+	if n := len(p.free); n > 0 {
+		b, p.free = p.free[n-1], p.free[:n-1]
+	} else {
+		b = &buffer{space: make([]byte, smallBuffer)}
+	}
+	if len(pkt) <= len(b.space) {
+		b.b = b.space[:len(pkt)]
+		copy(b.b, pkt)
+	} else {
+		b.b = append([]byte(nil), pkt...)
+	}
+	return b
+}
+
+func (p *pool) release(b *buffer) {
+	b.b = nil
+	p.free = append(p.free, b)
+}
