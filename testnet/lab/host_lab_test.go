@@ -116,6 +116,7 @@ func TestSharedHost(t *testing.T) {
 	if err := web.Start(); err != nil {
 		t.Skip("needs python3: ", err)
 	}
+	t.Cleanup(func() { _ = web.Wait() })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := home.WaitReady(ctx, "tcp", 8000); err != nil {

@@ -88,18 +88,28 @@ func (l *Lab) SetTrace(f func(sim.Event)) {
 // Dropped returns the number of packets that a host's kernel refused to take.
 func (l *Lab) Dropped() uint64 { return l.hub.dropped.Load() }
 
-// A Router is a NAT of the laboratory.
+// A Router is a NAT of the laboratory. Its methods are safe for concurrent use.
 type Router struct {
 	lab *Lab
 	sim *sim.Router
+
+	gateway netip.Addr // on the LAN, once there is a host; under the hub's lock
 }
 
 // Host adds a host behind the router, in the /24 network of its address. The
-// first address of the network is the router's.
+// first address of that network is the router's own, and answers pings.
 func (r *Router) Host(name string, line link.Config, addr netip.Addr) (*Host, error) {
 	gateway := netip.PrefixFrom(addr, lanBits).Masked().Addr().Next()
 	return r.lab.host(name, []netip.Addr{addr}, gateway, func() (*sim.Host, error) {
-		return r.sim.Host(name, line, addr)
+		if r.gateway.IsValid() && r.gateway != gateway {
+			return nil, fmt.Errorf("router %s: host %s %v is not on its network: %w", r.sim.Name(), name, addr, sim.ErrBadAddress)
+		}
+		host, err := r.sim.Host(name, line, addr)
+		if err != nil || r.gateway.IsValid() {
+			return host, err
+		}
+		r.gateway = gateway
+		return host, r.sim.SetGateway(gateway)
 	})
 }
 
@@ -112,4 +122,13 @@ func (r *Router) Router(name string, cfg nat.Config, uplink link.Config) (*Route
 		return nil, fmt.Errorf("lab: %w", err)
 	}
 	return &Router{lab: r.lab, sim: inner}, nil
+}
+
+// Change calls f with the simulated router, to reboot its NAT, give it another
+// address or change its line while programs run. f is called under the
+// laboratory's lock: it must be quick and may not call the laboratory.
+func (r *Router) Change(f func(*sim.Router) error) error {
+	r.lab.hub.mu.Lock()
+	defer r.lab.hub.mu.Unlock()
+	return f(r.sim)
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+)
+
+// execOptions are the flags of `testnet exec`.
+type execOptions struct {
+	nat     string
+	delay   time.Duration
+	loss    percentage
+	seed    uint64
+	server  string
+	verbose bool
+
+	natConfig nat.Config // looked up from nat, without External
+	line      link.Config
+	argv      []string
+}
+
+func newTestnetExecCmd() *cobra.Command {
+	var o execOptions
+	c := &cobra.Command{
+		Use:   "exec --nat NAME [flags] -- PROGRAM [ARGS...]",
+		Short: "Run an unmodified program behind a simulated NAT",
+		Long: `Run an unmodified program behind a simulated NAT.
+
+The program runs at 192.168.1.2 in a network namespace of its own; root is not
+needed. On the other side of the NAT is one server, 203.0.113.1 and 203.0.113.2,
+also called "server". By default it echoes UDP and TCP on port 7, and tells on
+port 80 from which address and port a client came; --server runs a program of
+yours there instead. Nothing else can be reached, and nothing reaches the
+network of this machine.
+
+Standard input, output, the terminal and the exit code are the program's own.
+The program's files are those of this machine.`,
+		Example: `  shipworm testnet exec --nat symmetric -- curl http://203.0.113.1/
+  shipworm testnet exec --nat linux --delay 20ms --loss 1% -- bash
+  shipworm testnet exec --nat port-restricted --server "iperf3 -s -1" -- iperf3 -c server`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return withHint(usageError(fmt.Errorf("%s: no program given", c.CommandPath())), "usage: "+c.CommandPath()+" --nat NAME -- PROGRAM [ARGS...]")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			o.argv = args
+			if err := o.resolve(); err != nil {
+				return usageError(fmt.Errorf("%s: %w", c.CommandPath(), err))
+			}
+			return runTestnetExec(c.Context(), &o)
+		},
+	}
+	f := c.Flags()
+	f.SetInterspersed(false)
+	f.StringVar(&o.nat, "nat", "", "the NAT in front of the program; see `NAME`s in testnet list")
+	f.DurationVar(&o.delay, "delay", 0, "`time` that a packet takes between program and server, each way")
+	f.Var(&o.loss, "loss", "`share` of packets lost, each way: 1.5% or 0.015")
+	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
+	f.StringVar(&o.server, "server", "", "shell `command` to run on the server instead of echo and HTTP")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped")
+	return c
+}
+
+// resolve looks the names up and checks the values.
+func (o *execOptions) resolve() error {
+	valid := "valid are " + strings.Join(nat.Profiles(), ", ")
+	if o.nat == "" {
+		return errors.New("--nat is missing: " + valid)
+	}
+	cfg, ok := nat.Profile(o.nat)
+	if !ok {
+		return fmt.Errorf("no such NAT: %q: %s", o.nat, valid)
+	}
+	o.natConfig = cfg
+	o.natConfig.Seed = o.seed
+	o.line = link.Config{Delay: o.delay, Loss: float64(o.loss), Seed: o.seed}
+	return o.line.Validate()
+}
+
+// percentage is a share of 0..1 that is also read as "1.5%".
+type percentage float64
+
+// String is pflag.Value's.
+func (p *percentage) String() string {
+	return strconv.FormatFloat(float64(*p)*100, 'g', -1, 64) + "%"
+}
+
+// Type is pflag.Value's.
+func (p *percentage) Type() string { return "share" }
+
+// Set is pflag.Value's.
+func (p *percentage) Set(s string) error {
+	number, percent := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || math.IsNaN(v) || v < 0 || v > 1 {
+		return errors.New("want a share such as 1.5% or 0.015")
+	}
+	*p = percentage(v)
+	return nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"shipworm/testnet/lab"
+	"shipworm/testnet/link"
+	"shipworm/testnet/sim"
+)
+
+// The network of `testnet exec`. Its addresses are documented in the help.
+var (
+	execServer  = []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
+	execOutside = netip.MustParseAddr("198.51.100.10")
+	execInside  = netip.MustParseAddr("192.168.1.2")
+)
+
+// Exit codes of programs that could not be started, as shells have them.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// How an interrupted program is ended, counted from the interrupt. The whole
+// must stay below two seconds.
+const (
+	execTermAfter = 600 * time.Millisecond
+	execKillAfter = 1200 * time.Millisecond
+)
+
+// serverStart is how long the program waits for a --server to open a port.
+const serverStart = 2 * time.Second
+
+func runTestnetExec(ctx context.Context, o *execOptions) error {
+	if _, err := exec.LookPath(o.argv[0]); err != nil {
+		return startError(err)
+	}
+	inside, code, err := lab.Enter()
+	if err != nil {
+		return laboratoryError(err)
+	}
+	if inside {
+		code, err = o.run(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		// The program has said what it had to say: nothing may be added.
+		os.Exit(code)
+	}
+	return nil
+}
+
+// run is the part inside the laboratory's namespaces.
+func (o *execOptions) run(ctx context.Context) (int, error) {
+	l, err := lab.New(lab.Config{Seed: o.seed})
+	if err != nil {
+		return 0, laboratoryError(err)
+	}
+	defer l.Close()
+	if o.verbose {
+		l.SetTrace(dropPrinter(os.Stderr))
+	}
+	server, err := l.Host("server", link.Config{}, execServer...)
+	if err != nil {
+		return 0, laboratoryError(err)
+	}
+	address := execInside
+	if o.natConfig.NoTranslation {
+		address = execOutside
+	} else {
+		o.natConfig.External = []netip.Addr{execOutside}
+	}
+	home, err := l.Router("nat", o.natConfig, o.line)
+	if err != nil {
+		return 0, laboratoryError(err)
+	}
+	host, err := home.Host("home", link.Config{}, address)
+	if err != nil {
+		return 0, laboratoryError(err)
+	}
+	if err := o.serve(ctx, server); err != nil {
+		return 0, err
+	}
+	return runProgram(ctx, host, o.argv)
+}
+
+// serve starts what the program finds on the server, and returns when it can
+// be reached.
+func (o *execOptions) serve(ctx context.Context, server *lab.Host) error {
+	if o.server == "" {
+		return server.Reflect()
+	}
+	cmd := server.Command(ctx, "sh", "-c", o.server)
+	// Standard output belongs to the program alone.
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return startError(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	deadline := time.After(serverStart)
+	for {
+		for _, network := range []string{"tcp", "udp"} {
+			if ok, err := server.Ready(network, 0); ok || err != nil {
+				return err
+			}
+		}
+		select {
+		case err := <-ended:
+			if err == nil {
+				return nil // it may have become a daemon
+			}
+			return fmt.Errorf("testnet exec: server: %w", err)
+		case <-deadline:
+			return nil // not every server has a port: a packet capture has none
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// runProgram runs the program with this process's streams and terminal, and
+// returns its exit code.
+func runProgram(ctx context.Context, host *lab.Host, argv []string) (int, error) {
+	cmd := host.Command(ctx, argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// In a group of its own it could not read from the terminal.
+	cmd.SysProcAttr.Setpgid = false
+	onTerminal := term.IsTerminal(int(os.Stdin.Fd()))
+	cmd.Cancel = func() error {
+		time.AfterFunc(execTermAfter, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+		if onTerminal {
+			return nil // the terminal has sent it a SIGINT already
+		}
+		return cmd.Process.Signal(os.Interrupt)
+	}
+	cmd.WaitDelay = execKillAfter
+	if err := cmd.Start(); err != nil {
+		return 0, startError(err)
+	}
+	err := cmd.Wait()
+	state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && state.Signaled():
+		return 128 + int(state.Signal()), nil
+	case ok && state.Exited():
+		return state.ExitStatus(), nil
+	}
+	return 0, err
+}
+
+func startError(err error) error {
+	code := exitNotExecutable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		code = exitNotFound
+	}
+	return &exitError{code: code, err: fmt.Errorf("testnet exec: %w", err)}
+}
+
+// laboratoryError adds what a person can do about a system that refuses.
+func laboratoryError(err error) error {
+	var refused *lab.NamespaceError
+	switch {
+	case errors.As(err, &refused):
+		return &exitError{code: exitPermission, err: fmt.Errorf("testnet exec: %w", err),
+			hint: "run it as root, or allow user namespaces: sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns"}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV):
+		return withHint(fmt.Errorf("testnet exec: %w", err), "the TUN device is missing: modprobe tun")
+	}
+	return fmt.Errorf("testnet exec: %w", err)
+}
+
+// dropPrinter says why packets are dropped. It is called while packets wait, so
+// it does no more than one write.
+func dropPrinter(w io.Writer) func(sim.Event) {
+	return func(e sim.Event) {
+		if e.Kind == sim.Dropped {
+			fmt.Fprintf(w, "dropped at %s: %s: %s\n", e.Node, e.Summary(), e.Reason)
+		}
+	}
+}

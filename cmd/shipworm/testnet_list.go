@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/testnet/nat"
+)
+
+// natProfile is one profile as `testnet list --json` prints it, schema 1.
+type natProfile struct {
+	Name        string `json:"name"`
+	Translates  bool   `json:"translates"`
+	Mapping     string `json:"mapping,omitempty"`
+	Filtering   string `json:"filtering"`
+	Allocation  string `json:"allocation,omitempty"`
+	Hairpin     string `json:"hairpin,omitempty"`
+	BlocksUDP   bool   `json:"blocks_udp"`
+	LifetimeSec int64  `json:"udp_lifetime_s"`
+}
+
+func newTestnetListCmd() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the NATs that exec can simulate",
+		Long: `List the NATs that exec can simulate, in the terms of RFC 4787: what a mapping
+depends on, what the filter looks at, how an external port is chosen, and after
+how long without traffic a UDP mapping is forgotten.`,
+		Args: exactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			profiles := natProfiles()
+			if asJSON {
+				return writeProfilesJSON(c.OutOrStdout(), profiles)
+			}
+			return writeProfiles(c.OutOrStdout(), profiles)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func natProfiles() []natProfile {
+	const protocolUDP = 17
+	var out []natProfile
+	for _, name := range nat.Profiles() {
+		cfg, _ := nat.Profile(name)
+		p := natProfile{
+			Name:       name,
+			Translates: !cfg.NoTranslation,
+			Filtering:  cfg.Filtering.String(),
+			BlocksUDP:  cfg.Block == protocolUDP,
+		}
+		if cfg.NoTranslation && cfg.Filtering == nat.EndpointIndependent {
+			p.Filtering = "none"
+		}
+		if !cfg.NoTranslation {
+			p.Mapping = cfg.Mapping.String()
+			p.Allocation = cfg.Allocation.String()
+			p.Hairpin = cfg.Hairpin.String()
+		}
+		lifetime := cfg.Lifetime
+		if lifetime == 0 {
+			lifetime = nat.DefaultLifetime
+		}
+		if p.Filtering != "none" {
+			p.LifetimeSec = int64(lifetime / time.Second)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func writeProfiles(w io.Writer, profiles []natProfile) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "NAT\tMAPPING\tFILTERING\tPORTS\tHAIRPIN\tUDP LIFETIME")
+	for _, p := range profiles {
+		filtering, lifetime := p.Filtering, "-"
+		if p.BlocksUDP {
+			filtering = "blocks UDP"
+		}
+		if p.LifetimeSec > 0 {
+			lifetime = (time.Duration(p.LifetimeSec) * time.Second).String()
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n",
+			p.Name, orDash(p.Mapping), filtering, orDash(p.Allocation), orDash(p.Hairpin), lifetime)
+	}
+	return tw.Flush()
+}
+
+func writeProfilesJSON(w io.Writer, profiles []natProfile) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		Schema   int          `json:"schema"`
+		Profiles []natProfile `json:"profiles"`
+	}{1, profiles})
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
