@@ -1,0 +1,125 @@
+package engine
+
+import "time"
+
+// Limits on bubbles. The first two are RFC 4380, 5.2.6.
+const (
+	bubbleGap    = 2 * time.Second
+	bubbleWindow = 300 * time.Second
+	bubbleTries  = 4 // per window without a direct answer
+
+	answerRate  = 20 // bubbles a second sent because strangers sent some
+	answerBurst = 50
+
+	peerAnswerRate  = 2 // the same for one peer
+	peerAnswerBurst = 4
+)
+
+// bucket is a token bucket. Its rate and burst are in tokens (a second).
+type bucket struct {
+	rate, burst float64
+	tokens      float64
+	filled      time.Time // zero: full
+}
+
+// take takes a token if there is one.
+func (b *bucket) take(now time.Time) bool {
+	if b.filled.IsZero() {
+		b.tokens, b.filled = b.burst, now
+	} else if d := now.Sub(b.filled); d > 0 {
+		b.tokens = min(b.burst, b.tokens+b.rate*d.Seconds())
+		b.filled = now
+	}
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// history remembers when the last bubbles to a peer were sent that it did not
+// answer. It outlives the peer's entry in the table.
+type history struct {
+	at [bubbleTries]time.Time // oldest first; the first n are set
+	n  int
+}
+
+// expire forgets what lies outside the window.
+func (h *history) expire(now time.Time) {
+	for h.n > 0 && now.Sub(h.at[0]) >= bubbleWindow {
+		copy(h.at[:], h.at[1:])
+		h.n--
+	}
+}
+
+// allowed reports whether a bubble may be sent, and if not, when.
+func (h *history) allowed(now time.Time) (bool, time.Time) {
+	at := h.retryAt(now)
+	return at.IsZero(), at
+}
+
+// retryAt returns when the next bubble may be sent; zero means now.
+func (h *history) retryAt(now time.Time) time.Time {
+	h.expire(now)
+	var at time.Time
+	if h.n == bubbleTries {
+		at = h.at[0].Add(bubbleWindow)
+	}
+	if h.n > 0 {
+		if gap := h.at[h.n-1].Add(bubbleGap); gap.After(now) && gap.After(at) {
+			at = gap
+		}
+	}
+	return at
+}
+
+// add notes a bubble. It must be allowed.
+func (h *history) add(now time.Time) {
+	if h.n == bubbleTries {
+		copy(h.at[:], h.at[1:])
+		h.n--
+	}
+	h.at[h.n] = now
+	h.n++
+}
+
+// pastPeers is how many histories are kept of peers without an entry. The rate
+// of attempts that strangers can cause fills less within the window.
+const pastPeers = 8192
+
+// past keeps the histories of peers that have no entry: eviction must not give
+// anybody fresh tries. When full, the history noted first goes.
+type past struct {
+	histories map[[16]byte]history
+	order     [][16]byte // ring of keys, in the order they were noted
+	head      int
+}
+
+func (p *past) get(key [16]byte) (history, bool) {
+	h, ok := p.histories[key]
+	return h, ok
+}
+
+// note keeps h, unless it is empty.
+func (p *past) note(now time.Time, key [16]byte, h history) {
+	h.expire(now)
+	if h.n == 0 {
+		delete(p.histories, key)
+		return
+	}
+	if p.histories == nil {
+		p.histories = map[[16]byte]history{}
+	}
+	if _, known := p.histories[key]; !known {
+		if len(p.order) < pastPeers {
+			p.order = append(p.order, key)
+		} else {
+			if p.order[p.head] != key {
+				delete(p.histories, p.order[p.head])
+			}
+			p.order[p.head] = key
+			p.head = (p.head + 1) % pastPeers
+		}
+	}
+	p.histories[key] = h
+}

@@ -1,0 +1,339 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Bounds of the peer table.
+const (
+	defaultPeers  = 4096
+	minPeers      = 16
+	othersShare   = 8  // 1/8 of the table is for strangers, 1/8 for peers that the host wants
+	othersPerHost = 64 // of the strangers, with the same IPv4 address
+
+	peerValid   = 30 * time.Second // since the last reception (RFC 4380, 5.2.4)
+	peerForget  = 10 * time.Minute
+	peerRefresh = 25 * time.Second // ask for a sign of life before the entry lapses
+)
+
+// trust is how far a peer has proved to receive where it says it does.
+type trust uint8
+
+const (
+	unknown trust = iota // nothing received yet
+	// matched: its UDP source matches its Teredo address, as it would if
+	// somebody forged both. Packets pass, but the entry gives way to others.
+	matched
+	proven // it answered something that we sent
+)
+
+// peer is an entry of the peer table (RFC 4380, 5.2).
+type peer struct {
+	key    [16]byte
+	mapped netip.AddrPort // where its packets go to and come from
+	trust  trust
+	teredo bool // else a native node; mapped is then its relay
+
+	lastRx     time.Time // zero: never
+	lastTx     time.Time // bubble or data; zero: never
+	unanswered time.Time // first data since lastRx; zero: none
+
+	trying  bool // an attempt is under way: due is in the schedule
+	wanted  bool // by the host; else known only because of a received packet
+	tries   int  // in this attempt
+	due     time.Time
+	index   int // in the schedule, -1 if not in it
+	history history
+	answers bucket
+	told    time.Time // last PeerFailed
+	pinged  time.Time // last connectivity test that a received packet caused
+
+	out, in queue // to the peer; from an unproven native source
+
+	links [2]link
+}
+
+// Lists that a peer is in, and its links in them.
+const (
+	byAge  = iota // proven, wanted or strangers
+	byHost        // strangers with the same IPv4 address
+)
+
+type link struct {
+	newer, older *peer
+	in           *peerList
+}
+
+func (p *peer) ip() netip.Addr { return netip.AddrFrom16(p.key) }
+
+// usable reports whether data may go straight to the peer.
+func (p *peer) usable(now time.Time) bool {
+	return p.trust != unknown && now.Sub(p.lastRx) < peerValid
+}
+
+// peerList is a list of peers in order of use.
+type peerList struct {
+	which          int
+	newest, oldest *peer
+	n              int
+}
+
+func (l *peerList) push(p *peer) {
+	k := &p.links[l.which]
+	k.in, k.older, k.newer = l, l.newest, nil
+	if l.newest != nil {
+		l.newest.links[l.which].newer = p
+	} else {
+		l.oldest = p
+	}
+	l.newest = p
+	l.n++
+}
+
+func (l *peerList) remove(p *peer) {
+	k := &p.links[l.which]
+	if k.newer != nil {
+		k.newer.links[l.which].older = k.older
+	} else {
+		l.newest = k.older
+	}
+	if k.older != nil {
+		k.older.links[l.which].newer = k.newer
+	} else {
+		l.oldest = k.newer
+	}
+	*k = link{}
+	l.n--
+}
+
+// touch makes p the newest.
+func (l *peerList) touch(p *peer) {
+	if l.newest != p {
+		l.remove(p)
+		l.push(p)
+	}
+}
+
+// peerTable is a bounded table of peers. Proven peers, peers that the host
+// sends to, and strangers each displace only their like, the least recently
+// used first, and strangers of one IPv4 address first of all: no flood from
+// outside removes a peer in use or an attempt under way.
+type peerTable struct {
+	entries                 map[[16]byte]*peer
+	trusted, wanted, others peerList
+	hosts                   map[netip.Addr]*peerList // strangers by IPv4 address
+	maxTrusted, maxOthers   int                      // maxOthers bounds wanted as well
+	due                     schedule
+	past                    past
+	queued                  int // bytes in all queues
+}
+
+func (t *peerTable) init(size int) {
+	t.entries, t.hosts = map[[16]byte]*peer{}, map[netip.Addr]*peerList{}
+	t.maxOthers = size / othersShare
+	t.maxTrusted = size - 2*t.maxOthers
+}
+
+func (t *peerTable) get(key [16]byte) *peer { return t.entries[key] }
+
+func (t *peerTable) next() time.Time {
+	if len(t.due) == 0 {
+		return time.Time{}
+	}
+	return t.due[0].due
+}
+
+// add makes an entry for a stranger, or for a peer that the host wants. It
+// never fails; an older one may have to go.
+func (t *peerTable) add(now time.Time, key [16]byte, mapped netip.AddrPort, teredo, wanted bool, c *Client) *peer {
+	p := &peer{wanted: wanted, key: key, mapped: mapped, teredo: teredo, index: -1, answers: bucket{rate: peerAnswerRate, burst: peerAnswerBurst}}
+	p.history, _ = t.past.get(key)
+	t.entries[key] = p
+	t.place(now, p, c)
+	return p
+}
+
+// place puts p, which is in no list, into those of its kind.
+func (t *peerTable) place(now time.Time, p *peer, c *Client) {
+	l, most := &t.others, t.maxOthers
+	switch {
+	case p.trust == proven:
+		l, most = &t.trusted, t.maxTrusted
+	case p.wanted:
+		l = &t.wanted
+	default:
+		t.placeByHost(now, p, c)
+	}
+	if l.n >= most {
+		t.evict(now, l.oldest, c)
+	}
+	l.push(p)
+}
+
+func (t *peerTable) placeByHost(now time.Time, p *peer, c *Client) {
+	host := p.mapped.Addr()
+	if l := t.hosts[host]; l != nil && l.n >= othersPerHost {
+		t.evict(now, l.oldest, c)
+	}
+	l := t.hosts[host]
+	if l == nil {
+		l = &peerList{which: byHost}
+		t.hosts[host] = l
+	}
+	l.push(p)
+}
+
+// unlink takes p out of its lists.
+func (t *peerTable) unlink(p *peer) {
+	for i := range p.links {
+		if l := p.links[i].in; l != nil {
+			l.remove(p)
+			if i == byHost && l.n == 0 {
+				delete(t.hosts, p.mapped.Addr())
+			}
+		}
+	}
+}
+
+// used marks p as used just now.
+func (t *peerTable) used(p *peer) {
+	for i := range p.links {
+		if l := p.links[i].in; l != nil {
+			l.touch(p)
+		}
+	}
+}
+
+// move changes where p's packets go; a stranger's lists depend on it.
+func (t *peerTable) move(now time.Time, p *peer, mapped netip.AddrPort, c *Client) {
+	if p.mapped != mapped {
+		t.unlink(p)
+		p.mapped = mapped
+		t.place(now, p, c)
+	}
+}
+
+// want notes that the host sends to p.
+func (t *peerTable) want(now time.Time, p *peer, c *Client) {
+	if !p.wanted {
+		t.unlink(p)
+		p.wanted = true
+		t.place(now, p, c)
+	}
+}
+
+// prove notes that p answered.
+func (t *peerTable) prove(now time.Time, p *peer, c *Client) {
+	if p.trust != proven {
+		t.unlink(p)
+		p.trust = proven
+		t.place(now, p, c)
+	}
+}
+
+// evict removes p to make room.
+func (t *peerTable) evict(now time.Time, p *peer, c *Client) {
+	c.drop(DropEvicted)
+	t.remove(now, p, c, DropEvicted)
+}
+
+// remove removes p, counting what it had queued under why.
+func (t *peerTable) remove(now time.Time, p *peer, c *Client, why Drop) {
+	c.emptyQueues(p, why)
+	t.due.remove(p)
+	t.unlink(p)
+	t.past.note(now, p.key, p.history)
+	delete(t.entries, p.key)
+}
+
+// sweep forgets peers that were silent for long.
+func (t *peerTable) sweep(now time.Time, c *Client) {
+	for _, l := range t.lists() {
+		for p := l.oldest; p != nil && !p.trying && now.Sub(latest(p.lastRx, p.lastTx)) > peerForget; p = l.oldest {
+			t.remove(now, p, c, DropQueueOld)
+		}
+	}
+}
+
+func (t *peerTable) lists() [3]*peerList {
+	return [3]*peerList{&t.trusted, &t.wanted, &t.others}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// flush removes every peer; what they failed to answer stays known.
+func (t *peerTable) flush(now time.Time, c *Client) {
+	for _, l := range t.lists() {
+		for l.oldest != nil {
+			t.remove(now, l.oldest, c, DropNotQualified)
+		}
+	}
+}
+
+// schedule is a heap of peers by due time.
+type schedule []*peer
+
+// set plans p for at.
+func (s *schedule) set(p *peer, at time.Time) {
+	p.due = at
+	if p.index < 0 {
+		p.index = len(*s)
+		*s = append(*s, p)
+	}
+	s.down(s.up(p.index))
+}
+
+// remove takes p out, if it is in.
+func (s *schedule) remove(p *peer) {
+	i := p.index
+	if i < 0 {
+		return
+	}
+	last := len(*s) - 1
+	s.swap(i, last)
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	p.index = -1
+	if i < last {
+		s.down(s.up(i))
+	}
+}
+
+func (s schedule) swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].index, s[j].index = i, j
+}
+
+func (s schedule) up(i int) int {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !s[i].due.Before(s[parent].due) {
+			break
+		}
+		s.swap(i, parent)
+		i = parent
+	}
+	return i
+}
+
+func (s schedule) down(i int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(s); child++ {
+			if s[child].due.Before(s[least].due) {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		s.swap(i, least)
+		i = least
+	}
+}

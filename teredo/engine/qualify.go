@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"time"
+
+	"shipworm/teredo/wire"
+)
+
+// Timers of qualification and maintenance.
+const (
+	defaultRefresh = 30 * time.Second // RFC 4380, 5.2
+	minRefresh     = 5 * time.Second  // for NATs that forget within 15 s
+	maxRefresh     = 45 * time.Second // RFC 6081, 5.1.1: 150 %
+
+	keepAddress = 60 * time.Second // an address outlives its unreachable server
+	nonceLife   = 12 * time.Second // an answer that took longer is not one
+	silence     = 2 * time.Second  // data unanswered this long: is the mapping gone?
+	silenceGap  = 5 * time.Second  // between two solicitations because of silence
+)
+
+// quickGaps follow each solicitation of a series. RFC 4380 asks 4 s apart and
+// gives up after three, which at 10 % loss means 22 false alarms a day.
+var quickGaps = []time.Duration{
+	500 * time.Millisecond, time.Second, 2 * time.Second,
+	4 * time.Second, 4 * time.Second, 4 * time.Second,
+}
+
+// strictGaps are those of RFC 4380, 5.2: T is 4 s, N is 3.
+var strictGaps = []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second}
+
+// backoff are the gaps between single solicitations after a failed series.
+var backoff = []time.Duration{
+	15 * time.Second, 30 * time.Second, 60 * time.Second,
+	120 * time.Second, 240 * time.Second, 300 * time.Second,
+}
+
+// solicit is the state of the conversation with the server.
+type solicit struct {
+	next     time.Time // when the next solicitation, or the end of a series, is due
+	expires  time.Time // when the address is dropped; zero unless Unreachable
+	answered time.Time // last valid advertisement
+	sent     time.Time // last solicitation
+	series   bool      // a series is under way
+	tries    int       // solicitations sent in the series
+	step     int       // of the back-off, if not in a series and not Ready
+	to       int       // server address for the next solicitation
+
+	outstanding [4]nonce // unanswered, oldest overwritten
+	slot        int
+}
+
+type nonce struct {
+	value [8]byte
+	sent  time.Time // zero: unused
+	to    int       // 0 primary, 1 secondary
+}
+
+func newJitter(seed [16]byte) *mathrand.Rand {
+	return mathrand.New(mathrand.NewPCG(binary.BigEndian.Uint64(seed[:8]), binary.BigEndian.Uint64(seed[8:])))
+}
+
+// between draws a duration from [lo, hi] times d.
+func (c *Client) between(lo, hi float64, d time.Duration) time.Duration {
+	return time.Duration((lo + (hi-lo)*c.jitter.Float64()) * float64(d))
+}
+
+func (c *Client) gaps() []time.Duration {
+	if c.config.StrictTimers {
+		return strictGaps
+	}
+	return quickGaps
+}
+
+// server returns one of the server's addresses: 0 primary, 1 secondary.
+func (c *Client) server(i int) netip.AddrPort {
+	if i == 1 {
+		return netip.AddrPortFrom(c.config.Secondary, wire.Port)
+	}
+	return netip.AddrPortFrom(c.config.Server, wire.Port)
+}
+
+// fromServer returns which of the server's addresses ap is, or -1.
+func (c *Client) fromServer(ap netip.AddrPort) int {
+	switch {
+	case ap == c.server(0):
+		return 0
+	case c.config.Secondary.IsValid() && ap == c.server(1):
+		return 1
+	}
+	return -1
+}
+
+// startSeries sends the first solicitation of a series, and forgets the
+// back-off.
+func (c *Client) startSeries(now time.Time, out *Output) {
+	s := &c.solicit
+	s.series, s.tries, s.step, s.to = true, 0, 0, 0
+	c.sendSolicitation(now, out)
+	s.next = now.Add(c.gaps()[0])
+}
+
+func (c *Client) sendSolicitation(now time.Time, out *Output) {
+	s := &c.solicit
+	to := s.to
+	s.tries++
+	s.sent = now
+	if c.config.Secondary.IsValid() {
+		s.to = 1 - s.to
+	}
+	n := nonce{sent: now, to: to}
+	if _, err := io.ReadFull(c.rand, n.value[:]); err != nil {
+		c.drop(DropRandom)
+		return
+	}
+	s.outstanding[s.slot] = n
+	s.slot = (s.slot + 1) % len(s.outstanding)
+	start := len(out.buf)
+	out.buf = wire.AppendNonce(out.buf, n.value)
+	out.buf = wire.AppendSolicitation(out.buf, wire.ClientLinkLocal(false))
+	out.built(c.server(to), start)
+	c.stats.solicitations++
+}
+
+func (c *Client) tickSolicit(now time.Time, out *Output) {
+	s := &c.solicit
+	if !s.expires.IsZero() && !now.Before(s.expires) {
+		// A server that is down does not cut peers that are up.
+		if keep := c.lastPeer.Add(keepAddress); keep.After(now) {
+			s.expires = keep
+		} else {
+			s.expires = time.Time{}
+			c.loseAddress(now, out)
+			c.state = Offline
+		}
+	}
+	if s.next.IsZero() || now.Before(s.next) {
+		return
+	}
+	gaps := c.gaps()
+	switch {
+	case !s.series && c.state == Ready:
+		c.startSeries(now, out)
+		c.peers.sweep(now, c)
+	case !s.series:
+		c.sendSolicitation(now, out)
+		s.next = now.Add(c.backoffGap())
+	case s.tries < len(gaps):
+		c.sendSolicitation(now, out)
+		s.next = now.Add(gaps[s.tries-1])
+	default:
+		c.seriesFailed(now, out)
+	}
+}
+
+func (c *Client) seriesFailed(now time.Time, out *Output) {
+	s := &c.solicit
+	s.series, s.step = false, 0
+	s.next = now.Add(c.backoffGap())
+	switch c.state {
+	case Qualifying:
+		c.state = Offline
+	case Ready:
+		c.state = Unreachable
+		s.expires = now.Add(keepAddress)
+	}
+	out.Events = append(out.Events, Event{Kind: ServerUnreachable, RetryAt: s.next})
+}
+
+// backoffGap returns the next gap, with 20 % jitter either way. At the cap the
+// jitter is one-sided and small: a server that returns is to be found within
+// 300 s, yet not asked more than about 300 times a day.
+func (c *Client) backoffGap() time.Duration {
+	d := backoff[c.solicit.step]
+	if c.solicit.step == len(backoff)-1 {
+		return c.between(0.95, 1, d)
+	}
+	c.solicit.step++
+	return c.between(0.8, 1.2, d)
+}
+
+// heedSilence asks the server whether the mapping still stands, once data has
+// gone unanswered for a while.
+func (c *Client) heedSilence(now time.Time, out *Output) {
+	s := &c.solicit
+	if c.state != Ready || s.series || now.Sub(s.sent) < silenceGap || now.Sub(s.answered) < silence {
+		return
+	}
+	c.startSeries(now, out)
+}
+
+// receiveAdvertisement handles a datagram with an ICMPv6 router advertisement.
+// Its conditions are those of RFC 4380, 5.2.1 and 5.2.2.
+func (c *Client) receiveAdvertisement(now time.Time, from netip.AddrPort, out *Output) {
+	d := &c.d
+	server := c.fromServer(from)
+	if server < 0 {
+		c.drop(DropRASource)
+		return
+	}
+	slot := c.outstanding(now, server)
+	switch {
+	case slot < 0:
+		c.drop(DropRANonce)
+		return
+	case d.Auth.Confirmation != 0:
+		c.drop(DropRAConfirmation)
+		return
+	case !d.Origin.IsValid() || !c.policy.unicast(d.Origin.Addr()) || !portPermitted(d.Origin.Port()):
+		c.drop(DropRAOrigin)
+		return
+	}
+	ra, err := wire.ParseAdvertisement(d.IPv6)
+	switch {
+	case err != nil:
+		c.drop(DropRAInvalid)
+		return
+	case ra.Dst != wire.ClientLinkLocal(false):
+		c.drop(DropRADestination)
+		return
+	case ra.Server != c.config.Server:
+		c.drop(DropRAServer)
+		return
+	}
+	rtt := now.Sub(c.solicit.outstanding[slot].sent)
+	c.solicit.outstanding[slot] = nonce{}
+	c.advertised(now, server, d.Origin, rtt, out)
+}
+
+// outstanding returns the slot of the nonce of c.d if it belongs to a
+// solicitation to that server address that still waits, else -1.
+func (c *Client) outstanding(now time.Time, server int) int {
+	if !c.d.HasAuth {
+		return -1
+	}
+	for i, n := range c.solicit.outstanding {
+		if !n.sent.IsZero() && n.to == server && n.value == c.d.Auth.Nonce && now.Sub(n.sent) <= nonceLife {
+			return i
+		}
+	}
+	return -1
+}
+
+// advertised takes in a valid advertisement.
+func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, rtt time.Duration, out *Output) {
+	if server == 1 && c.via == 0 && c.address.IsValid() && mapping != c.mapping {
+		// A symmetric NAT shows each server address another mapping. Bubbles
+		// come from the primary address, so what that one saw stands.
+		return
+	}
+	if mapping != c.mapping {
+		if err := c.drawFlags(); err != nil {
+			c.drop(DropRandom)
+			return
+		}
+	}
+	s := &c.solicit
+	s.series, s.step, s.expires, s.answered = false, 0, time.Time{}, now
+	s.next = now.Add(c.between(0.75, 1, c.config.Refresh))
+	c.stats.rtt = rtt
+	c.state, c.via = Ready, server
+	if c.address.IsValid() && mapping == c.mapping {
+		return
+	}
+	c.loseAddress(now, out)
+	c.mapping = mapping
+	c.address = wire.AddressFrom(c.config.Server, c.flags, mapping)
+	c.own = c.address.Addr()
+	if c.stats.qualified.IsZero() {
+		c.stats.qualified = now
+	}
+	out.Events = append(out.Events, Event{Kind: Qualified, Address: c.address, RTT: rtt})
+}
+
+// drawFlags draws the 12 random bits of an address (RFC 5991, 3.1).
+func (c *Client) drawFlags() error {
+	var b [2]byte
+	if _, err := io.ReadFull(c.rand, b[:]); err != nil {
+		return errors.Join(errRandom, err)
+	}
+	c.flags = binary.BigEndian.Uint16(b[:]) & wire.FlagsRandom
+	return nil
+}
+
+var errRandom = errors.New("random flags")
+
+// loseAddress drops the address, if there is one, and every peer: what waits
+// for them has the old source.
+func (c *Client) loseAddress(now time.Time, out *Output) {
+	if !c.address.IsValid() {
+		return
+	}
+	out.Events = append(out.Events, Event{Kind: AddressLost, Address: c.address})
+	c.address, c.own = wire.Address{}, netip.Addr{}
+	c.peers.flush(now, c)
+}

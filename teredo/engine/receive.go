@@ -1,0 +1,251 @@
+package engine
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"shipworm/teredo/wire"
+)
+
+// Receive takes in a datagram that arrived at the service port
+// (RFC 4380, 5.2.3). Delivered packets alias payload.
+func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out *Output) {
+	d := &c.d
+	if err := wire.Parse(payload, d); err != nil {
+		c.drop(parseDrop(err))
+		return
+	}
+	if from.Addr().Is4In6() {
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	}
+	// The packets of a peer that is up, first: they pass no test but these.
+	if p := c.peers.get([16]byte(d.IPv6[8:24])); p != nil && p.trust != unknown && p.mapped == from {
+		c.receiveFrom(now, p, out)
+		return
+	}
+	if isAdvertisement(d.IPv6) {
+		c.receiveAdvertisement(now, from, out)
+		return
+	}
+	src := d.IPv6.Source()
+	switch {
+	case !c.address.IsValid():
+		c.drop(DropNotQualified)
+		return
+	case d.IPv6.Destination() != c.own:
+		c.drop(DropNotOurs)
+		return
+	case src == c.own || from == c.mapping:
+		c.drop(DropLoop)
+		return
+	case d.IPv6.IsBubble() && c.badTrailers():
+		return
+	}
+	if c.fromServer(from) >= 0 && (d.IPv6.IsBubble() || d.Origin.IsValid()) {
+		c.receiveIndirect(now, src, from, out)
+		return
+	}
+	a, teredo := wire.AddressFromAddr(src)
+	switch {
+	case teredo:
+		c.receiveTeredo(now, a, from, out)
+	case d.IPv6.IsBubble():
+		c.drop(DropLinkLocal)
+	case !c.honest(src):
+		c.drop(DropInnerSource)
+	case c.provesNode(now, d.IPv6):
+		c.proved(now, from, out)
+	default:
+		if why, ok := c.policy.permitsNew(from); !ok {
+			c.drop(why)
+			return
+		}
+		c.testSource(now, from, d.IPv6, out)
+	}
+}
+
+func parseDrop(err error) Drop {
+	switch {
+	case errors.Is(err, wire.ErrHeader):
+		return DropHeader
+	case errors.Is(err, wire.ErrRouting):
+		return DropRouting
+	case errors.Is(err, wire.ErrExtension), errors.Is(err, wire.ErrJumbo), errors.Is(err, wire.ErrFragment):
+		return DropExtension
+	}
+	return DropMalformed
+}
+
+func isAdvertisement(p wire.Packet) bool {
+	return p.NextHeader() == wire.ProtoICMPv6 && len(p) > wire.HeaderSize && p[wire.HeaderSize] == wire.TypeAdvertisement
+}
+
+// badTrailers counts a bubble whose trailers ask for it to be discarded.
+func (c *Client) badTrailers() bool {
+	if len(c.d.Trailers) == 0 {
+		return false
+	}
+	var t wire.Trailers
+	if wire.ParseTrailers(c.d.Trailers, &t) == nil {
+		return false
+	}
+	c.drop(DropTrailer)
+	return true
+}
+
+// receiveFrom takes in a packet from a known peer whose UDP source is the
+// right one (cases 1 and 3).
+func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
+	d := &c.d
+	if d.IPv6.Destination() != c.own {
+		c.drop(DropNotOurs)
+		return
+	}
+	bubble := d.IPv6.IsBubble()
+	if bubble && c.badTrailers() {
+		return
+	}
+	fresh, waiting := !p.usable(now), p.out.n > 0
+	c.heard(now, p, out)
+	switch {
+	case !bubble:
+		c.deliver(d.IPv6, out)
+	case fresh && !waiting && p.teredo:
+		c.acknowledge(now, p, out)
+	}
+}
+
+// receiveTeredo takes in a packet from a Teredo source that is not known, or
+// not at this UDP source (case 3).
+func (c *Client) receiveTeredo(now time.Time, a wire.Address, from netip.AddrPort, out *Output) {
+	switch {
+	case a.Mapped() != from:
+		c.drop(DropMismatch)
+		return
+	case a.Mapped() == c.mapping:
+		c.drop(DropLoop)
+		return
+	case !c.policy.permits(from.Addr()) || from.Port() == 0:
+		c.drop(DropDenied)
+		return
+	}
+	key := a.Addr().As16()
+	p := c.peers.get(key)
+	if p == nil {
+		p = c.peers.add(now, key, from, true, false, c)
+	}
+	c.receiveFrom(now, p, out)
+}
+
+// receiveIndirect takes in a bubble, or any packet with an origin indication,
+// that came through our server: somebody wants us to open our NAT.
+func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrPort, out *Output) {
+	d := &c.d
+	a, teredo := wire.AddressFromAddr(src)
+	origin := d.Origin
+	if !origin.IsValid() && teredo {
+		origin = a.Mapped() // some servers leave it out
+	}
+	switch {
+	case !origin.IsValid():
+		c.drop(DropInnerSource)
+		return
+	case teredo && a.Mapped() != origin:
+		c.drop(DropMismatch)
+		return
+	case origin == c.mapping || c.fromServer(origin) >= 0:
+		c.drop(DropLoop)
+		return
+	case !teredo && !src.IsLinkLocalUnicast() && !c.honest(src):
+		c.drop(DropInnerSource)
+		return
+	}
+	if why, ok := c.policy.permitsNew(origin); !ok {
+		c.drop(why)
+		return
+	}
+	if !teredo {
+		// A relay, or a client that hides behind a link-local address: all it
+		// waits for is a bubble with the addresses swapped.
+		if c.answers.take(now) {
+			c.bubble(origin, src, out)
+		} else {
+			c.drop(DropAnswerLimit)
+		}
+		return
+	}
+	key := src.As16()
+	p := c.peers.get(key)
+	if p == nil {
+		p = c.peers.add(now, key, origin, true, false, c)
+	}
+	c.peers.used(p)
+	if !p.usable(now) && !p.trying {
+		// Not heard directly yet: punch as well, which answers the bubble.
+		c.try(now, p, out)
+		if p.trying && p.tries == 1 {
+			return
+		}
+	}
+	if !p.answers.take(now) || (!p.wanted && !c.answers.take(now)) {
+		c.drop(DropAnswerLimit)
+		return
+	}
+	p.lastTx = now
+	c.bubble(origin, src, out)
+}
+
+// proved takes in the answer to a connectivity test: from is the relay nearest
+// to the node (case 2).
+func (c *Client) proved(now time.Time, from netip.AddrPort, out *Output) {
+	if !c.policy.permits(from.Addr()) || from.Port() == 0 {
+		c.drop(DropDenied)
+		return
+	}
+	key := [16]byte(c.d.IPv6[8:24])
+	p := c.peers.get(key)
+	if p == nil {
+		c.drop(DropPingToken)
+		return
+	}
+	c.peers.move(now, p, from, c)
+	c.heard(now, p, out)
+}
+
+// deliver hands a packet to the host, unless it is one of the messages that
+// configure a host's network.
+func (c *Client) deliver(packet wire.Packet, out *Output) {
+	if proto, at, err := packet.Upper(); err != nil || (proto == wire.ProtoICMPv6 && discovery(packet[at:])) {
+		c.drop(DropDiscovery)
+		return
+	}
+	c.stats.received++
+	out.Deliver = append(out.Deliver, packet)
+}
+
+// discovery reports whether an ICMPv6 message belongs to Neighbor or Listener
+// Discovery: types 130 to 137, 143 and 151 to 153.
+func discovery(message []byte) bool {
+	if len(message) == 0 {
+		return true
+	}
+	t := message[0]
+	return (t >= 130 && t <= 137) || t == 143 || (t >= 151 && t <= 153)
+}
+
+// honest reports whether ip can be the address of a node on the IPv6
+// Internet: not unspecified, loopback, multicast, link-local, unique local or
+// with an embedded IPv4 address that is no address of the Internet.
+func (c *Client) honest(ip netip.Addr) bool {
+	b := ip.As16()
+	switch {
+	case ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip.Is4In6(), ip.IsPrivate():
+		return false
+	case [12]byte(b[:12]) == [12]byte{}: // ::, ::1 and ::/96
+		return false
+	case b[0] == 0x20 && b[1] == 0x02:
+		return c.policy.permits(netip.AddrFrom4([4]byte(b[2:6])))
+	}
+	return true
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"shipworm/teredo/wire"
+)
+
+// Send takes an IPv6 packet of the host into the tunnel (RFC 4380, 5.2.4). For
+// a peer that is up the one datagram in out is the packet itself, uncopied;
+// for another the packet waits, copied, while the peer is tried.
+func (c *Client) Send(now time.Time, packet []byte, out *Output) {
+	if !c.address.IsValid() {
+		c.drop(DropNotQualified)
+		return
+	}
+	ip, err := wire.CheckPacket(packet)
+	switch {
+	case err != nil:
+		c.drop(DropSendMalformed)
+		return
+	case len(packet) > wire.MTU:
+		c.drop(DropSendTooBig)
+		return
+	case [16]byte(ip[8:24]) != c.own.As16():
+		c.drop(DropSendSource)
+		return
+	}
+	key := [16]byte(ip[24:40])
+	p := c.peers.get(key)
+	if p != nil && p.usable(now) {
+		c.peers.used(p)
+		c.peers.want(now, p, c)
+		c.transmitData(now, p, packet, out)
+		c.watch(now, p, out)
+		return
+	}
+	if p == nil {
+		if p = c.addTarget(now, key); p == nil {
+			return
+		}
+	}
+	c.peers.want(now, p, c)
+	c.push(now, &p.out, packet, netip.AddrPort{})
+	c.try(now, p, out)
+}
+
+// addTarget makes an entry for a peer that the host sends to, or counts why
+// not and returns nil.
+func (c *Client) addTarget(now time.Time, key [16]byte) *peer {
+	dst := netip.AddrFrom16(key)
+	if a, ok := wire.AddressFromAddr(dst); ok {
+		if a == c.address || a.Mapped() == c.mapping {
+			c.drop(DropLoop)
+			return nil
+		}
+		if why, ok := c.policy.permitsNew(a.Mapped()); !ok {
+			c.drop(why)
+			return nil
+		}
+		if !c.policy.permits(a.Server()) {
+			c.drop(DropDenied)
+			return nil
+		}
+		return c.peers.add(now, key, a.Mapped(), true, true, c)
+	}
+	if !c.honest(dst) {
+		c.drop(DropSendTarget)
+		return nil
+	}
+	// Until the relay is known its place is taken by the server, which the
+	// tests go through.
+	return c.peers.add(now, key, c.server(0), false, true, c)
+}
+
+// transmitData sends a data packet to p.
+func (c *Client) transmitData(now time.Time, p *peer, packet []byte, out *Output) {
+	p.lastTx = now
+	if p.unanswered.IsZero() {
+		p.unanswered = now
+	}
+	c.stats.sent++
+	out.Transmit = append(out.Transmit, Transmit{p.mapped, packet})
+}
+
+// watch looks after a peer that data is sent to: silence may mean that the
+// mapping is gone, and an entry about to lapse needs a sign of life, or the
+// packet after that would have to wait for one.
+func (c *Client) watch(now time.Time, p *peer, out *Output) {
+	if now.Sub(p.unanswered) > silence {
+		c.heedSilence(now, out)
+	}
+	if now.Sub(p.lastRx) > peerRefresh && !p.trying {
+		c.try(now, p, out)
+	}
+}
