@@ -49,14 +49,14 @@ The program's files are those of this machine.`,
   shipworm testnet exec --nat port-restricted --server "iperf3 -s -1" -- iperf3 -c server`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return withHint(usageError(fmt.Errorf("%s: no program given", c.CommandPath())), "usage: "+c.CommandPath()+" --nat NAME -- PROGRAM [ARGS...]")
+				return withHint(usageError(errors.New("testnet exec: no program given")), "usage: "+c.CommandPath()+" --nat NAME -- PROGRAM [ARGS...]")
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			o.argv = args
 			if err := o.resolve(); err != nil {
-				return usageError(fmt.Errorf("%s: %w", c.CommandPath(), err))
+				return usageError(fmt.Errorf("testnet exec: %w", err))
 			}
 			return runTestnetExec(c.Context(), &o)
 		},

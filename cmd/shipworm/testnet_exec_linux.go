@@ -149,7 +149,9 @@ func runProgram(ctx context.Context, host *lab.Host, argv []string) (int, error)
 		return cmd.Process.Signal(os.Interrupt)
 	}
 	cmd.WaitDelay = execKillAfter
-	if err := cmd.Start(); err != nil {
+	if err := cmd.Start(); ctx.Err() != nil {
+		return 0, ctx.Err()
+	} else if err != nil {
 		return 0, startError(err)
 	}
 	err := cmd.Wait()

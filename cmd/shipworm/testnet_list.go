@@ -85,7 +85,7 @@ func writeProfiles(w io.Writer, profiles []natProfile) error {
 			filtering = "blocks UDP"
 		}
 		if p.LifetimeSec > 0 {
-			lifetime = (time.Duration(p.LifetimeSec) * time.Second).String()
+			lifetime = fmt.Sprintf("%d s", p.LifetimeSec)
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n",
 			p.Name, orDash(p.Mapping), filtering, orDash(p.Allocation), orDash(p.Hairpin), lifetime)

@@ -14,8 +14,8 @@ import (
 func (l *Lab) Close() error { return l.close() }
 
 func (l *Lab) shutdown() error {
-	l.cancel() // every Cmd sends SIGTERM to its group
-	l.mu.Lock()
+	l.cancel()  // every Cmd sends SIGTERM to its group
+	l.mu.Lock() // no host or server is added from now on
 	hosts := l.hosts
 	l.mu.Unlock()
 	ours := map[string]bool{}

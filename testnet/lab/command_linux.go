@@ -14,8 +14,8 @@ import (
 const killDelay = time.Second
 
 // A Cmd is an [exec.Cmd] that starts in a host's network namespace. Its fields
-// are set as usual before Start; further system attributes may be added to
-// SysProcAttr.
+// are set as usual before Start, and system attributes may be added to
+// SysProcAttr, except Pdeathsig: it is tied to a thread that soon ends.
 type Cmd struct {
 	*exec.Cmd
 	host   *Host

@@ -25,12 +25,17 @@ type Host struct {
 // host makes the namespace and joins it to the host that place adds to the
 // world. With a valid gateway it is on a LAN.
 func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, place func() (*sim.Host, error)) (*Host, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.ctx.Err() != nil {
 		return nil, fmt.Errorf("lab: host %s: %w", name, net.ErrClosed)
 	}
 	bits := 32
 	if gateway.IsValid() {
 		bits = lanBits
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("lab: host %s: no address", name)
 	}
 	for _, a := range addrs {
 		if !a.Is4() || a == gateway {
@@ -62,9 +67,6 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, place fu
 		return nil, fmt.Errorf("host %s: %w", name, err)
 	}
 	l.hub.attach(node, h.tun)
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.hosts = append(l.hosts, h)
 	names := make([]hostName, 0, len(l.hosts))
 	for _, h := range l.hosts {

@@ -29,11 +29,11 @@ type Lab struct {
 	hub    *hub
 	log    *slog.Logger
 
-	servers sync.WaitGroup // of Reflect
-
-	mu    sync.Mutex
-	hosts []*Host
 	close func() error
+
+	mu      sync.Mutex
+	hosts   []*Host        // none is added once ctx is done
+	servers sync.WaitGroup // of Reflect; the same
 }
 
 // New returns a laboratory without hosts. It returns [ErrOutside] in a process

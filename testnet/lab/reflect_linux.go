@@ -69,6 +69,12 @@ func (h *Host) reflect(addr netip.Addr) error {
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
+	h.lab.mu.Lock()
+	defer h.lab.mu.Unlock()
+	if h.lab.ctx.Err() != nil {
+		closeAll()
+		return net.ErrClosed
+	}
 	wg := &h.lab.servers
 	wg.Go(func() { echoPackets(udp) })
 	wg.Go(func() { echoStreams(h.lab.ctx, wg, echo) })
