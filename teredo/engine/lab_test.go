@@ -1,0 +1,272 @@
+package engine_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"shipworm/teredo/engine"
+	"shipworm/teredo/wire"
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+	"shipworm/testnet/sim"
+)
+
+var (
+	start     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	primary   = netip.MustParseAddr("203.0.113.1")
+	secondary = netip.MustParseAddr("203.0.113.2")
+)
+
+// seeded is a deterministic source of randomness.
+func seeded(seed uint64) *rand.ChaCha8 {
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	return rand.NewChaCha8(key)
+}
+
+// lab is a simulated Internet with a Teredo server on it.
+type lab struct {
+	t      testing.TB
+	w      *sim.World
+	seed   uint64
+	server *engine.Server
+	host   *sim.Host
+	ports  [2]*sim.UDPPort
+	down   bool // the server is switched off
+	native func(packet []byte)
+	nodes  int
+	line   link.Config // of every host, in each direction
+}
+
+// newLab makes a world with a server 20 ms away from everything.
+func newLab(t testing.TB, seed uint64, line link.Config) *lab {
+	l := &lab{t: t, w: sim.New(seed, start), seed: seed, line: line}
+	l.host = l.must(l.w.Host("server", l.config(), primary, secondary))
+	for i, a := range []netip.Addr{primary, secondary} {
+		port, err := l.host.BindUDPAddr(netip.AddrPortFrom(a, wire.Port), func(now time.Time, from netip.AddrPort, b []byte) {
+			l.serve(now, i, from, b)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.ports[i] = port
+	}
+	l.restart()
+	return l
+}
+
+// restart gives the server a fresh memory.
+func (l *lab) restart() {
+	s, err := engine.NewServer(engine.ServerConfig{Primary: primary, Secondary: secondary, Seed: l.seed})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.server = s
+}
+
+func (l *lab) must(h *sim.Host, err error) *sim.Host {
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return h
+}
+
+// config returns the line's configuration with dice of its own.
+func (l *lab) config() link.Config {
+	l.nodes++
+	c := l.line
+	c.Seed = l.seed<<8 + uint64(l.nodes)
+	return c
+}
+
+func (l *lab) serve(now time.Time, local int, from netip.AddrPort, b []byte) {
+	if l.down {
+		return
+	}
+	var out engine.ServerOutput
+	l.server.Receive(now, local, from, b, &out)
+	for _, t := range out.Transmit {
+		l.ports[t.From].SendTo(t.To, t.Payload)
+	}
+	for _, p := range out.Native {
+		if l.native != nil {
+			l.native(p)
+		}
+	}
+}
+
+// run lets d pass.
+func (l *lab) run(d time.Duration) { l.w.Advance(l.w.Now().Add(d)) }
+
+// until lets at most d pass, until ok holds; it reports whether it does.
+func (l *lab) until(d time.Duration, ok func() bool) bool {
+	end := l.w.Now().Add(d)
+	for !ok() {
+		next, some := l.w.Next()
+		if !some || next.After(end) {
+			l.w.Advance(end)
+			return ok()
+		}
+		l.w.Advance(next)
+	}
+	return true
+}
+
+// got is a packet that a node's host received.
+type got struct {
+	at     time.Time
+	packet wire.Packet
+}
+
+// node is a client with its socket.
+type node struct {
+	l      *lab
+	name   string
+	c      *engine.Client
+	port   *sim.UDPPort
+	host   *sim.Host
+	router *sim.Router // nil: on the public network
+	out    engine.Output
+	events []engine.Event
+	got    []got
+	tick   time.Time
+	sent   func(engine.Transmit) // sees what the client sends
+	deaf   bool                  // datagrams do not reach the client
+}
+
+// node adds a client behind a NAT of a named profile, or on the public
+// network if that is "public". change may alter its configuration.
+func (l *lab) node(profile string, change func(*engine.ClientConfig)) *node {
+	n := &node{l: l, name: fmt.Sprint("client", l.nodes)}
+	public := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + l.nodes)})
+	private := netip.AddrFrom4([4]byte{192, 168, byte(l.nodes), 2})
+	if profile == "public" {
+		n.host = l.must(l.w.Host(n.name, l.config(), public))
+	} else {
+		cfg, ok := nat.Profile(profile)
+		if !ok {
+			l.t.Fatalf("no NAT profile %q", profile)
+		}
+		cfg.External, cfg.Seed = []netip.Addr{public}, l.seed
+		router, err := l.w.Router(n.name+" NAT", cfg, l.config())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		n.router = router
+		n.host = l.must(router.Host(n.name, link.Config{}, private))
+	}
+	return l.attach(n, change)
+}
+
+// attach gives n a client.
+func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
+	cfg := engine.ClientConfig{Server: primary, Rand: seeded(l.seed<<8 + uint64(l.nodes)), Policy: engine.Policy{Own: n.host.Addrs()}}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := engine.NewClient(cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	n.c = c
+	n.port, err = n.host.BindUDP(0, func(now time.Time, from netip.AddrPort, b []byte) {
+		if !n.deaf {
+			n.c.Receive(now, from, b, &n.out)
+			n.settle()
+		}
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return n
+}
+
+// settle does what a driver does after each call.
+func (n *node) settle() {
+	for _, t := range n.out.Transmit {
+		if n.sent != nil {
+			n.sent(t)
+		}
+		n.port.SendTo(t.To, t.Payload)
+	}
+	for _, p := range n.out.Deliver {
+		n.got = append(n.got, got{n.l.w.Now(), append(wire.Packet(nil), p...)})
+	}
+	n.events = append(n.events, n.out.Events...)
+	n.out.Reset()
+	next := n.c.Next()
+	if next.IsZero() || next.Equal(n.tick) {
+		return
+	}
+	n.tick = next
+	n.l.w.At(next, func() {
+		if n.tick.Equal(next) {
+			n.tick = time.Time{}
+			n.c.Tick(n.l.w.Now(), &n.out)
+			n.settle()
+		}
+	})
+}
+
+func (n *node) start() *node {
+	n.c.Start(n.l.w.Now(), &n.out)
+	n.settle()
+	return n
+}
+
+func (n *node) state() engine.ClientState { return n.c.Snapshot() }
+func (n *node) addr() netip.Addr          { return n.c.Snapshot().Address.Addr() }
+func (n *node) qualified() bool           { return n.c.Snapshot().State == engine.Ready }
+
+// send makes the node's host send a UDP packet of size bytes to dst.
+func (n *node) send(dst netip.Addr, size int) { n.sendPacket(udp(n.addr(), dst, size)) }
+
+func (n *node) sendPacket(p []byte) {
+	n.c.Send(n.l.w.Now(), p, &n.out)
+	n.settle()
+}
+
+// count returns how many events of a kind there were.
+func (n *node) count(kind engine.EventKind) int {
+	k := 0
+	for _, e := range n.events {
+		if e.Kind == kind {
+			k++
+		}
+	}
+	return k
+}
+
+// qualify starts nodes and waits for them.
+func (l *lab) qualify(nodes ...*node) {
+	for _, n := range nodes {
+		n.start()
+	}
+	if !l.until(16*time.Second, func() bool {
+		for _, n := range nodes {
+			if !n.qualified() {
+				return false
+			}
+		}
+		return true
+	}) {
+		l.t.Fatalf("seed %d: not qualified", l.seed)
+	}
+}
+
+// packet makes an IPv6 packet.
+func packet(src, dst netip.Addr, next byte, payload []byte) []byte {
+	b := wire.AppendBubble(nil, src, dst, 64)
+	binary.BigEndian.PutUint16(b[4:], uint16(len(payload)))
+	b[6] = next
+	return append(b, payload...)
+}
+
+// udp makes an IPv6 packet with a UDP datagram, size bytes in all.
+func udp(src, dst netip.Addr, size int) []byte {
+	return packet(src, dst, wire.ProtoUDP, make([]byte, size-wire.HeaderSize))
+}
