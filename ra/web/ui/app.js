@@ -19,7 +19,6 @@ const words = {
 };
 
 function draw(view) {
-  const before = page.view;
   page.view = view;
   link.over = view.state === 'ended';
   const { role, state } = view;
@@ -27,7 +26,7 @@ function draw(view) {
   document.body.dataset.state = view.paused ? 'paused' : state;
   document.body.dataset.asked = view.question ? 'yes' : 'no';
 
-  const name = state === 'ended' ? 'Ended' : (words[role]?.[state] ?? state);
+  const name = state === 'ended' ? 'Ended' : state === 'waiting' && view.question ? 'Waiting for your answer' : (words[role]?.[state] ?? state);
   text($('state-text'), view.paused && state !== 'ended' ? name + ', paused' : name);
   document.title = (view.question ? 'Question: ' : '') + name + ' · Shipworm';
 
@@ -36,7 +35,6 @@ function draw(view) {
   if (role === 'helper') helper.screen(page, section === 'screen');
   buttons(view);
   talk.draw(view);
-  if (before && before.state !== state) say(name);
 }
 
 function buttons(v) {
@@ -59,7 +57,7 @@ function ended(v) {
   const clean = v.end?.clean ?? true;
   icon($('end-icon'), clean ? 'done' : 'fail');
   $('v-ended').classList.toggle('failed', !clean);
-  text($('end-title'), clean ? 'The session has ended' : 'The session ended unexpectedly');
+  text($('end-title'), clean ? 'The session has ended' : v.peer ? 'The session ended unexpectedly' : 'The session did not start');
   text($('end-text'), v.end?.reason ?? '');
   return 'ended';
 }
@@ -74,7 +72,9 @@ function connection(state) {
     return;
   }
   page.view = null;
+  helper.screen(page, false);
   document.body.dataset.state = '';
+  document.body.dataset.asked = 'no';
   text($('state-text'), 'Not connected');
   for (const s of sections) show($('v-' + s), s === 'start');
   for (const b of document.querySelectorAll('.actions button')) show(b, false);

@@ -19,6 +19,15 @@ export function text(node, s) {
   if (node.textContent !== t) node.textContent = t;
 }
 
+// phrase is text() with a peer's name at the place of {}, kept apart so that
+// a name written from right to left does not turn the words around it.
+export function phrase(node, s, name) {
+  const [before, after] = s.split('{}');
+  const n = plain(name);
+  if (node.textContent === before + n + after) return;
+  node.replaceChildren(before, el('bdi', '', n), after);
+}
+
 export function el(tag, className, s) {
   const n = document.createElement(tag);
   if (className) n.className = className;

@@ -1,6 +1,6 @@
 // The Helper's side: dialling, waiting for consent, the shared screen.
 
-import { $, text, show, on, addresses } from './dom.js';
+import { $, text, phrase, show, on, addresses } from './dom.js';
 
 let rfb = null;
 let wanted = false;
@@ -51,7 +51,8 @@ export async function screen(page, visible) {
     rfb.viewOnly = !may;
     if (may && document.activeElement !== $('chat-text')) rfb.focus();
   }
-  veil(v.paused ? `The screen is hidden: ${v.peer?.name || 'the other person'} has paused.` : $('screen').dataset.ready ? '' : 'Fetching the picture…', v.paused);
+  if (v.paused) veil('{} has paused. The screen is hidden.', v.peer?.name || 'The other person', true);
+  else veil($('screen').dataset.ready ? '' : 'Fetching the picture…');
   if (!rfb) await open(page);
 }
 
@@ -88,8 +89,10 @@ function close() {
   r.disconnect();
 }
 
-function veil(s, calm) {
+// veil covers the picture with words, or uncovers it.
+function veil(s, name, calm = false) {
   show($('veil'), s !== '');
-  text($('veil-text'), s);
+  if (name) phrase($('veil-text'), s, name);
+  else text($('veil-text'), s);
   show($('veil').firstElementChild, !calm);
 }

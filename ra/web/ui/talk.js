@@ -3,7 +3,7 @@
 import { $, text, show, on, el } from './dom.js';
 
 const most = 500; // lines kept on the page; the log file has them all
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const time = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
 
 export class Talk {
   #drawn = []; // the entries on the page, as JSON

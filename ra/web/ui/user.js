@@ -1,6 +1,6 @@
 // The User's side: invitation, consent questions, what the Helper may do now.
 
-import { $, text, show, on, icon, el, span, addresses, plain } from './dom.js';
+import { $, text, phrase, show, on, icon, el, span, addresses, plain } from './dom.js';
 
 const spelling = {
   A: 'Alfa', B: 'Bravo', C: 'Charlie', D: 'Delta', E: 'Echo', F: 'Foxtrot', G: 'Golf', H: 'Hotel', I: 'India',
@@ -96,12 +96,11 @@ function mayAgree(page) {
 
 function sharing(v) {
   const control = v.state === 'control';
-  const name = plain(v.peer?.name || 'Your helper');
   icon($('share-icon'), v.paused ? 'hidden' : control ? 'hand' : 'eye');
   text($('share-title'), v.paused ? 'Your screen is hidden' : control ? 'Your computer is shared' : 'Your screen is shared');
-  text($('share-text'), v.paused ? `${name} sees nothing until you press “Show again”.`
-    : control ? `${name} sees your screen and can use your mouse and keyboard, like you.`
-      : `${name} sees your screen, but cannot touch anything.`);
+  phrase($('share-text'), v.paused ? '{} sees nothing until you press “Show again”.'
+    : control ? '{} sees your screen and can use your mouse and keyboard, like you.'
+      : '{} sees your screen, but cannot touch anything.', v.peer?.name || 'Your helper');
   text($('share-name'), v.peer?.name ?? '');
   text($('share-address'), v.peer?.address ?? '');
   text($('share-hint'), control && !v.paused ? 'Press Esc at any time to take back control.'
