@@ -89,6 +89,7 @@ type Client struct {
 	jitter *mathrand.Rand
 	drops  Drops
 	d      wire.Datagram // scratch of Receive
+	t      wire.Trailers // the same, of a bubble
 
 	state   State
 	address wire.Address // valid in Ready and Unreachable

@@ -52,3 +52,57 @@ func drops(nodes ...*node) string {
 	}
 	return s
 }
+
+// connectRuns counts how many of many runs connect within 7 s.
+func connectRuns(t *testing.T, loss float64, n int, both bool) (ok int) {
+	for seed := range uint64(n) {
+		l := newLab(t, seed+1, link.Config{Delay: 20 * time.Millisecond})
+		na, nb := l.node("port-restricted", nil), l.node("port-restricted", nil)
+		l.qualify(na, nb)
+		l.lossy(crossing(loss))
+		ends := []*node{na, nb}
+		if !both {
+			ends = ends[:1]
+		}
+		for _, e := range ends {
+			peer := na
+			if e == na {
+				peer = nb
+			}
+			e.send(peer.addr(), 100)
+		}
+		if l.until(7*time.Second, func() bool { return na.up(nb) && nb.up(na) }) {
+			ok++
+		}
+	}
+	return ok
+}
+
+// TR-07: both ends punch; within 7 s nearly all pairs are connected, in both
+// directions. The loss is that of one crossing of the Internet; an indirect
+// bubble crosses twice. Where only one end starts, all four of its indirect
+// bubbles may be lost before the other end hears of it (0.19^4 at 10 %), and
+// more than four are not allowed.
+func TestConnectLoss(t *testing.T) {
+	for _, test := range []struct {
+		loss float64
+		both bool
+		n    int
+		want float64
+	}{
+		{0.10, true, 10000, 0.9999},
+		{0.30, true, 2000, 0.96},
+		{0.10, false, 2000, 0.998},
+		{0.30, false, 2000, 0.88},
+	} {
+		n := test.n
+		if testing.Short() {
+			n /= 10
+		}
+		ok := connectRuns(t, test.loss, n, test.both)
+		t.Logf("loss %.0f %%, both ends start %v: %d of %d within 7 s", test.loss*100, test.both, ok, n)
+		if float64(ok) < test.want*float64(n) {
+			t.Errorf("loss %.0f %%, both ends start %v: %d of %d", test.loss*100, test.both, ok, n)
+		}
+	}
+}

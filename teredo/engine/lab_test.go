@@ -39,7 +39,8 @@ type lab struct {
 	down   bool // the server is switched off
 	native func(packet []byte)
 	nodes  int
-	line   link.Config // of every host, in each direction
+	line   link.Config // of every access line, in each direction
+	lines  []func(link.Config) error
 }
 
 // newLab makes a world with a server 20 ms away from everything.
@@ -55,6 +56,7 @@ func newLab(t testing.TB, seed uint64, line link.Config) *lab {
 		}
 		l.ports[i] = port
 	}
+	l.lines = append(l.lines, l.host.SetLink)
 	l.restart()
 	return l
 }
@@ -95,6 +97,15 @@ func (l *lab) serve(now time.Time, local int, from netip.AddrPort, b []byte) {
 	for _, p := range out.Native {
 		if l.native != nil {
 			l.native(p)
+		}
+	}
+}
+
+// lossy changes every access line.
+func (l *lab) lossy(line link.Config) {
+	for _, x := range l.lines {
+		if err := x(line); err != nil {
+			l.t.Fatal(err)
 		}
 	}
 }
@@ -146,6 +157,7 @@ func (l *lab) node(profile string, change func(*engine.ClientConfig)) *node {
 	private := netip.AddrFrom4([4]byte{192, 168, byte(l.nodes), 2})
 	if profile == "public" {
 		n.host = l.must(l.w.Host(n.name, l.config(), public))
+		l.lines = append(l.lines, n.host.SetLink)
 	} else {
 		cfg, ok := nat.Profile(profile)
 		if !ok {
@@ -157,6 +169,7 @@ func (l *lab) node(profile string, change func(*engine.ClientConfig)) *node {
 			l.t.Fatal(err)
 		}
 		n.router = router
+		l.lines = append(l.lines, router.SetLink)
 		n.host = l.must(router.Host(n.name, link.Config{}, private))
 	}
 	return l.attach(n, change)
@@ -183,6 +196,12 @@ func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
 		l.t.Fatal(err)
 	}
 	return n
+}
+
+// up reports whether n sends straight to m.
+func (n *node) up(m *node) bool {
+	p, ok := n.c.Peer(n.l.w.Now(), m.addr())
+	return ok && p.Up
 }
 
 // settle does what a driver does after each call.

@@ -57,19 +57,22 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 
 // punch sends a direct bubble, which opens our NAT, and an indirect one, which
 // makes the peer open its own. Both carry our Teredo address, so that the peer
-// can do the same at once.
+// can do the same at once. The direct one also solicits an answer
+// (RFC 6081, 3.6): should only it arrive, or only the answer be lost, nobody
+// has to wait for the next try.
 func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	p.history.add(now)
 	p.lastTx = now
 	a, _ := wire.AddressFromAddr(p.ip())
-	c.bubble(p.mapped, p.ip(), out)
-	c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), p.ip(), out)
+	c.bubble(p.mapped, p.ip(), wire.DiscoverySolicitation, out)
+	c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), p.ip(), wire.NoDiscovery, out)
 }
 
 // bubble sends a bubble from our address to dst in a datagram to ap.
-func (c *Client) bubble(ap netip.AddrPort, dst netip.Addr, out *Output) {
+func (c *Client) bubble(ap netip.AddrPort, dst netip.Addr, d wire.Discovery, out *Output) {
 	start := len(out.buf)
 	out.buf = wire.AppendBubble(out.buf, c.own, dst, wire.BubbleHopLimit)
+	out.buf = wire.AppendTrailers(out.buf, &wire.Trailers{Discovery: d})
 	out.built(ap, start)
 }
 
@@ -116,16 +119,16 @@ func (c *Client) heard(now time.Time, p *peer, out *Output) {
 	c.flush(now, p, out)
 }
 
-// acknowledge answers the first direct bubble of p, if nothing queued has
-// answered it already: p may not have heard us yet.
-func (c *Client) acknowledge(now time.Time, p *peer, out *Output) {
-	if _, ok := c.policy.permitsNew(p.mapped); !ok {
+// acknowledge answers a direct bubble of p, which may not have heard us yet.
+func (c *Client) acknowledge(now time.Time, p *peer, d wire.Discovery, out *Output) {
+	if why, ok := c.policy.permitsNew(p.mapped); !ok {
+		c.drop(why)
 		return
 	}
-	if !p.wanted && !c.acks.take(now) {
+	if !p.answers.take(now) || (!p.wanted && !c.acks.take(now)) {
 		c.drop(DropAnswerLimit)
 		return
 	}
 	p.lastTx = now
-	c.bubble(p.mapped, p.ip(), out)
+	c.bubble(p.mapped, p.ip(), d, out)
 }

@@ -81,13 +81,10 @@ func isAdvertisement(p wire.Packet) bool {
 	return p.NextHeader() == wire.ProtoICMPv6 && len(p) > wire.HeaderSize && p[wire.HeaderSize] == wire.TypeAdvertisement
 }
 
-// badTrailers counts a bubble whose trailers ask for it to be discarded.
+// badTrailers reads the trailers of a bubble into c.t, and reports whether they
+// ask for it to be discarded.
 func (c *Client) badTrailers() bool {
-	if len(c.d.Trailers) == 0 {
-		return false
-	}
-	var t wire.Trailers
-	if wire.ParseTrailers(c.d.Trailers, &t) == nil {
+	if wire.ParseTrailers(c.d.Trailers, &c.t) == nil {
 		return false
 	}
 	c.drop(DropTrailer)
@@ -111,8 +108,11 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 	switch {
 	case !bubble:
 		c.deliver(d.IPv6, out)
-	case fresh && !waiting && p.teredo:
-		c.acknowledge(now, p, out)
+	case !p.teredo:
+	case c.t.Discovery == wire.DiscoverySolicitation:
+		c.acknowledge(now, p, wire.DiscoveryAdvertisement, out)
+	case fresh && !waiting:
+		c.acknowledge(now, p, wire.NoDiscovery, out)
 	}
 }
 
@@ -169,7 +169,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		// A relay, or a client that hides behind a link-local address: all it
 		// waits for is a bubble with the addresses swapped.
 		if c.answers.take(now) {
-			c.bubble(origin, src, out)
+			c.bubble(origin, src, wire.NoDiscovery, out)
 		} else {
 			c.drop(DropAnswerLimit)
 		}
@@ -193,7 +193,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		return
 	}
 	p.lastTx = now
-	c.bubble(origin, src, out)
+	c.bubble(origin, src, wire.NoDiscovery, out)
 }
 
 // proved takes in the answer to a connectivity test: from is the relay nearest
