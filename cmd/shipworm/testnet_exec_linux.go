@@ -69,7 +69,13 @@ func (o *execOptions) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, laboratoryError(err)
 	}
-	defer l.Close()
+	defer func() {
+		// After an interrupt there is no time to be polite: what is left ends
+		// with this process.
+		if ctx.Err() == nil {
+			l.Close()
+		}
+	}()
 	if o.verbose {
 		l.SetTrace(dropPrinter(os.Stderr))
 	}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ func (l *Lab) shutdown() error {
 	l.cancel()  // every Cmd sends SIGTERM to its group
 	l.mu.Lock() // no host or server is added from now on
 	hosts := l.hosts
+	told := maps.Clone(l.groups)
 	l.mu.Unlock()
 	ours := map[string]bool{}
 	for _, h := range hosts {
@@ -28,6 +30,13 @@ func (l *Lab) shutdown() error {
 		left := inside(ours)
 		if len(left) == 0 {
 			break
+		}
+		for _, pid := range left {
+			// A second SIGTERM would mean "at once" to many a program.
+			if group, err := syscall.Getpgid(pid); err == nil && !told[group] && !told[pid] {
+				told[pid] = true
+				_ = syscall.Kill(pid, syscall.SIGTERM)
+			}
 		}
 		if time.Now().After(deadline) {
 			for _, pid := range left {

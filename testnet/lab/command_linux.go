@@ -55,18 +55,28 @@ func (c *Cmd) Start() error {
 	err := c.host.ns.do(c.Cmd.Start)
 	if err != nil {
 		c.cancel()
+		return err
 	}
-	return err
+	c.host.lab.mu.Lock()
+	c.host.lab.groups[c.Process.Pid] = true
+	c.host.lab.mu.Unlock()
+	return nil
 }
 
 // Wait waits for the program to end. If it was told to, the rest of its group
 // ends too.
 func (c *Cmd) Wait() error {
+	if c.Process == nil || c.ProcessState != nil {
+		return c.Cmd.Wait() // it knows what is wrong
+	}
 	err := c.Cmd.Wait()
 	if c.ctx.Err() != nil {
 		_ = c.signal(syscall.SIGKILL)
 	}
 	c.cancel()
+	c.host.lab.mu.Lock()
+	delete(c.host.lab.groups, c.Process.Pid)
+	c.host.lab.mu.Unlock()
 	return err
 }
 

@@ -34,6 +34,7 @@ type Lab struct {
 	mu      sync.Mutex
 	hosts   []*Host        // none is added once ctx is done
 	servers sync.WaitGroup // of Reflect; the same
+	groups  map[int]bool   // leaders of Cmds that have not been waited for
 }
 
 // New returns a laboratory without hosts. It returns [ErrOutside] in a process
@@ -50,7 +51,7 @@ func New(cfg Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{hub: hub, log: log}
+	l := &Lab{hub: hub, log: log, groups: make(map[int]bool)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.close = sync.OnceValue(l.shutdown)
 	return l, nil
