@@ -105,7 +105,7 @@ func (n *NAT) allocateOn(addr uint32, f *flow, remote endpoint) (endpoint, bool)
 }
 
 // portRange is the range for an internal port: the configured one, or the
-// class the port is in (RFC 4787, 4.2.2, REQ-3).
+// class the port is in (RFC 4787, 4.2.1, REQ-3a).
 func (n *NAT) portRange(port uint16) (lo, hi uint32) {
 	switch {
 	case n.cfg.PortMax != 0:

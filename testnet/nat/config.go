@@ -106,7 +106,7 @@ const (
 	DefaultICMPLifetime          = 60 * time.Second            // RFC 5508, 3.2, REQ-2
 	DefaultMaxMappings           = 65536                       // ours
 	DefaultMaxPeers              = 4 * DefaultMaxMappings      // ours
-	defaultPortMin               = 1024                        // RFC 4787, 4.2.1, REQ-3b
+	defaultPortMin               = 1024                        // RFC 4787, 4.2.1, REQ-3a
 	defaultPortMax        uint16 = 65535
 )
 

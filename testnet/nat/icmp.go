@@ -10,18 +10,25 @@ type quote struct {
 	src, dst endpoint
 }
 
-// parseQuote reads the quoted packet; eight bytes of its transport header are
-// enough (RFC 792). An echo's identifier stands for the port of the side that
-// asked, which is the internal side.
-func parseQuote(pkt []byte, header int, askerIsSource bool, q *quote) bool {
+// parseQuote reads the quoted packet of an ICMP error whose checksums must be
+// right (RFC 5508, 4.1, REQ-3); eight bytes of its transport header are enough
+// (RFC 792). An echo's identifier stands for the port of the side that asked,
+// which is the internal one. It returns Unspecified, or why not.
+func parseQuote(pkt []byte, header int, askerIsSource bool, q *quote) Reason {
+	if ipv4.Fold(ipv4.Sum(pkt[header:], 0)) != 0xffff {
+		return BadChecksum
+	}
 	q.at = header + 8
 	b := pkt[q.at:]
 	if len(b) < ipv4.HeaderLen || b[0]>>4 != 4 {
-		return false
+		return BadICMP
 	}
 	q.header = int(b[0]&15) * 4
 	if q.header < ipv4.HeaderLen || len(b) < q.header+8 || ipv4.Fragment(b) {
-		return false
+		return BadICMP
+	}
+	if ipv4.Fold(ipv4.Sum(b[:q.header], 0)) != 0xffff {
+		return BadChecksum
 	}
 	q.proto = ipv4.Proto(b)
 	q.src.addr, q.dst.addr = ipv4.Src(b), ipv4.Dst(b)
@@ -29,34 +36,44 @@ func parseQuote(pkt []byte, header int, askerIsSource bool, q *quote) bool {
 	switch q.proto {
 	case protoUDP, protoTCP:
 		q.src.port, q.dst.port = be.Uint16(body), be.Uint16(body[2:])
-		return true
+		return Unspecified
 	case protoICMP:
 		if body[0] != ipv4.EchoRequest && body[0] != ipv4.EchoReply {
-			return false
+			return BadICMP
 		}
 		if askerIsSource {
 			q.src.port = be.Uint16(body[4:])
 		} else {
 			q.dst.port = be.Uint16(body[4:])
 		}
-		return true
+		return Unspecified
 	}
-	return false
+	return BadProtocol
+}
+
+// quotedMapping finds the mapping of a quoted packet that we once sent out,
+// and asks whether its destination was one that the inside sent to.
+func (n *NAT) quotedMapping(proto byte, outer, remote endpoint) *mapping {
+	m := n.in[n.inKey(proto, outer, remote)]
+	if m == nil {
+		return nil
+	}
+	if _, why := n.filter(m, remote); why != Permitted {
+		return nil
+	}
+	return m
 }
 
 // inboundError translates an error about a packet that we sent out: the quote
-// is that packet as the outside saw it (RFC 5508, 4.2). It neither refreshes
-// nor ends a mapping (RFC 4787, REQ-12; RFC 7857, 7).
+// is that packet as the outside saw it (RFC 5508, 4.2.1). It neither refreshes
+// nor ends a mapping (RFC 4787, REQ-12; RFC 5508, 4.3; RFC 7857, 7).
 func (n *NAT) inboundError(pkt []byte, f *flow) Verdict {
 	var q quote
-	if !parseQuote(pkt, f.header, true, &q) {
-		return n.drop(BadICMP)
+	if why := parseQuote(pkt, f.header, true, &q); why != Unspecified {
+		return n.drop(why)
 	}
-	m := n.in[n.inKey(q.proto, q.src, q.dst)]
+	m := n.quotedMapping(q.proto, q.src, q.dst)
 	if m == nil || q.src.addr != f.dst.addr {
-		return n.drop(UnknownQuote)
-	}
-	if _, why := n.filter(m, q.dst); why != Permitted {
 		return n.drop(UnknownQuote)
 	}
 	if !n.cfg.NoTranslation {
@@ -68,24 +85,37 @@ func (n *NAT) inboundError(pkt []byte, f *flow) Verdict {
 
 // outboundError translates an error about a packet that came in: the quote is
 // that packet as the inside saw it. The source becomes ours whoever on the
-// inside complained (RFC 5508, 4.3).
+// inside complained (RFC 5508, 4.2.2). If the packet had been turned back by
+// us, so is the error (RFC 5508, 5).
 func (n *NAT) outboundError(pkt []byte, f *flow) Verdict {
 	var q quote
-	if !parseQuote(pkt, f.header, false, &q) {
-		return n.drop(BadICMP)
+	if why := parseQuote(pkt, f.header, false, &q); why != Unspecified {
+		return n.drop(why)
 	}
 	m := n.out[n.outKey(q.proto, q.dst, q.src)]
 	if m == nil || q.src.addr != f.dst.addr {
 		return n.drop(UnknownQuote)
 	}
+	if n.cfg.NoTranslation {
+		return n.forward(QuotedFlow)
+	}
+	var asker *mapping
 	if n.isExternal(f.dst.addr) {
-		return n.drop(NoHairpin)
+		if n.cfg.Hairpin == HairpinNone {
+			return n.drop(NoHairpin)
+		}
+		if asker = n.quotedMapping(q.proto, q.src, m.outer); asker == nil {
+			return n.drop(UnknownQuote)
+		}
 	}
-	if !n.cfg.NoTranslation {
-		rewriteQuote(pkt, f, &q, false, m.outer)
-		rewriteAddr(pkt, 12, m.outer.addr)
+	rewriteQuote(pkt, f, &q, false, m.outer)
+	rewriteAddr(pkt, 12, m.outer.addr)
+	if asker == nil {
+		return n.forward(QuotedFlow)
 	}
-	return n.forward(QuotedFlow)
+	rewriteQuote(pkt, f, &q, true, asker.inner)
+	rewriteAddr(pkt, 16, asker.inner.addr)
+	return n.back(QuotedFlow)
 }
 
 // rewriteQuote changes one endpoint of the quoted packet, the checksums in the

@@ -64,11 +64,11 @@ type Verdict struct {
 	Reply []byte
 }
 
-// Stats counts verdicts and table events since New.
+// Stats counts what happened since New; Count has the verdicts by reason.
 type Stats struct {
-	Forwarded, Hairpinned, Dropped uint64
+	Forwarded, Hairpinned, Dropped uint64 // packets
 	Created, Expired               uint64 // mappings
-	Refused                        uint64 // new flows refused for want of room or ports
+	Refused                        uint64 // new flows, for want of room or ports
 }
 
 // A NAT translates between an inside and an outside. It is not safe for
@@ -91,8 +91,9 @@ type NAT struct {
 	nextXP int    // external address for the next host
 	cursor uint32 // next port of Sequential
 
-	reply []byte
-	stats Stats
+	reply  []byte
+	stats  Stats
+	counts [reasons]uint64
 }
 
 // New returns a NAT with empty tables, or every problem of the configuration.
@@ -150,6 +151,14 @@ func (n *NAT) Config() Config { return n.cfg }
 // Stats returns the counters.
 func (n *NAT) Stats() Stats { return n.stats }
 
+// Count returns how many verdicts since New had this reason.
+func (n *NAT) Count(r Reason) uint64 {
+	if r < reasons {
+		return n.counts[r]
+	}
+	return 0
+}
+
 // tick turns a time into nanoseconds since the first packet and throws out
 // what has expired by then.
 func (n *NAT) tick(now time.Time) int64 {
@@ -172,12 +181,20 @@ func (n *NAT) isExternal(a uint32) bool {
 
 func (n *NAT) drop(r Reason) Verdict {
 	n.stats.Dropped++
+	n.counts[r]++
 	return Verdict{Drop, r, nil}
 }
 
 func (n *NAT) forward(r Reason) Verdict {
 	n.stats.Forwarded++
+	n.counts[r]++
 	return Verdict{Forward, r, nil}
+}
+
+func (n *NAT) back(r Reason) Verdict {
+	n.stats.Hairpinned++
+	n.counts[r]++
+	return Verdict{Back, r, nil}
 }
 
 // reject drops pkt and, where the configuration says so, answers it.

@@ -20,6 +20,7 @@ const (
 	Fragmented       // a fragment
 	BadProtocol      // a protocol the engine does not translate
 	BadICMP          // an ICMP message the engine does not translate
+	BadChecksum      // an ICMP error whose checksum, or that of its quote, is wrong
 	Blocked          // Config.Block
 	NotExternal      // inbound, to an address that is not the NAT's
 	ToSelf           // for the NAT itself, not for a host behind it
@@ -31,6 +32,8 @@ const (
 	PortsExhausted   // no external port left
 	TableFull        // MaxMappings or MaxPeers reached
 	HostLimitReached // MaxPerHost reached
+
+	reasons // how many there are
 )
 
 var reasonText = [...]string{
@@ -45,6 +48,7 @@ var reasonText = [...]string{
 	Fragmented:       "fragments are not supported",
 	BadProtocol:      "protocol is not translated",
 	BadICMP:          "ICMP message is not translated",
+	BadChecksum:      "ICMP error with a wrong checksum",
 	Blocked:          "protocol is blocked",
 	NotExternal:      "destination is not an external address of this NAT",
 	ToSelf:           "addressed to the NAT itself",

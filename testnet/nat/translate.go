@@ -81,8 +81,7 @@ func (n *NAT) hairpin(pkt []byte, f *flow, now int64) Verdict {
 		rewrite(pkt, f, true, m.outer)
 	}
 	rewrite(pkt, f, false, to.inner)
-	n.stats.Hairpinned++
-	return Verdict{Back, Hairpinned, nil}
+	return n.back(Hairpinned)
 }
 
 // Inbound takes a packet from the outside. On Forward it has been rewritten in
