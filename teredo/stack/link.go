@@ -1,0 +1,207 @@
+package stack
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"shipworm/teredo/packet"
+)
+
+// link is the interface's link endpoint: a bounded ring of outgoing packets
+// on one side, direct delivery on the other. gVisor's own channel endpoint
+// would do for single packets, but caps later segmentation at 32 KiB.
+type link struct {
+	mtu  uint32
+	drop *counters
+	addr atomic.Pointer[netip.Addr]
+
+	disp atomic.Pointer[stack.NetworkDispatcher]
+
+	mu     sync.Mutex
+	ring   []*stack.PacketBuffer
+	head   int // index of the oldest packet
+	count  int
+	closed bool
+
+	ready chan struct{} // holds a token while packets may be waiting
+	done  chan struct{}
+}
+
+func newLink(queue int, mtu uint32, drop *counters) *link {
+	return &link{
+		mtu: mtu, drop: drop,
+		ring:  make([]*stack.PacketBuffer, queue),
+		ready: make(chan struct{}, 1),
+		done:  make(chan struct{}),
+	}
+}
+
+func (l *link) setAddr(a netip.Addr) { l.addr.Store(&a) }
+
+func (l *link) getAddr() netip.Addr {
+	if a := l.addr.Load(); a != nil {
+		return *a
+	}
+	return netip.Addr{}
+}
+
+// WritePackets queues what the stack sends. It never blocks: TCP and QUIC
+// read a drop as the congestion that it is.
+func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
+	n := 0
+	l.mu.Lock()
+	for _, p := range pkts.AsSlice() {
+		if l.closed || l.count == len(l.ring) {
+			l.drop.add(DropQueueFull)
+			continue
+		}
+		l.ring[(l.head+l.count)%len(l.ring)] = p.IncRef()
+		l.count++
+		n++
+	}
+	l.mu.Unlock()
+	if n > 0 {
+		l.signal()
+	}
+	return pkts.Len(), nil
+}
+
+func (l *link) signal() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// pop takes up to len(out) packets off the ring.
+func (l *link) pop(out []*stack.PacketBuffer) (n int, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n < len(out) && l.count > 0 {
+		out[n], l.ring[l.head] = l.ring[l.head], nil
+		l.head = (l.head + 1) % len(l.ring)
+		l.count--
+		n++
+	}
+	if l.count > 0 {
+		l.signal()
+	}
+	return n, l.closed
+}
+
+// shut ends readers and gives up what is queued.
+func (l *link) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	close(l.done)
+	for ; l.count > 0; l.count-- {
+		l.ring[l.head].DecRef()
+		l.ring[l.head] = nil
+		l.head = (l.head + 1) % len(l.ring)
+	}
+}
+
+// ReadBatch waits for packets that the host sends and copies as many as are
+// there into pkts, behind packet.Headroom. It returns net.ErrClosed after
+// Close. One goroutine reads at a time.
+func (s *Stack) ReadBatch(pkts []packet.Packet) (int, error) {
+	if len(pkts) == 0 {
+		return 0, nil
+	}
+	var room [64]*stack.PacketBuffer
+	bufs := room[:min(len(pkts), len(room))]
+	for {
+		n, closed := s.link.pop(bufs)
+		if closed {
+			return 0, net.ErrClosed
+		}
+		kept := 0
+		for _, b := range bufs[:n] {
+			if s.copyOut(b, &pkts[kept]) {
+				kept++
+			}
+			b.DecRef()
+		}
+		if kept > 0 {
+			return kept, nil
+		}
+		select {
+		case <-s.link.ready:
+		case <-s.link.done:
+		}
+	}
+}
+
+func (s *Stack) copyOut(b *stack.PacketBuffer, p *packet.Packet) bool {
+	size := b.Size()
+	if packet.Headroom+size > len(p.Buf) {
+		s.drop.add(DropMalformed)
+		return false
+	}
+	p.Off, p.Len, p.Segment = packet.Headroom, 0, 0
+	for _, part := range b.AsSlices() {
+		p.Len += copy(p.Buf[p.Off+p.Len:], part)
+	}
+	return s.outboundAllowed(p.Data())
+}
+
+// WriteBatch hands packets that arrived for the host to it, those that the
+// filter lets pass. The data is copied. It returns how many passed, and
+// net.ErrClosed after Close.
+func (s *Stack) WriteBatch(pkts []packet.Packet) (int, error) {
+	disp := s.link.disp.Load()
+	select {
+	case <-s.link.done:
+		return 0, net.ErrClosed
+	default:
+	}
+	if disp == nil {
+		return 0, net.ErrClosed
+	}
+	n := 0
+	for i := range pkts {
+		data := pkts[i].Data()
+		if !s.inboundAllowed(data) {
+			continue
+		}
+		b := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(data)})
+		(*disp).DeliverNetworkPacket(header.IPv6ProtocolNumber, b)
+		b.DecRef()
+		n++
+	}
+	return n, nil
+}
+
+// The rest of stack.LinkEndpoint.
+
+func (l *link) Attach(d stack.NetworkDispatcher) {
+	if d == nil {
+		l.disp.Store(nil)
+		return
+	}
+	l.disp.Store(&d)
+}
+func (l *link) IsAttached() bool                           { return l.disp.Load() != nil }
+func (l *link) MTU() uint32                                { return l.mtu }
+func (*link) SetMTU(uint32)                                {}
+func (*link) MaxHeaderLength() uint16                      { return 0 }
+func (*link) LinkAddress() tcpip.LinkAddress               { return "" }
+func (*link) SetLinkAddress(tcpip.LinkAddress)             {}
+func (*link) Capabilities() stack.LinkEndpointCapabilities { return 0 }
+func (*link) Wait()                                        {}
+func (*link) ARPHardwareType() header.ARPHardwareType      { return header.ARPHardwareNone }
+func (*link) AddHeader(*stack.PacketBuffer)                {}
+func (*link) ParseHeader(*stack.PacketBuffer) bool         { return true }
+func (*link) Close()                                       {}
+func (*link) SetOnCloseAction(func())                      {}
