@@ -28,6 +28,7 @@ var (
 // scenario is what a nested run of this binary does instead of its tests.
 const scenario = "SHIPWORM_LAB_SCENARIO"
 
+// L-06: the tests run inside the namespaces, and leave no goroutine.
 func TestMain(m *testing.M) {
 	inside, code, err := lab.Enter()
 	if err != nil {

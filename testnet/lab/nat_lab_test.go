@@ -26,17 +26,8 @@ func TestMapping(t *testing.T) {
 			if err := server.Reflect(); err != nil {
 				t.Fatal(err)
 			}
-			// The second curl wants the port of the first at once.
-			err := home.Do(func() error {
-				return os.WriteFile("/proc/sys/net/ipv4/tcp_max_tw_buckets", []byte("0"), 0)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			seen := func(server netip.Addr) netip.AddrPort {
-				out := output(t, home, "curl", "-sS", "--local-port", fmt.Sprint(local),
-					fmt.Sprintf("http://%s/", server))
-				ap, err := netip.ParseAddrPort(strings.TrimSpace(out))
+				ap, err := netip.ParseAddrPort(curlFrom(t, home, local, fmt.Sprintf("http://%s/", server)))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -64,6 +55,29 @@ func TestMapping(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// curlFrom fetches a page from the given local port, once the kernel has let go
+// of an earlier connection from there.
+func curlFrom(t *testing.T, h *lab.Host, local int, url string) string {
+	t.Helper()
+	const portTaken = 45 // curl's CURLE_INTERFACE_FAILED
+	err := h.Do(func() error { // no TIME_WAIT
+		return os.WriteFile("/proc/sys/net/ipv4/tcp_max_tw_buckets", []byte("0"), 0)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		cmd := h.Command(t.Context(), "curl", "-sS", "--max-time", "10", "--local-port", fmt.Sprint(local), url)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return strings.TrimSpace(string(out))
+		}
+		if cmd.ProcessState.ExitCode() != portTaken || time.Now().After(deadline) {
+			t.Fatalf("curl: %v\n%s", err, out)
+		}
 	}
 }
 

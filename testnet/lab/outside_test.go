@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 )
 
+// L-06: no goroutine is left of a laboratory that was refused.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // L-01: no laboratory in the machine's own network, whatever the environment
