@@ -62,7 +62,7 @@ func TestMapping(t *testing.T) {
 // of an earlier connection from there.
 func curlFrom(t *testing.T, h *lab.Host, local int, url string) string {
 	t.Helper()
-	const portTaken = 45 // curl's CURLE_INTERFACE_FAILED
+	const portTaken = 45       // curl's CURLE_INTERFACE_FAILED
 	err := h.Do(func() error { // no TIME_WAIT
 		return os.WriteFile("/proc/sys/net/ipv4/tcp_max_tw_buckets", []byte("0"), 0)
 	})
