@@ -96,12 +96,12 @@ func (t *Trailers) parseAlternate(value []byte) bool {
 	if len(value) < 8 || len(value) > 2+6*MaxAlternates || (len(value)-2)%6 != 0 {
 		return false
 	}
-	t.Alternates = 0
+	t.Alternates, t.Alternate = 0, [MaxAlternates]netip.AddrPort{}
 	for entry := value[2:]; len(entry) > 0; entry = entry[6:] {
 		ip := netip.AddrFrom4([4]byte(entry))
 		port := binary.BigEndian.Uint16(entry[4:])
 		if port == 0 || ip.IsMulticast() || ip.IsUnspecified() || entry[0] >= 240 {
-			t.Alternates = 0
+			t.Alternates, t.Alternate = 0, [MaxAlternates]netip.AddrPort{}
 			return false
 		}
 		t.Alternate[t.Alternates] = netip.AddrPortFrom(ip, port)
