@@ -36,14 +36,16 @@ func newTestnetExecCmd() *cobra.Command {
 		Long: `Run an unmodified program behind a simulated NAT.
 
 The program runs at 192.168.1.2 in a network namespace of its own; root is not
-needed. On the other side of the NAT is one server, 203.0.113.1 and 203.0.113.2,
+needed. The NAT's outside is 198.51.100.10, which is also the program's address
+where nothing is translated. On the other side of the NAT is one server, 203.0.113.1 and 203.0.113.2,
 also called "server". By default it echoes UDP and TCP on port 7, and tells on
 port 80 from which address and port a client came; --server runs a program of
 yours there instead. Nothing else can be reached, and nothing reaches the
 network of this machine.
 
 Standard input, output, the terminal and the exit code are the program's own.
-The program's files are those of this machine.`,
+The program's files, and the sockets among them, are those of this machine: this
+is no sandbox.`,
 		Example: `  shipworm testnet exec --nat symmetric -- curl http://203.0.113.1/
   shipworm testnet exec --nat linux --delay 20ms --loss 1% -- bash
   shipworm testnet exec --nat port-restricted --server "iperf3 -s -1" -- iperf3 -c server`,
