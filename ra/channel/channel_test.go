@@ -1,0 +1,630 @@
+package channel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"shipworm/ra/invite"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	userAddr   = "[2001:db8:1::1]:50000"
+	helperAddr = "[2001:db8:2::1]:50001"
+	password   = "7K2M-Q9TX-04WF"
+	wrongWord  = "7K2M-Q9TX-04WG"
+)
+
+// A pair is the two sides of one invitation on a network in memory.
+type pair struct {
+	t        testing.TB
+	net      *memNet
+	inv      *invite.Invitation
+	identity Identity
+	user     *memConn
+	helper   *memConn
+	listener *Listener
+
+	mu       sync.Mutex
+	attempts []Attempt
+}
+
+func testInvitation(t testing.TB) (*invite.Invitation, Identity) {
+	t.Helper()
+	inv, err := invite.New("Ada", 0, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, hash := NewIdentity()
+	inv.CertHash = hash
+	return inv, identity
+}
+
+func newPair(t testing.TB, delay time.Duration) *pair {
+	t.Helper()
+	p := &pair{t: t, net: newMemNet(delay)}
+	p.inv, p.identity = testInvitation(t)
+	p.user, p.helper = p.net.listen(t, userAddr), p.net.listen(t, helperAddr)
+	p.listen(p.guard(time.Now()))
+	return p
+}
+
+// guard makes a guard on Go's clock, which a bubble fakes; now is what the
+// wall clock says.
+func (p *pair) guard(now time.Time) *Guard {
+	p.t.Helper()
+	g, err := newGuard(p.inv, password, sinceNow(), now)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return g
+}
+
+func (p *pair) listen(g *Guard) {
+	p.t.Helper()
+	if p.listener != nil {
+		p.listener.Close()
+	}
+	l, err := Listen(p.user, ListenConfig{Guard: g, Identity: p.identity, OnAttempt: p.note})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.listener = l
+}
+
+func (p *pair) note(a Attempt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.attempts = append(p.attempts, a)
+}
+
+func (p *pair) outcomes() string {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, a := range p.attempts {
+		names = append(names, a.Outcome.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *pair) config(word string) DialConfig {
+	return DialConfig{Invitation: p.inv, Password: word}
+}
+
+func (p *pair) dial(word string) (*Conn, error) {
+	return Dial(context.Background(), p.helper, p.user.addr, p.config(word))
+}
+
+// connect returns both ends of an authenticated connection.
+func (p *pair) connect() (user, helper *Conn) {
+	p.t.Helper()
+	helper, err := p.dial(password)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if user, err = p.listener.Accept(context.Background()); err != nil {
+		p.t.Fatal(err)
+	}
+	return user, helper
+}
+
+// another returns a packet conn of a further Helper.
+func (p *pair) another(addr string) *memConn { return p.net.listen(p.t, addr) }
+
+func (p *pair) close() { p.listener.Close() }
+
+// Two round trips from the dial to an authenticated connection, and what the
+// Helper says at once arrives half a round trip later.
+func TestTwoRoundTrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rtt = 50 * time.Millisecond
+		p := newPair(t, rtt/2)
+		defer p.close()
+		start := time.Now()
+		helper, err := p.dial(password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 2*rtt+5*time.Millisecond {
+			t.Errorf("authenticated after %v, want two round trips", took)
+		}
+		defer helper.Close(0, "")
+		control, err := helper.OpenStream(t.Context(), KindControl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(control, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		user, err := p.listener.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer user.Close(0, "")
+		kind, stream, err := user.AcceptStream(t.Context())
+		if err != nil || kind != KindControl {
+			t.Fatalf("kind %d, %v", kind, err)
+		}
+		var b [5]byte
+		if _, err := io.ReadFull(stream, b[:]); err != nil || string(b[:]) != "hello" {
+			t.Fatalf("%q, %v", b, err)
+		}
+		if took := time.Since(start); took > 5*rtt/2+10*time.Millisecond {
+			t.Errorf("first word after %v, want two and a half round trips", took)
+		}
+		if user.RemoteAddr().String() != helperAddr || helper.RemoteAddr().String() != userAddr {
+			t.Errorf("addresses %v and %v", user.RemoteAddr(), helper.RemoteAddr())
+		}
+		if got := p.outcomes(); got != "accepted" {
+			t.Errorf("attempts: %s", got)
+		}
+	})
+}
+
+func TestStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, time.Millisecond)
+		defer p.close()
+		user, helper := p.connect()
+		defer user.Close(0, "")
+		defer helper.Close(0, "")
+		for _, kind := range []byte{KindControl, KindScreen, KindInput, 200} {
+			out, err := helper.OpenStream(t.Context(), kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, in, err := user.AcceptStream(t.Context())
+			if err != nil || got != kind {
+				t.Fatalf("kind %d, %v; want %d", got, err, kind)
+			}
+			// The accepting side may speak first.
+			data := bytes.Repeat([]byte{kind}, 200_000)
+			go func() {
+				in.Write(data)
+				in.Close()
+			}()
+			if b, err := io.ReadAll(out); err != nil || !bytes.Equal(b, data) {
+				t.Fatalf("%d bytes, %v", len(b), err)
+			}
+			out.CancelWrite(7)
+			var gone *ErrStream
+			if _, err := io.ReadAll(in); !errors.As(err, &gone) || gone.Code != 7 {
+				t.Errorf("cancelled write: %v", err)
+			}
+		}
+		out, _ := helper.OpenStream(t.Context(), KindInput)
+		out.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := out.Read(make([]byte, 1)); !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
+			t.Errorf("deadline: %v", err)
+		}
+	})
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+func TestClose(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose int // how many of the last packets are lost
+		want bool
+	}{{"no loss", 0, true}, {"first lost", 1, true}, {"two lost", 2, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t, 10*time.Millisecond)
+				defer p.close()
+				user, helper := p.connect()
+				time.Sleep(time.Second) // acknowledgements have settled
+				lost := 0
+				p.net.setHook(func(from, to netip.AddrPort, b []byte) []byte {
+					if lost < c.lose {
+						lost++
+						return nil
+					}
+					return b
+				})
+				start := time.Now()
+				helper.Close(42, "the helper went home")
+				<-user.Done()
+				if took := time.Since(start); took > 200*time.Millisecond {
+					t.Errorf("the peer learned after %v", took)
+				}
+				var closed *ErrClosedByPeer
+				if !errors.As(user.Err(), &closed) || closed.Code != 42 || closed.Reason != "the helper went home" {
+					t.Errorf("user: %v", user.Err())
+				}
+				if !errors.Is(helper.Err(), net.ErrClosed) {
+					t.Errorf("helper: %v", helper.Err())
+				}
+				if _, err := user.OpenStream(t.Context(), 0); !errors.As(err, &closed) {
+					t.Errorf("OpenStream: %v", err)
+				}
+				user.Close(0, "")
+			})
+		})
+	}
+}
+
+func TestCloseReasonIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 0)
+		defer p.close()
+		user, helper := p.connect()
+		user.Close(1<<63, strings.Repeat("ä", 1000)+"\xff")
+		<-helper.Done()
+		var closed *ErrClosedByPeer
+		if !errors.As(helper.Err(), &closed) || closed.Reason != strings.Repeat("ä", 128) {
+			t.Errorf("%v", helper.Err())
+		}
+		helper.Close(0, "")
+	})
+}
+
+// RR-01: a peer that is silent for 15 s is lost; one that is idle is not.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 10*time.Millisecond)
+		defer p.close()
+		user, helper := p.connect()
+		before, sent := helper.Stats(), uint64(0)
+		time.Sleep(10 * time.Minute)
+		if user.Err() != nil || helper.Err() != nil {
+			t.Fatalf("idle: %v, %v", user.Err(), helper.Err())
+		}
+		after := helper.Stats()
+		if sent = after.BytesSent - before.BytesSent; sent > 600*2000/8 {
+			t.Errorf("%d bytes in ten idle minutes", sent)
+		}
+		if n := after.PacketsReceived - before.PacketsReceived; n < 120 {
+			t.Errorf("%d packets in ten idle minutes: no heartbeat", n)
+		}
+		p.net.setHook(func(_, _ netip.AddrPort, _ []byte) []byte { return nil })
+		start := time.Now()
+		<-user.Done()
+		<-helper.Done()
+		if took := time.Since(start); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("lost after %v", took)
+		}
+		if !errors.Is(user.Err(), ErrLost) || !errors.Is(helper.Err(), ErrLost) {
+			t.Errorf("%v, %v", user.Err(), helper.Err())
+		}
+		user.Close(0, "")
+		helper.Close(0, "")
+	})
+}
+
+// A socket that fails for a while is loss, not the end.
+func TestSocketErrorsAreLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, time.Millisecond)
+		defer p.close()
+		helperSocket := &failing{memConn: p.helper}
+		helper, err := Dial(t.Context(), helperSocket, p.user.addr, p.config(password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, err := p.listener.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		helperSocket.set(errors.New("network is unreachable"))
+		time.Sleep(8 * time.Second)
+		helperSocket.set(nil)
+		time.Sleep(time.Minute)
+		if user.Err() != nil || helper.Err() != nil {
+			t.Errorf("%v, %v", user.Err(), helper.Err())
+		}
+		user.Close(0, "")
+		helper.Close(0, "")
+	})
+}
+
+type failing struct {
+	*memConn
+	mu  sync.Mutex
+	err error
+}
+
+func (f *failing) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *failing) WriteTo(b []byte, a net.Addr) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return 0, f.err
+	}
+	return f.memConn.WriteTo(b, a)
+}
+
+func TestUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, time.Millisecond)
+		defer p.close()
+		nobody := netip.MustParseAddrPort("[2001:db8::dead]:1")
+		start := time.Now()
+		if _, err := Dial(t.Context(), p.helper, nobody, p.config(password)); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("nobody: %v", err)
+		}
+		if took := time.Since(start); took != DefaultTimeout {
+			t.Errorf("gave up after %v", took)
+		}
+		cause := errors.New("no route")
+		socket := &failing{memConn: p.helper, err: cause}
+		start = time.Now()
+		if _, err := Dial(t.Context(), socket, nobody, p.config(password)); !errors.Is(err, ErrUnreachable) || !errors.Is(err, cause) {
+			t.Errorf("no route: %v", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("no route: gave up after %v", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := Dial(ctx, p.helper, nobody, p.config(password)); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		// another file secret is no answer at all.
+		other := *p.inv
+		other.FileSecret[0] ^= 1
+		if _, err := Dial(t.Context(), p.helper, p.user.addr, DialConfig{Invitation: &other, Password: password}); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("other file secret: %v", err)
+		}
+		if got := p.outcomes(); got != "" {
+			t.Errorf("attempts: %s", got)
+		}
+	})
+}
+
+// Every datagram fits Teredo's MTU with its headers.
+func TestDatagramSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, time.Millisecond)
+		defer p.close()
+		largest := 0
+		p.net.setHook(func(_, _ netip.AddrPort, b []byte) []byte {
+			largest = max(largest, len(b))
+			return b
+		})
+		user, helper := p.connect()
+		out, _ := helper.OpenStream(t.Context(), KindScreen)
+		_, in, _ := user.AcceptStream(t.Context())
+		go func() {
+			out.Write(make([]byte, 1<<20))
+			out.Close()
+		}()
+		io.Copy(io.Discard, in)
+		if ip := largest + 8 + 40; ip > 1280 || largest != maxDatagram {
+			t.Errorf("largest datagram %d, packet %d", largest, ip)
+		}
+		user.Close(0, "")
+		helper.Close(0, "")
+	})
+}
+
+func TestRace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 20*time.Millisecond)
+		defer p.close()
+		// A second listener of the same invitation, at another address.
+		second := p.another("192.0.2.1:50002")
+		l, err := Listen(second, ListenConfig{Guard: p.listener.guard, Identity: p.identity, OnAttempt: p.note})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		target := func(i int, to netip.AddrPort) Target {
+			return Target{p.another(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2)), to}
+		}
+		start := time.Now()
+		c, winner, err := Race(t.Context(), []Target{
+			target(0, netip.MustParseAddrPort("[2001:db8::dead]:1")),
+			target(1, second.addr),
+			target(2, p.user.addr),
+		}, p.config(password))
+		if err != nil || winner != 1 {
+			t.Fatalf("winner %d, %v", winner, err)
+		}
+		if took := time.Since(start); took > raceDelay+85*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		user, err := l.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.listener.Accept(t.Context()); !errors.Is(err, ErrUsed) {
+			t.Errorf("the other listener: %v", err)
+		}
+		if _, err := l.Accept(t.Context()); !errors.Is(err, ErrUsed) {
+			t.Errorf("a second Accept: %v", err)
+		}
+		if got := p.outcomes(); got != "accepted" {
+			t.Errorf("attempts: %s", got)
+		}
+		c.Close(0, "")
+		user.Close(0, "")
+	})
+}
+
+// However many addresses answer, a wrong password is tried once.
+func TestRaceSpendsOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 200*time.Millisecond)
+		defer p.close()
+		var targets []Target
+		for i := range 4 {
+			targets = append(targets, Target{p.another(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2)), p.user.addr})
+		}
+		if _, _, err := Race(t.Context(), targets, p.config(wrongWord)); !errors.Is(err, ErrPassword) {
+			t.Errorf("%v", err)
+		}
+		time.Sleep(time.Second)
+		if got := p.outcomes(); got != "wrong password" {
+			t.Errorf("attempts: %s", got)
+		}
+	})
+}
+
+func TestAcceptEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.listener.Accept(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ctx: %v", err)
+		}
+		time.AfterFunc(time.Second, func() { p.close() })
+		if _, err := p.listener.Accept(t.Context()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("closed: %v", err)
+		}
+	})
+}
+
+// no way around a secret.
+func TestConfigRefused(t *testing.T) {
+	inv, identity := testInvitation(t)
+	bare := *inv
+	bare.FileSecret = [16]byte{}
+	pc := newMemNet(0).listen(t, userAddr)
+	for name, cfg := range map[string]ListenConfig{
+		"empty":          {},
+		"no password":    {Invitation: inv, Identity: identity},
+		"no identity":    {Invitation: inv, Password: password},
+		"no file secret": {Invitation: &bare, Password: password, Identity: identity},
+	} {
+		if l, err := Listen(pc, cfg); err == nil {
+			l.Close()
+			t.Errorf("Listen: %s: no error", name)
+		}
+	}
+	for name, cfg := range map[string]DialConfig{
+		"empty":          {},
+		"no password":    {Invitation: inv},
+		"no file secret": {Invitation: &bare, Password: password},
+	} {
+		if _, err := Dial(t.Context(), pc, pc.addr, cfg); err == nil {
+			t.Errorf("Dial: %s: no error", name)
+		}
+	}
+}
+
+// neither logs nor errors nor printed configs show a secret.
+func TestSecretsAreNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, time.Millisecond)
+		p.close()
+		var out syncBuffer
+		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		guard := p.guard(time.Now())
+		l, err := Listen(p.user, ListenConfig{Guard: guard, Identity: p.identity, Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		cfg := p.config(wrongWord)
+		cfg.Logger = log
+		_, err = Dial(t.Context(), p.helper, p.user.addr, cfg)
+		fmt.Fprintln(&out, err)
+		cfg.Password = password
+		c, err := Dial(t.Context(), p.helper, p.user.addr, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, err := l.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close(0, "")
+		user.Close(0, "")
+		lc := ListenConfig{Invitation: p.inv, Password: password}
+		fmt.Fprintf(&out, "%v %+v %#v %v %+v %#v\n", cfg, cfg, cfg, lc, lc, lc)
+		synctest.Wait()
+		text := out.String()
+		for _, secret := range []string{password, wrongWord, strings.ReplaceAll(password, "-", ""),
+			fmt.Sprintf("%x", p.inv.FileSecret), fmt.Sprint(p.inv.FileSecret)} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in\n%s", secret, text)
+			}
+		}
+		if !strings.Contains(text, "helper refused") || !strings.Contains(text, "helper connected") {
+			t.Errorf("the log is silent:\n%s", text)
+		}
+	})
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// The same over the kernel's sockets, on the real clock.
+func TestLoopback(t *testing.T) {
+	inv, identity := testInvitation(t)
+	listen := func() *net.UDPConn {
+		pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { pc.Close() })
+		return pc
+	}
+	userSocket, helperSocket := listen(), listen()
+	l, err := Listen(userSocket, ListenConfig{Invitation: inv, Password: password, Identity: identity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper, err := Dial(t.Context(), helperSocket, addrPort(userSocket.LocalAddr()), DialConfig{Invitation: inv, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close() // the session lives on
+	out, err := helper.OpenStream(t.Context(), KindControl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = user.AcceptStream(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	user.Close(3, "bye")
+	var closed *ErrClosedByPeer
+	if _, err := out.Read(make([]byte, 1)); !errors.As(err, &closed) || closed.Code != 3 {
+		t.Errorf("%v", err)
+	}
+	helper.Close(0, "")
+}
