@@ -207,13 +207,19 @@ func TestICMPErrorRefused(t *testing.T) {
 			pkt := b.udp(ep("203.0.113.1:5001"), outX1)
 			return icmpError(outX1.Addr(), pkt, 28)
 		}, nat.UnknownQuote},
+		{"sent to another of our addresses", func(b *bench, e []byte) []byte {
+			e[19]++ // the outer destination: 203.0.113.2
+			binary.BigEndian.PutUint16(e[10:], 0)
+			binary.BigEndian.PutUint16(e[10:], ^ipv4.Fold(ipv4.Sum(e[:20], 0)))
+			return e
+		}, nat.UnknownQuote},
 		{"destination never sent to", func(b *bench, _ []byte) []byte {
 			pkt := b.udp(ep("203.0.113.1:5000"), outY1)
 			return icmpError(outX1.Addr(), pkt, 28)
 		}, nat.UnknownQuote},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			b := newBench(t, nat.Config{Filtering: apd})
+			b := newBench(t, nat.Config{Filtering: apd, External: []netip.Addr{addr("203.0.113.1"), addr("203.0.113.2")}})
 			pkt := b.udp(inA1, outX1)
 			b.outbound(pkt)
 			e := tc.mutate(b, icmpError(outX1.Addr(), pkt, len(pkt)))

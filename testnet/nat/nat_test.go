@@ -268,3 +268,29 @@ func TestStrings(t *testing.T) {
 		}
 	}
 }
+
+// A UDP checksum that comes out as zero is sent as all ones (RFC 768), and no
+// checksum stays none.
+func TestUDPChecksumZero(t *testing.T) {
+	for i := range 1 << 16 {
+		payload := []byte{byte(i >> 8), byte(i)}
+		want := ipv4.AppendUDP(nil, 1, ep("203.0.113.1:5000"), outX1, payload)
+		if want[26] != 0xff || want[27] != 0xff {
+			continue
+		}
+		b := newBench(t, nat.Config{})
+		pkt := ipv4.AppendUDP(nil, 1, inA1, outX1, payload)
+		b.outbound(pkt)
+		if pkt[26] != 0xff || pkt[27] != 0xff {
+			t.Errorf("checksum %x%x", pkt[26], pkt[27])
+		}
+		pkt = ipv4.AppendUDP(nil, 1, inA1, outX1, payload)
+		pkt[26], pkt[27] = 0, 0
+		b.outbound(pkt)
+		if pkt[26] != 0 || pkt[27] != 0 {
+			t.Errorf("no checksum became %x%x", pkt[26], pkt[27])
+		}
+		return
+	}
+	t.Fatal("no payload gives a zero checksum")
+}

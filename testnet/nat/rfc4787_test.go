@@ -228,6 +228,28 @@ func TestLifetimeAnswered(t *testing.T) {
 	}
 }
 
+// A permission is prolonged by what the inside sends to that endpoint, and one
+// that ended lets nothing in although it was the last one used.
+func TestFilterEntriesAreRefreshed(t *testing.T) {
+	b := newBench(t, nat.Config{Filtering: apd, Lifetime: time.Minute})
+	x := b.out(inA1, outX1)
+	b.wait(40 * time.Second)
+	b.out(inA1, outX1)
+	b.out(inA1, outX2)
+	b.wait(40 * time.Second)
+	if _, why := b.in(outX1, x); why != nat.Permitted {
+		t.Errorf("40 s after the last packet to it: %v", why)
+	}
+	b.out(inA1, outX2)
+	if _, why := b.in(outX1, x); why != nat.Permitted {
+		t.Fatal(why)
+	}
+	b.wait(20 * time.Second)
+	if _, why := b.in(outX1, x); why != nat.FilteredPort {
+		t.Errorf("60 s after the last packet to it: %v", why)
+	}
+}
+
 // RFC 4787, 4.3, REQ-6: outbound packets refresh, always; inbound ones where
 // configured; refused ones never (RFC 7857, 7).
 func TestREQ6Refresh(t *testing.T) {
