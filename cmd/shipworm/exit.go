@@ -1,6 +1,9 @@
 package main
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Exit codes of the whole command line.
 const (
@@ -13,13 +16,19 @@ const (
 )
 
 // exitError carries an exit code and, where one helps, a hint for the person.
+// Without err it ends the program silently: another program has spoken.
 type exitError struct {
 	code int
 	hint string
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
 func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(err error) error    { return &exitError{code: exitUsage, err: err} }
@@ -41,4 +50,9 @@ func hintOf(err error) string {
 		return e.hint
 	}
 	return ""
+}
+
+func isSilent(err error) bool {
+	var e *exitError
+	return errors.As(err, &e) && e.err == nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ func run(args []string) int {
 		return exitOK
 	}
 	code := exitCode(ctx, err)
-	if code != exitInterrupted {
+	if code != exitInterrupted && !isSilent(err) {
 		fmt.Fprintln(os.Stderr, "shipworm: "+err.Error())
 		if h := hintOf(err); h != "" {
 			fmt.Fprintln(os.Stderr, "hint: "+h)
@@ -58,7 +59,7 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError(fmt.Errorf("%s: no such command: %q", c.CommandPath(), args[0]))
+			return usageError(fmt.Errorf("%s: no such command: %q", commandName(c), args[0]))
 		}
 		return c.Help()
 	}
@@ -66,11 +67,17 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// commandName is a command's path without the program's own name, which
+// every error line begins with anyway.
+func commandName(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), "shipworm ")
+}
+
 // exactArgs is cobra.ExactArgs as a usage error.
 func exactArgs(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError(fmt.Errorf("%s: got %d arguments, want %d: %s", c.CommandPath(), len(args), n, c.UseLine()))
+			return usageError(fmt.Errorf("%s: got %d arguments, want %d: %s", commandName(c), len(args), n, c.UseLine()))
 		}
 		return nil
 	}

@@ -58,7 +58,7 @@ func runTestnetExec(ctx context.Context, o *execOptions) error {
 	}
 	if code != 0 {
 		// The program has said what it had to say: nothing may be added.
-		os.Exit(code)
+		return &exitError{code: code}
 	}
 	return nil
 }
