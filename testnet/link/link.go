@@ -55,6 +55,9 @@ func (c Config) Validate() error {
 	if !(c.Burst >= 0 && c.Burst <= 1e6) {
 		errs = append(errs, fmt.Errorf("burst %v is not in 0..1e6", c.Burst))
 	}
+	if c.Burst >= 1 && c.Loss > 0 && c.Loss < 1 && c.Loss/(1-c.Loss) > c.Burst {
+		errs = append(errs, fmt.Errorf("loss %v cannot come in bursts as short as %v", c.Loss, c.Burst))
+	}
 	if c.Delay < 0 || c.Jitter < 0 || c.Hold < 0 {
 		errs = append(errs, errors.New("a negative delay, jitter or hold"))
 	}
