@@ -4,7 +4,9 @@ package web
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -169,8 +171,14 @@ func TestBrowserLogin(t *testing.T) {
 	again := openBrowser(t)
 	again.do(chromedp.Navigate(url))
 	again.until(`document.getElementById("start-title").innerText === "This link is used up"`)
-	again.do(chromedp.Navigate("about:blank"))
-	again.open(srv)
+	// As a face opens it, without the URL on a command line.
+	file := filepath.Join(t.TempDir(), "open.html")
+	html := `<meta http-equiv="refresh" content="0;url=` + srv.URL() + `">`
+	if err := os.WriteFile(file, []byte(html), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again.do(chromedp.Navigate("file://" + file))
+	again.until(`document.body.dataset.state === "waiting"`)
 }
 
 // The page says that shipworm is gone, and finds it again; after an end it

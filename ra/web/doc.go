@@ -21,9 +21,10 @@
 // server. Reloading the page keeps them; a second tab needs a code of its own.
 //
 // Thirty seconds are short for a person who reads an invitation first, so a
-// face should hand the URL to a browser at once, print it for those without
-// one, and print a fresh one whenever it is asked, by convention with /url.
-// The page says so when it was opened with a code that is used up.
+// face prints a fresh URL whenever it is asked, by convention with /url; the
+// page says so when it was opened with a code that is used up. A face that
+// starts the browser itself must not put the URL on a command line, which
+// every local user can read: it opens a file of mode 0600 that redirects.
 //
 // # Who may ask for what
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -71,15 +72,27 @@ func TestEventsMerge(t *testing.T) {
 	f := newFake(face.User, face.Screen)
 	conn := signIn(t, serve(t, f)).dial("/events")
 	receive(t, conn)
-	for range 2000 {
+	const busy = 6 * pushInterval
+	last := make(chan uint64, 1)
+	go func() {
+		for begin := time.Now(); time.Since(begin) < busy; {
+			f.set(func(v *face.View) {})
+			runtime.Gosched()
+		}
+		last <- f.View().Version + 1 // known before it can be seen
 		f.set(func(v *face.View) {})
-	}
-	pushes := 0
-	for receive(t, conn).View.Version < f.View().Version {
+	}()
+	pushes, seen, final := 0, uint64(0), uint64(0)
+	for final == 0 || seen < final {
+		seen = receive(t, conn).View.Version
 		pushes++
+		select {
+		case final = <-last:
+		default:
+		}
 	}
-	if pushes > 100 {
-		t.Errorf("2000 changes made %d pushes", pushes)
+	if final < 100 || pushes > int(busy/pushInterval)+3 {
+		t.Errorf("%d changes in %v made %d pushes", final, busy, pushes)
 	}
 }
 

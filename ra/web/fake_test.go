@@ -56,6 +56,10 @@ func (f *fakeSession) Wait(ctx context.Context, after uint64) (face.View, error)
 		f.mu.Lock()
 		v, change := f.view, f.change
 		f.mu.Unlock()
+		// The contract leaves open which comes first; this is the harder one.
+		if err := ctx.Err(); err != nil {
+			return face.View{}, err
+		}
 		if v.Version > after {
 			return v, nil
 		}
@@ -103,7 +107,7 @@ func (f *fakeSession) Viewer(context.Context) (io.ReadWriteCloser, error) {
 }
 
 // serve runs a server over s until the test ends.
-func serve(t *testing.T, s face.Session) *Server {
+func serve(t testing.TB, s face.Session) *Server {
 	t.Helper()
 	srv, err := New(Config{Session: s})
 	if err != nil {

@@ -20,13 +20,13 @@ import (
 
 // client talks to one server as a browser would, one header at a time.
 type client struct {
-	t           *testing.T
+	t           testing.TB
 	base        string
 	cookie, key string
 }
 
 // signIn redeems a fresh code of srv.
-func signIn(t *testing.T, srv *Server) *client {
+func signIn(t testing.TB, srv *Server) *client {
 	t.Helper()
 	c := &client{t: t, base: "http://" + srv.Addr().String()}
 	code := c.code(srv)

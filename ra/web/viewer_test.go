@@ -62,6 +62,30 @@ func TestViewerEnds(t *testing.T) {
 	}
 }
 
+// The hop between session and browser; the picture must not wait for it.
+func BenchmarkViewer(b *testing.B) {
+	f := newFake(face.Helper, face.Screen)
+	block := make([]byte, 1<<20)
+	f.viewer = func(rw io.ReadWriteCloser) {
+		for {
+			if _, err := rw.Write(block); err != nil {
+				return
+			}
+		}
+	}
+	conn := signIn(b, serve(b, f)).dial("/rfb")
+	conn.SetReadLimit(-1)
+	nc := websocket.NetConn(context.Background(), conn, websocket.MessageBinary)
+	b.SetBytes(int64(len(block)))
+	buf := make([]byte, len(block))
+	for b.Loop() {
+		if _, err := io.ReadFull(nc, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	conn.CloseNow()
+}
+
 // RR-05: what a browser does not read is not read from the session either.
 func TestViewerBackPressure(t *testing.T) {
 	written := make(chan int, 1)
