@@ -108,12 +108,12 @@ type Machine struct {
 
 // NewUser returns the machine of the User: Waiting For Connect.
 func NewUser(c Config) *Machine {
-	return &Machine{conf: c.withDefaults(), role: User, state: Waiting, version: 1}
+	return &Machine{conf: c.withDefaults(), role: User, state: Waiting, version: 1, entries: []face.Entry{}}
 }
 
 // NewHelper returns the machine of the Helper: Opening.
 func NewHelper(c Config) *Machine {
-	return &Machine{conf: c.withDefaults(), role: Helper, state: Opening, version: 1}
+	return &Machine{conf: c.withDefaults(), role: Helper, state: Opening, version: 1, entries: []face.Entry{}}
 }
 
 // Role returns the machine's role.
@@ -129,7 +129,7 @@ func (m *Machine) Paused() bool { return m.paused }
 func (m *Machine) End() *End { return m.end }
 
 // Connected tells the machine that the peer at addr has proved both secrets.
-// It may be called once; the Helper's machine sends the first message.
+// It may be called once. Each side's first message is its Hello.
 func (m *Machine) Connected(now time.Time, addr netip.AddrPort, out *Output) error {
 	if m.connected || m.state == Ended {
 		return face.ErrNotAllowed
@@ -198,7 +198,9 @@ func (m *Machine) receiveHello(now time.Time, msg Message, out *Output) error {
 // Heard tells the machine that the peer lives: something of it arrived on any
 // stream. Receive does so by itself.
 func (m *Machine) Heard(now time.Time, out *Output) {
-	m.heard = now
+	if now.After(m.heard) {
+		m.heard = now
+	}
 	if m.role == User && m.user.silent {
 		m.user.silent = false
 		m.newEpoch(now, out)
