@@ -35,6 +35,9 @@ func (d Drop) String() string {
 	return names[d]
 }
 
+// MarshalText implements encoding.TextMarshaler: the name.
+func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
 type counters [numDrops]atomic.Uint64
 
 func (c *counters) add(d Drop) { c[d].Add(1) }

@@ -1,0 +1,59 @@
+package teredo
+
+import (
+	"context"
+
+	"shipworm/teredo/packet"
+	"shipworm/teredo/udp"
+)
+
+// SocketStats counts what a UDP socket could not do.
+type SocketStats = udp.Stats
+
+const (
+	batchLen = 32 // packets a system call, and a step of the machine
+	batches  = 2  // one being read while the other is worked on
+)
+
+// batch is what one read brought. It travels from the reader to the owner of
+// the machine and back.
+type batch struct {
+	pkts []packet.Packet
+	n    int
+	from int // which socket
+}
+
+// reader carries batches from one or several blocking sources to the owner of
+// a machine. The number of batches bounds what is in flight: when the owner is
+// slow, packets wait in the source, whose queue is bounded too.
+type reader struct {
+	full chan *batch
+	free chan *batch
+}
+
+func newReader(sources int) *reader {
+	n := batches * sources
+	r := &reader{full: make(chan *batch, n), free: make(chan *batch, n)}
+	for range n {
+		r.free <- &batch{pkts: packet.NewBatch(batchLen, packet.DefaultSize)}
+	}
+	return r
+}
+
+// run reads until the source fails or ctx ends.
+func (r *reader) run(ctx context.Context, from int, read func([]packet.Packet) (int, error)) error {
+	for {
+		var b *batch
+		select {
+		case b = <-r.free:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		n, err := read(b.pkts)
+		if err != nil {
+			return err
+		}
+		b.n, b.from = n, from
+		r.full <- b // has room for every batch there is
+	}
+}

@@ -1,0 +1,69 @@
+package teredo
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"shipworm/teredo/engine"
+)
+
+// resolve turns the configured names into a configured machine. Every address
+// goes through the policy, which the machine checks: an answer that points
+// inside, by mistake or malice, is refused (requirement T-32).
+func (c *Client) resolve(ctx context.Context, policy Policy) (*engine.Client, error) {
+	fail := func(err error) error {
+		return &QualifyError{Server: c.cfg.Server, Stage: StageResolve, Err: err}
+	}
+	primaries, err := c.lookup(ctx, c.cfg.Server)
+	if err != nil {
+		return nil, fail(err)
+	}
+	secondaries := []netip.Addr{{}}
+	if c.cfg.Secondary != "" {
+		if secondaries, err = c.lookup(ctx, c.cfg.Secondary); err != nil {
+			return nil, fail(err)
+		}
+	}
+	var last error
+	for _, p := range primaries {
+		for _, s := range secondaries {
+			m, err := engine.NewClient(engine.ClientConfig{
+				Server: p, Secondary: s, Policy: policy,
+				Refresh: c.cfg.Refresh, StrictTimers: c.cfg.StrictTimers, Rand: c.cfg.Rand,
+			})
+			if err == nil {
+				return m, nil
+			}
+			last = err
+		}
+	}
+	return nil, fail(errors.Join(ErrServerDenied, last))
+}
+
+func (c *Client) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a.Unmap()}, nil
+	}
+	addrs, err := c.cfg.Resolve(ctx, host)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	if len(addrs) == 0 {
+		return nil, errors.New("the name has no IPv4 address")
+	}
+	return addrs, nil
+}
+
+// named reports whether there is anything to look up again.
+func (c *Client) named() bool {
+	for _, s := range []string{c.cfg.Server, c.cfg.Secondary} {
+		if _, err := netip.ParseAddr(s); err != nil && s != "" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,306 @@
+package teredo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"shipworm/teredo/engine"
+	"shipworm/teredo/packet"
+	"shipworm/teredo/stack"
+	"shipworm/teredo/udp"
+)
+
+// running is a Client at work. All of it belongs to the goroutine in loop;
+// the others only carry batches and news to it.
+type running struct {
+	c       *Client
+	policy  Policy
+	machine *engine.Client
+	out     engine.Output
+	socket  udp.Socket
+	device  Device
+	local   netip.AddrPort
+	scratch []packet.Packet
+
+	resolving bool
+	resolved  chan *engine.Client
+	helpers   sync.WaitGroup
+}
+
+// Run qualifies and then moves packets until ctx ends; it returns the cause of
+// that, or what went wrong: a *QualifyError if the server's name could not be
+// resolved or the socket not be opened. A silent server does not end it. When
+// it returns, every goroutine, socket and connection of the Client is gone. It
+// may be called once.
+func (c *Client) Run(ctx context.Context) error {
+	if !c.ran.CompareAndSwap(false, true) {
+		return ErrRan
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &running{c: c, policy: c.cfg.Policy, resolved: make(chan *engine.Client, 1)}
+	err := r.open(ctx)
+	if err == nil {
+		err = r.serve(ctx, cancel)
+	}
+	c.set(func() {
+		if r.machine != nil {
+			c.final = r.state()
+		}
+		c.ended, c.addr, c.host = true, Address{}, nil
+		if q := new(QualifyError); errors.As(err, &q) {
+			c.failure = q
+		}
+	})
+	close(c.done)
+	return err
+}
+
+// open resolves the server and opens socket and device.
+func (r *running) open(ctx context.Context) (err error) {
+	c := r.c
+	defer func() {
+		if err != nil && c.cfg.Device != nil {
+			c.cfg.Device.Close()
+		}
+	}()
+	if err = r.findLocal(); err != nil {
+		return err
+	}
+	if r.machine, err = c.resolve(ctx, r.policy); err != nil {
+		return err
+	}
+	if r.socket, err = c.openSocket(ctx); err != nil {
+		return &QualifyError{Server: c.cfg.Server, Stage: StageSocket, Err: err}
+	}
+	r.locate()
+	if r.device = c.cfg.Device; r.device != nil {
+		return nil
+	}
+	host, err := stack.New(stack.Config{NoEcho: c.cfg.NoEcho})
+	if err != nil {
+		r.socket.Close()
+		return err
+	}
+	r.device = host
+	c.set(func() { c.host = host })
+	return nil
+}
+
+// findLocal brings the policy up to date with the host's addresses. A foreign
+// socket lives on another host, of which nothing is known.
+func (r *running) findLocal() error {
+	if r.c.cfg.Listen != nil {
+		return nil
+	}
+	p, err := withLocal(r.c.cfg.Policy)
+	if err != nil {
+		return fmt.Errorf("teredo: %w", err)
+	}
+	r.policy = p
+	return nil
+}
+
+// locate notes the socket's address as the server's direction shows it.
+func (r *running) locate() {
+	r.local = r.socket.LocalAddr()
+	if r.c.cfg.Listen == nil {
+		r.local = localAddr(r.machine.Snapshot().Server, r.local.Port())
+	}
+}
+
+// serve starts the readers and the watcher and runs the loop.
+func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
+	fromSocket, fromDevice := newReader(1), newReader(1)
+	news := make(chan string, 1) // of the network
+	broken := make(chan error, 2)
+	r.helpers.Go(func() { broken <- fromSocket.run(ctx, 0, r.socket.ReadBatch) })
+	r.helpers.Go(func() { broken <- fromDevice.run(ctx, 0, r.device.ReadBatch) })
+	if r.c.cfg.Listen == nil {
+		r.helpers.Go(func() { watchLinks(ctx, r.c.log, news) })
+	}
+	r.helpers.Go(func() { watchSleep(ctx, systemClock, news) })
+
+	r.machine.Start(time.Now(), &r.out)
+	r.flush(ctx)
+	err := r.loop(ctx, fromSocket, fromDevice, news, broken)
+	cancel()
+	r.socket.Close()
+	r.device.Close()
+	r.helpers.Wait()
+	return err
+}
+
+func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news <-chan string, broken <-chan error) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		due := timer.C
+		if next := r.machine.Next(); next.IsZero() {
+			due = nil
+		} else {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case b := <-fromSocket.full:
+			now := time.Now()
+			for i := range b.pkts[:b.n] {
+				r.machine.Receive(now, b.pkts[i].Addr, b.pkts[i].Data(), &r.out)
+			}
+			r.flush(ctx) // before the batch is read into again
+			fromSocket.free <- b
+		case b := <-fromDevice.full:
+			now := time.Now()
+			for i := range b.pkts[:b.n] {
+				r.machine.Send(now, b.pkts[i].Data(), &r.out)
+			}
+			r.flush(ctx)
+			fromDevice.free <- b
+		case <-due:
+			r.machine.Tick(time.Now(), &r.out)
+			r.flush(ctx)
+		case what := <-news:
+			r.linkChanged(what)
+			r.flush(ctx)
+		case m := <-r.resolved:
+			r.replace(m)
+			r.flush(ctx)
+		case f := <-r.c.requests:
+			f(r)
+			r.flush(ctx)
+		case err := <-broken:
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("teredo: %w", err)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// flush carries out what the machine asked for.
+func (r *running) flush(ctx context.Context) {
+	for _, e := range r.out.Events {
+		r.event(ctx, e)
+	}
+	if n := len(r.out.Transmit); n > 0 {
+		pkts := r.packets(n)
+		for i, t := range r.out.Transmit {
+			pkts[i].Set(t.Payload, t.To)
+		}
+		// What could not be sent is counted, and retried by the protocol.
+		_, _ = r.socket.WriteBatch(pkts)
+	}
+	if n := len(r.out.Deliver); n > 0 {
+		pkts := r.packets(n)
+		for i, b := range r.out.Deliver {
+			pkts[i].Set(b, netip.AddrPort{})
+		}
+		_, _ = r.device.WriteBatch(pkts)
+	}
+	r.out.Reset()
+}
+
+func (r *running) packets(n int) []packet.Packet {
+	for len(r.scratch) < n {
+		r.scratch = append(r.scratch, packet.Packet{})
+	}
+	return r.scratch[:n]
+}
+
+func (r *running) event(ctx context.Context, e engine.Event) {
+	c := r.c
+	switch e.Kind {
+	case engine.Qualified:
+		c.log.Info("qualified", "address", e.Address, "rtt", e.RTT)
+		r.setAddr(e.Address)
+	case engine.AddressLost:
+		c.log.Info("address lost", "address", e.Address)
+		r.setAddr(Address{})
+	case engine.ServerUnreachable:
+		c.log.Warn("server unreachable", "server", c.cfg.Server, "retry", e.RetryAt)
+		c.set(func() {
+			c.failure = &QualifyError{Server: c.cfg.Server, Stage: StageSolicit, Err: ErrServerSilent}
+		})
+		r.resolveAgain(ctx)
+	default:
+		c.log.Debug(e.Kind.String(), "peer", e.Peer, "endpoint", e.Endpoint)
+	}
+	if c.cfg.OnEvent != nil {
+		c.cfg.OnEvent(e)
+	}
+}
+
+func (r *running) setAddr(a Address) {
+	if err := r.device.SetAddr(a.Addr()); err != nil && !errors.Is(err, net.ErrClosed) {
+		r.c.log.Error("set the device's address", "address", a, "err", err)
+	}
+	r.c.set(func() {
+		r.c.addr = a
+		if a.IsValid() {
+			r.c.failure = nil
+		}
+	})
+}
+
+// linkChanged has the mapping looked at anew, whatever the back-off.
+func (r *running) linkChanged(what string) {
+	r.c.log.Info("network changed", "what", what)
+	if err := r.findLocal(); err != nil {
+		r.c.log.Warn("keep the old policy", "err", err)
+	}
+	r.machine.SetPolicy(r.policy)
+	r.locate()
+	r.machine.LinkChanged(time.Now(), &r.out)
+}
+
+// resolveAgain looks the server's name up once more, beside the packets: it
+// may have moved, and the lookup may hang.
+func (r *running) resolveAgain(ctx context.Context) {
+	if r.resolving || !r.c.named() {
+		return
+	}
+	r.resolving = true
+	policy := r.policy
+	r.helpers.Go(func() {
+		m, err := r.c.resolve(ctx, policy)
+		if err != nil {
+			r.c.log.Warn("look up the server again", "err", err)
+		}
+		r.resolved <- m // nil after a failure; one at a time, so there is room
+	})
+}
+
+// replace goes over to a machine for the server's new address, if it has one.
+func (r *running) replace(m *engine.Client) {
+	r.resolving = false
+	if m == nil || r.machine.Snapshot().Server == m.Snapshot().Server {
+		return
+	}
+	r.c.log.Info("the server moved", "from", r.machine.Snapshot().Server, "to", m.Snapshot().Server)
+	r.setAddr(Address{})
+	r.machine = m
+	r.locate()
+	m.SetPolicy(r.policy)
+	m.Start(time.Now(), &r.out)
+}
+
+func (r *running) state() State {
+	s := State{
+		ClientState: r.machine.Snapshot(), ServerName: r.c.cfg.Server, Port: r.c.cfg.Port,
+		Local: r.local,
+	}
+	if r.socket != nil {
+		s.Socket = r.socket.Stats()
+	}
+	if h, ok := r.device.(*stack.Stack); ok {
+		s.HostDrops = h.Drops()
+	}
+	return s
+}
