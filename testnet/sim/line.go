@@ -51,7 +51,7 @@ func (l *line) send(p *buffer, up bool) bool {
 		return false
 	}
 	if len(w.watchers) > 0 {
-		t := Transit{Time: w.Now(), Line: name, Up: up, Packet: p.b}
+		t := Transit{Time: w.Now(), Line: name, Up: up, Duplicate: p.duplicate, Packet: p.b}
 		for _, f := range w.watchers {
 			f(t)
 		}
@@ -71,6 +71,7 @@ func (l *line) send(p *buffer, up bool) bool {
 		}
 		if i > 0 {
 			p = w.buffers.copy(p.b)
+			p.duplicate = true
 		}
 		w.inside++
 		w.push(event{at: int64(t.Sub(w.start)), line: l, up: up, pkt: p})
@@ -96,10 +97,13 @@ func (l *line) setLink(c link.Config) error {
 // A Transit is a packet at the moment it is put on a line, before the line's
 // luck.
 type Transit struct {
-	Time   time.Time
-	Line   string // name of the node and the direction: "alice/up"
-	Up     bool   // from the node towards its network
-	Packet []byte // valid during the call, must not be changed
+	Time time.Time
+	Line string // name of the node and the direction: "alice/up"
+	Up   bool   // from the node towards its network
+	// Duplicate tells that the packet is the second copy that a line made of
+	// one (link.Config.Duplicate), here or before.
+	Duplicate bool
+	Packet    []byte // valid during the call, must not be changed
 }
 
 // String returns time of day, line and packet in one line.

@@ -68,8 +68,9 @@ const smallBuffer = 2048
 
 // A buffer is one packet on its way. It has one owner at a time.
 type buffer struct {
-	b     []byte
-	space []byte
+	b         []byte
+	space     []byte
+	duplicate bool // made by a line
 }
 
 // pool keeps small buffers for reuse; at most MaxInFlight are ever made.
@@ -92,6 +93,6 @@ func (p *pool) copy(pkt []byte) *buffer {
 }
 
 func (p *pool) release(b *buffer) {
-	b.b = nil
+	b.b, b.duplicate = nil, false
 	p.free = append(p.free, b)
 }

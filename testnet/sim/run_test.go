@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -18,9 +17,6 @@ import (
 
 // L-06: nothing that a test started outlives it.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func addr(s string) netip.Addr         { return netip.MustParseAddr(s) }
-func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 // pair is a world with two hosts 40 ms apart, moved by Run for the test.
 func pair(t *testing.T) (*sim.World, net.PacketConn, net.PacketConn) {
