@@ -1,0 +1,138 @@
+package ra
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"shipworm/ra/rfb"
+)
+
+var keyA = rfb.Input{Kind: rfb.KeyInput, Down: true, Keysym: 'a'}
+
+// only an event of the present epoch passes, and only while the gate is open.
+func TestInputGate(t *testing.T) {
+	inj := &recorder{}
+	g := newInputGate(inj)
+	now := time.Unix(0, 0)
+	try := func(epoch uint32, want bool) {
+		t.Helper()
+		before, _ := inj.seen()
+		g.inject(now, epoch, keyA)
+		after, _ := inj.seen()
+		if got := len(after) > len(before); got != want {
+			t.Errorf("epoch %d passed: %v, want %v", epoch, got, want)
+		}
+	}
+	try(0, false)
+	try(1, false)
+	g.set(1, true)
+	try(0, false)
+	try(1, true)
+	try(2, false)
+	g.set(2, true)
+	try(1, false)
+	try(2, true)
+	g.set(2, false)
+	try(2, false)
+	g.set(2, true)
+	try(2, true)
+	g.slam()
+	try(2, false)
+	g.set(2, true) // the machine has not heard of Esc yet
+	try(2, false)
+	g.set(3, true)
+	try(3, true)
+	g.disable()
+	g.set(4, true)
+	try(4, false)
+	if _, released := inj.seen(); released != 4 { // new epoch, shut, slam, disable
+		t.Errorf("released %d times", released)
+	}
+}
+
+// at most 1,000 events a second, after a burst.
+func TestInputRate(t *testing.T) {
+	inj := &recorder{}
+	g := newInputGate(inj)
+	g.set(1, true)
+	now := time.Unix(0, 0)
+	for i := range 100_000 { // ten seconds at ten times the rate
+		g.inject(now.Add(time.Duration(i)*100*time.Microsecond), 1, keyA)
+	}
+	if ev, _ := inj.seen(); len(ev) > 10*inputRate+inputBurst || len(ev) < 10*inputRate-1 {
+		t.Errorf("%d events in 10 s", len(ev))
+	}
+	if dropped, _ := g.counts(); dropped == 0 {
+		t.Error("nothing was counted as dropped")
+	}
+}
+
+// slowInjector takes its time, so that Esc often comes in the middle of it.
+type slowInjector struct {
+	mu    sync.Mutex
+	n     int
+	after bool // Esc has returned
+	late  int
+}
+
+func (s *slowInjector) Inject(rfb.Input) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	if s.after {
+		s.late++
+	}
+	return nil
+}
+func (s *slowInjector) ReleaseAll() error { return nil }
+
+// 1,000 presses of Esc at random points of a flood: not one event is
+// injected after Esc, whatever the machine does meanwhile.
+func TestEscInAFlood(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 1000 {
+		inj := &slowInjector{}
+		g := newInputGate(inj)
+		g.set(1, true)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for now := time.Unix(0, 0); ; now = now.Add(time.Millisecond) {
+				select {
+				case <-stop:
+					return
+				default:
+					g.inject(now, 1, keyA)
+				}
+			}
+		})
+		wg.Go(func() { // the machine follows late, with what it last knew
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					g.set(1, true)
+				}
+			}
+		})
+		for range rng.IntN(200) {
+			inj.mu.Lock()
+			inj.mu.Unlock() //nolint:staticcheck // to let the flood go on
+		}
+		g.slam()
+		inj.mu.Lock()
+		inj.after = true
+		inj.mu.Unlock()
+		for range 3 {
+			g.inject(time.Unix(1e6, 0), 1, keyA)
+		}
+		close(stop)
+		wg.Wait()
+		if inj.late > 0 {
+			t.Fatalf("try %d: %d events after Esc", i, inj.late)
+		}
+	}
+}

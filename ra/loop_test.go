@@ -1,0 +1,349 @@
+package ra
+
+import (
+	"context"
+	"image"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"shipworm/ra/face"
+	"shipworm/ra/invite"
+	"shipworm/ra/rfb"
+	"shipworm/ra/screen"
+	"shipworm/ra/session"
+	"shipworm/ra/sessionlog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// loopback is a Network of kernel sockets. Every socket can be cut off, which
+// is how a peer vanishes without a word.
+type loopback struct {
+	mu  sync.Mutex
+	cut bool
+}
+
+func (*loopback) Kind() string     { return "ipv6" }
+func (*loopback) Addr() netip.Addr { return netip.IPv6Loopback() }
+
+func (l *loopback) ListenPacket(_ context.Context, port uint16) (net.PacketConn, error) {
+	pc, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), port)))
+	if err != nil {
+		return nil, err
+	}
+	return &cuttable{UDPConn: pc, net: l}, nil
+}
+
+func (l *loopback) vanish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = true
+}
+
+func (l *loopback) isCut() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut
+}
+
+type cuttable struct {
+	*net.UDPConn
+	net *loopback
+}
+
+func (c *cuttable) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := c.UDPConn.ReadFrom(b)
+		if err != nil || !c.net.isCut() {
+			return n, from, err
+		}
+	}
+}
+
+func (c *cuttable) WriteTo(b []byte, to net.Addr) (int, error) {
+	if c.net.isCut() {
+		return len(b), nil
+	}
+	return c.UDPConn.WriteTo(b, to)
+}
+
+// recorder is an Injector that remembers.
+type recorder struct {
+	mu       sync.Mutex
+	events   []rfb.Input
+	released int
+}
+
+func (r *recorder) Inject(in rfb.Input) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, in)
+	return nil
+}
+
+func (r *recorder) ReleaseAll() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.released++
+	return nil
+}
+
+func (r *recorder) seen() ([]rfb.Input, int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]rfb.Input(nil), r.events...), r.released
+}
+
+// keyboard is an EscWatcher whose key the test presses.
+type keyboard struct{ esc chan struct{} }
+
+func newKeyboard() *keyboard { return &keyboard{make(chan struct{})} }
+
+func (k *keyboard) Watch(ctx context.Context, pressed func()) error {
+	for {
+		select {
+		case <-k.esc:
+			pressed()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// home is everything of one test: two sides over loopback.
+type home struct {
+	t       *testing.T
+	dir     string
+	screen  *screen.Memory
+	inj     *recorder
+	esc     *keyboard
+	userNet *loopback
+	helpNet *loopback
+
+	user      *User
+	helper    *Helper
+	userErr   chan error
+	helperErr chan error
+	stopUser  context.CancelFunc
+	stopHelp  context.CancelFunc
+}
+
+func newHome(t *testing.T, timers session.Config, change ...func(*UserConfig)) *home {
+	t.Helper()
+	mem, err := screen.NewMemory(image.Pt(320, 200))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &home{
+		t: t, dir: t.TempDir(), screen: mem, inj: &recorder{}, esc: newKeyboard(),
+		userNet: &loopback{}, helpNet: &loopback{}, userErr: make(chan error, 1), helperErr: make(chan error, 1),
+	}
+	conf := UserConfig{
+		Name: "Alice", File: filepath.Join(h.dir, invite.FileName), LogDir: filepath.Join(h.dir, "user"),
+		Network: h.userNet, Screen: mem, Injector: h.inj, Esc: h.esc, Session: timers, Lossless: true,
+	}
+	for _, f := range change {
+		f(&conf)
+	}
+	if h.user, err = NewUser(conf); err != nil {
+		t.Fatal(err)
+	}
+	h.user.poll = shortPoll(timers)
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stopUser = cancel
+	go func() { h.userErr <- h.user.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		mem.Close()
+		h.result("User", h.userErr)
+		if h.helper != nil {
+			h.stopHelp()
+			h.result("Helper", h.helperErr)
+		}
+	})
+	return h
+}
+
+func shortPoll(timers session.Config) time.Duration {
+	if timers.Lost != 0 {
+		return timers.Lost / 15
+	}
+	return lifePoll
+}
+
+// open opens the invitation that the User made, as the Helper does.
+func (h *home) open(timers session.Config) {
+	h.t.Helper()
+	v := h.waitUser("an invitation", func(v face.View) bool { return v.Invitation != nil })
+	b, err := os.ReadFile(v.Invitation.File)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	f, err := invite.Parse(b)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	inv, err := f.Open(v.Invitation.Password)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.dial(inv, v.Invitation.Password, timers)
+}
+
+func (h *home) dial(inv *invite.Invitation, password string, timers session.Config) {
+	h.t.Helper()
+	var err error
+	h.helper, err = NewHelper(HelperConfig{
+		Name: "Bob", Invitation: inv, Password: password, Networks: []Network{h.helpNet},
+		LogDir: filepath.Join(h.dir, "helper"), Session: timers, DialTimeout: time.Second,
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.helper.poll = shortPoll(timers)
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stopHelp = cancel
+	go func() { h.helperErr <- h.helper.Run(ctx) }()
+}
+
+// result waits for the end of Run; it may be asked again.
+func (h *home) result(who string, c chan error) error {
+	h.t.Helper()
+	select {
+	case err := <-c:
+		c <- err
+		return err
+	case <-time.After(10 * time.Second):
+		h.t.Fatalf("%s: Run does not return", who)
+		return nil
+	}
+}
+
+func (h *home) ends() (user, helper error) {
+	h.t.Helper()
+	return h.result("User", h.userErr), h.result("Helper", h.helperErr)
+}
+
+func (h *home) waitUser(what string, ok func(face.View) bool) face.View {
+	h.t.Helper()
+	return waitView(h.t, "User: "+what, h.user, ok)
+}
+
+func (h *home) waitHelper(what string, ok func(face.View) bool) face.View {
+	h.t.Helper()
+	return waitView(h.t, "Helper: "+what, h.helper, ok)
+}
+
+func waitView(t *testing.T, what string, s face.Session, ok func(face.View) bool) face.View {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	v := s.View()
+	for !ok(v) {
+		var err error
+		if v, err = s.Wait(ctx, v.Version); err != nil {
+			t.Fatalf("waiting for %s: the view is %+v", what, s.View())
+		}
+	}
+	return v
+}
+
+func in(state string) func(face.View) bool {
+	return func(v face.View) bool { return v.State == state }
+}
+
+func said(text string) func(face.View) bool {
+	return func(v face.View) bool {
+		for _, e := range v.Log {
+			if e.Event == sessionlog.ChatMessage && e.Text == text {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// answer answers the open question of this kind, once a Yes counts.
+func (h *home) answer(kind string, yes bool) {
+	h.t.Helper()
+	v := h.waitUser("a question", func(v face.View) bool { return v.Question != nil && v.Question.Kind == kind })
+	time.Sleep(time.Until(v.Question.Enabled))
+	if err := h.user.Answer(v.Question.ID, yes); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *home) share() {
+	h.t.Helper()
+	h.open(h.user.conf.Session)
+	h.answer(face.AskView, true)
+	h.waitHelper("the screen", in(face.Screen))
+}
+
+func (h *home) control() {
+	h.t.Helper()
+	must(h.t, h.helper.RequestControl())
+	h.answer(face.AskControl, true)
+	h.waitHelper("control", in(face.Control))
+}
+
+// viewer opens a viewer of the Helper, past its handshake.
+func (h *home) viewer() (net.Conn, *rfb.Viewer) {
+	h.t.Helper()
+	rw, err := h.helper.Viewer(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { rw.Close() })
+	if err := rfb.Handshake(rw); err != nil {
+		h.t.Fatal(err)
+	}
+	v, err := rfb.NewViewer(rw, rfb.ViewerConfig{Continuous: true})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return rw.(net.Conn), v
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func logged(t *testing.T, name string) []string {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	recs, err := sessionlog.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []string
+	for _, r := range recs {
+		events = append(events, r.Event)
+	}
+	return events
+}
+
+// quick are timers for tests in which time must pass.
+func quick() session.Config {
+	return session.Config{
+		Lost: 600 * time.Millisecond, Heartbeat: 200 * time.Millisecond, ControlBeat: 80 * time.Millisecond,
+		GateSilence: 200 * time.Millisecond, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
+	}
+}
+
+// normal are the documented timers but for the one that every test waits for.
+func normal() session.Config { return session.Config{YesDelay: 20 * time.Millisecond} }
