@@ -6,9 +6,11 @@ import (
 	"crypto/subtle"
 	"errors"
 	"hash"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"shipworm/ra/invite"
 
@@ -63,13 +65,26 @@ func newKnock(pc net.PacketConn, inv *invite.Invitation, sendLabel, receiveLabel
 	}
 }
 
+// Some sockets report ICMP messages as errors of the next read. One of them
+// must not end a session, and a socket that is really broken must not spin.
+const (
+	maxReadErrors  = 64 // in a row
+	readErrorPause = 5 * time.Millisecond
+)
+
 // ReadFrom returns the next datagram whose tag is valid, without the tag.
 func (k *knock) ReadFrom(p []byte) (int, net.Addr, error) {
+	failed := 0
 	for {
 		n, addr, err := k.PacketConn.ReadFrom(p)
 		if err != nil {
-			return 0, nil, err
+			if failed++; final(err) || failed > maxReadErrors {
+				return 0, nil, err
+			}
+			time.Sleep(readErrorPause)
+			continue
 		}
+		failed = 0
 		body := n - tagSize
 		if body <= 0 || n > maxDatagram || !k.receive.valid(p[:body], p[body:n]) {
 			k.dropped.Add(1)
@@ -82,6 +97,13 @@ func (k *knock) ReadFrom(p []byte) (int, net.Addr, error) {
 		}
 		return body, addr, nil
 	}
+}
+
+// final says that a socket will not be read any more, or not now.
+func final(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) ||
+		errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // WriteTo sends one datagram with its tag. It does not retain b.
@@ -97,7 +119,8 @@ func (k *knock) WriteTo(b []byte, addr net.Addr) (int, error) {
 	k.last.note(datagram, addr)
 	_, err := k.PacketConn.WriteTo(datagram, addr)
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		k.sendError.Store(&err)
+		cause := err // a copy: err itself must not escape on each datagram
+		k.sendError.Store(&cause)
 		if k.established.Load() {
 			err = nil
 		}
