@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"time"
@@ -39,4 +40,32 @@ func Example() {
 	// 00:00:00.050000 home         forwarded  UDP 198.51.100.1:3544 > 192.168.1.2:5000, 5 B: mapping exists and the filter permits the sender
 	// 00:00:00.050000 alice        delivered  UDP 198.51.100.1:3544 > 192.168.1.2:5000, 5 B
 	// alice: "hello" from 198.51.100.1:3544
+}
+
+// Ordinary blocking code runs on the world's sockets while Run moves it, here
+// on the real clock; inside testing/synctest the same costs no time.
+func ExampleWorld_Run() {
+	w := sim.New(1, time.Now())
+	line := link.Config{Delay: time.Millisecond}
+	server, _ := w.Host("server", line, netip.MustParseAddr("198.51.100.1"))
+	client, _ := w.Host("client", line, netip.MustParseAddr("198.51.100.2"))
+	listener, _ := server.ListenPacket(netip.MustParseAddrPort("0.0.0.0:7"))
+	socket, _ := client.ListenPacket(netip.AddrPort{})
+	defer listener.Close()
+	defer socket.Close()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+
+	socket.WriteTo([]byte("hello"), listener.LocalAddr())
+	buf := make([]byte, 100)
+	n, from, err := listener.ReadFrom(buf)
+	fmt.Printf("%q from %v, %v\n", buf[:n], from, err)
+
+	cancel()
+	fmt.Println(<-done)
+	// Output:
+	// "hello" from 198.51.100.2:49152, <nil>
+	// context canceled
 }
