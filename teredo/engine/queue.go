@@ -16,8 +16,7 @@ const (
 
 // queue holds a few packets in the order they came.
 type queue struct {
-	packets [queuePackets]waiting
-	n       int
+	packets []waiting // nil until the first: most entries of a flood queue nothing
 	bytes   int
 }
 
@@ -34,7 +33,7 @@ func (c *Client) push(now time.Time, q *queue, packet []byte, from netip.AddrPor
 		c.drop(DropQueueFull)
 		return
 	}
-	for q.n == queuePackets || q.bytes+len(packet) > queueBytes {
+	for len(q.packets) == queuePackets || q.bytes+len(packet) > queueBytes {
 		c.pop(q)
 		c.drop(DropQueueFull)
 	}
@@ -42,8 +41,7 @@ func (c *Client) push(now time.Time, q *queue, packet []byte, from netip.AddrPor
 		c.drop(DropQueueFull)
 		return
 	}
-	q.packets[q.n] = waiting{bytes.Clone(packet), from, now}
-	q.n++
+	q.packets = append(q.packets, waiting{bytes.Clone(packet), from, now})
 	q.bytes += len(packet)
 	c.peers.queued += len(packet)
 }
@@ -51,9 +49,9 @@ func (c *Client) push(now time.Time, q *queue, packet []byte, from netip.AddrPor
 // pop takes the oldest packet. q must hold one.
 func (c *Client) pop(q *queue) waiting {
 	w := q.packets[0]
-	copy(q.packets[:], q.packets[1:q.n])
-	q.n--
-	q.packets[q.n] = waiting{}
+	n := copy(q.packets, q.packets[1:])
+	q.packets[n] = waiting{}
+	q.packets = q.packets[:n]
 	q.bytes -= len(w.packet)
 	c.peers.queued -= len(w.packet)
 	return w
@@ -61,7 +59,7 @@ func (c *Client) pop(q *queue) waiting {
 
 // flush sends what waits for p, and delivers what waited for its proof.
 func (c *Client) flush(now time.Time, p *peer, out *Output) {
-	for p.out.n > 0 {
+	for len(p.out.packets) > 0 {
 		w := c.pop(&p.out)
 		if now.Sub(w.since) > queueAge {
 			c.drop(DropQueueOld)
@@ -69,7 +67,7 @@ func (c *Client) flush(now time.Time, p *peer, out *Output) {
 		}
 		c.transmitData(now, p, w.packet, out)
 	}
-	for p.in.n > 0 {
+	for len(p.in.packets) > 0 {
 		w := c.pop(&p.in)
 		switch {
 		case now.Sub(w.since) > queueAge:
@@ -85,7 +83,7 @@ func (c *Client) flush(now time.Time, p *peer, out *Output) {
 // emptyQueues drops what p has queued.
 func (c *Client) emptyQueues(p *peer, why Drop) {
 	for _, q := range []*queue{&p.out, &p.in} {
-		for q.n > 0 {
+		for len(q.packets) > 0 {
 			c.pop(q)
 			c.drop(why)
 		}

@@ -103,7 +103,7 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 	if bubble && c.badTrailers() {
 		return
 	}
-	fresh, waiting := !p.usable(now), p.out.n > 0
+	fresh, waiting := !p.usable(now), len(p.out.packets) > 0
 	c.heard(now, p, out)
 	switch {
 	case !bubble:
