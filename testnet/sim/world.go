@@ -12,7 +12,8 @@
 // by destination address; a router has its external addresses on the network
 // above and a LAN below, where hosts reach each other directly. Every host and
 // router hangs on its network by an access line whose link.Config holds for
-// each direction. Left out: IPv6, ARP, routing protocols, IP reassembly.
+// each direction. Hosts answer nothing by themselves: no ping, no closed port.
+// Left out: IPv6, ARP, routing protocols, IP fragments and reassembly.
 //
 //	w := sim.New(1, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 //	server, _ := w.Host("server", link.Config{Delay: 20 * time.Millisecond}, netip.MustParseAddr("198.51.100.1"))
