@@ -113,8 +113,8 @@ func TestJunkBurnsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, time.Millisecond)
 		defer p.close()
-		junk := make([]byte, 1216)
 		for i := range 100_000 {
+			junk := make([]byte, 1216)
 			junk[0], junk[1], junk[2] = 0xc0|byte(i), byte(i>>8), byte(i>>16)
 			p.user.inbox <- memDatagram{netip.MustParseAddrPort(strangerAddr), junk}
 		}

@@ -115,7 +115,7 @@ func TestExchangeBinding(t *testing.T) {
 func TestExchangeMiddle(t *testing.T) {
 	secret, _ := pakeSecret(&invite.Invitation{FileSecret: [16]byte{1}}, password)
 	runs := 1000
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		runs = 50
 	}
 	for i := range runs {
@@ -136,8 +136,8 @@ func TestExchangeBitFlips(t *testing.T) {
 	sizes := []int{helloSize, answerSize, confirmSize}
 	for message, size := range sizes {
 		step := 1
-		if testing.Short() {
-			step = 8
+		if testing.Short() || raceEnabled {
+			step = 9 // a bit of each byte, another one each time
 		}
 		for bit := 0; bit < size*8; bit += step {
 			seen := 0

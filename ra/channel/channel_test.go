@@ -414,6 +414,7 @@ func TestDatagramSize(t *testing.T) {
 			out.Close()
 		}()
 		io.Copy(io.Discard, in)
+		p.net.setHook(nil)
 		if ip := largest + 8 + 40; ip > 1280 || largest != maxDatagram {
 			t.Errorf("largest datagram %d, packet %d", largest, ip)
 		}

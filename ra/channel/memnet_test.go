@@ -16,7 +16,7 @@ type memNet struct {
 
 	mu    sync.Mutex
 	conns map[netip.AddrPort]*memConn
-	hook  func(from, to netip.AddrPort, b []byte) []byte // nil: drop
+	hook  func(from, to netip.AddrPort, b []byte) []byte // called one at a time; nil: drop
 }
 
 func newMemNet(delay time.Duration) *memNet {
@@ -97,14 +97,13 @@ func (c *memConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 
 func (n *memNet) deliver(from, to netip.AddrPort, data []byte) {
 	n.mu.Lock()
-	hook := n.hook
-	n.mu.Unlock()
-	if hook != nil {
-		if data = hook(from, to, data); data == nil {
-			return
-		}
+	if n.hook != nil {
+		data = n.hook(from, to, data)
 	}
-	n.inject(from, to, data)
+	n.mu.Unlock()
+	if data != nil {
+		n.inject(from, to, data)
+	}
 }
 
 func (n *memNet) inject(from, to netip.AddrPort, data []byte) {
