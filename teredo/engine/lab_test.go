@@ -36,7 +36,8 @@ type lab struct {
 	server *engine.Server
 	host   *sim.Host
 	ports  [2]*sim.UDPPort
-	down   bool // the server is switched off
+	down   bool                 // the server is switched off
+	refuse func(local int) bool // solicitations to that address are lost
 	native func(packet []byte)
 	nodes  int
 	line   link.Config // of every access line, in each direction
@@ -86,7 +87,7 @@ func (l *lab) config() link.Config {
 }
 
 func (l *lab) serve(now time.Time, local int, from netip.AddrPort, b []byte) {
-	if l.down {
+	if l.down || (l.refuse != nil && l.refuse(local)) {
 		return
 	}
 	var out engine.ServerOutput
@@ -152,27 +153,38 @@ type node struct {
 // node adds a client behind a NAT of a named profile, or on the public
 // network if that is "public". change may alter its configuration.
 func (l *lab) node(profile string, change func(*engine.ClientConfig)) *node {
-	n := &node{l: l, name: fmt.Sprint("client", l.nodes)}
-	public := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + l.nodes)})
-	private := netip.AddrFrom4([4]byte{192, 168, byte(l.nodes), 2})
 	if profile == "public" {
-		n.host = l.must(l.w.Host(n.name, l.config(), public))
-		l.lines = append(l.lines, n.host.SetLink)
-	} else {
-		cfg, ok := nat.Profile(profile)
-		if !ok {
-			l.t.Fatalf("no NAT profile %q", profile)
-		}
-		cfg.External, cfg.Seed = []netip.Addr{public}, l.seed
-		router, err := l.w.Router(n.name+" NAT", cfg, l.config())
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		n.router = router
-		l.lines = append(l.lines, router.SetLink)
-		n.host = l.must(router.Host(n.name, link.Config{}, private))
+		return l.public(l.nodes)
 	}
+	cfg, ok := nat.Profile(profile)
+	if !ok {
+		l.t.Fatalf("no NAT profile %q", profile)
+	}
+	return l.behind(cfg, change)
+}
+
+// behind adds a client behind a NAT.
+func (l *lab) behind(cfg nat.Config, change func(*engine.ClientConfig)) *node {
+	n := &node{l: l, name: fmt.Sprint("client", l.nodes)}
+	external := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + l.nodes)})
+	private := netip.AddrFrom4([4]byte{192, 168, byte(l.nodes), 2})
+	cfg.External, cfg.Seed = []netip.Addr{external}, l.seed
+	router, err := l.w.Router(n.name+" NAT", cfg, l.config())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	n.router = router
+	l.lines = append(l.lines, router.SetLink)
+	n.host = l.must(router.Host(n.name, link.Config{}, private))
 	return l.attach(n, change)
+}
+
+// public adds the i-th client without a NAT.
+func (l *lab) public(i int) *node {
+	n := &node{l: l, name: fmt.Sprint("client", l.nodes)}
+	n.host = l.must(l.w.Host(n.name, l.config(), netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})))
+	l.lines = append(l.lines, n.host.SetLink)
+	return l.attach(n, nil)
 }
 
 // attach gives n a client.
@@ -196,6 +208,15 @@ func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
 		l.t.Fatal(err)
 	}
 	return n
+}
+
+// renumber gives n's router another address, as providers do; all mappings
+// are lost.
+func (n *node) renumber() {
+	n.l.nodes++
+	if err := n.router.SetExternal(netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + n.l.nodes)})); err != nil {
+		n.l.t.Fatal(err)
+	}
 }
 
 // up reports whether n sends straight to m.

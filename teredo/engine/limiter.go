@@ -45,9 +45,10 @@ type limitSlot struct {
 	bucket bucket
 }
 
-// limiter is a bounded table of token buckets. When it is full a random entry
-// makes room: a flood of forged sources then cannot aim at anybody's entry,
-// and an entry lost only means a fresh bucket.
+// limiter is a bounded table of token buckets. When it is full the idlest of a
+// few random entries makes room: a flood of forged sources can neither aim at
+// anybody's entry, nor wash out that of the victim who is being flooded, which
+// would give the flood a fresh bucket.
 type limiter struct {
 	limits Limits
 	index  map[limitKey]int32
@@ -98,11 +99,25 @@ func (l *limiter) take(now time.Time, key limitKey, rate, burst float64) bool {
 			i = int32(len(l.slots))
 			l.slots = append(l.slots, limitSlot{})
 		} else {
-			i = int32(l.rand.IntN(len(l.slots)))
+			i = l.idlest(now)
 			delete(l.index, l.slots[i].key)
 		}
 		l.slots[i] = limitSlot{key, bucket{rate: rate, burst: burst}}
 		l.index[key] = i
 	}
 	return l.slots[i].bucket.take(now)
+}
+
+// idlest returns the fullest bucket of a few random ones.
+func (l *limiter) idlest(now time.Time) int32 {
+	const samples = 4
+	best, most := 0, -1.0
+	for range samples {
+		i := l.rand.IntN(len(l.slots))
+		b := &l.slots[i].bucket
+		if full := min(1, (b.tokens+b.rate*now.Sub(b.filled).Seconds())/b.burst); full > most {
+			best, most = i, full
+		}
+	}
+	return int32(best)
 }

@@ -1,0 +1,219 @@
+package engine_test
+
+import (
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"shipworm/teredo/engine"
+	"shipworm/teredo/wire"
+)
+
+// forged returns the i-th of many addresses.
+func forged(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{12, byte(i >> 16), byte(i >> 8), byte(i)}), 40000)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// T-09: a flood of a hundred times the honest load, from forged and from real
+// sources, neither keeps honest clients from their answers nor lets anybody
+// get more than the limits, and memory stays flat.
+func TestServerFlood(t *testing.T) {
+	r := newServer(t, nil)
+	rs := solicitation(false)
+	victim := wire.AddressFrom(primary, 0, addrPort("192.0.2.200:5000"))
+	honest, answered, toVictim, toBot := 0, 0, 0, 0
+	bot := addrPort("192.0.2.201:6000")
+	receive := func(from netip.AddrPort, b []byte) {
+		r.out.Reset()
+		r.s.Receive(r.now, 0, from, b, &r.out)
+		for _, s := range r.out.Transmit {
+			switch s.To {
+			case victim.Mapped():
+				toVictim++
+			case bot:
+				toBot++
+			case addrPort("192.0.2.5:5000"):
+				answered++
+			}
+		}
+	}
+	var before uint64
+	const seconds, perMilli = 10, 20
+	for ms := range seconds * 1000 {
+		if ms == 5000 {
+			before = heap() // the table is full by now
+		}
+		r.now = r.now.Add(time.Millisecond)
+		for i := range perMilli {
+			n := ms*perMilli + i
+			from := forged(n)
+			switch i % 3 {
+			case 0:
+				receive(from, rs)
+			case 1:
+				receive(from, wire.AppendBubble(nil, wire.AddressFrom(primary, 0, from).Addr(), victim.Addr(), 64))
+			case 2:
+				receive(bot, rs)
+			}
+		}
+		if ms%1000 == 0 {
+			honest++
+			receive(addrPort("192.0.2.5:5000"), rs)
+		}
+	}
+	if answered*100 < honest*99 {
+		t.Errorf("%d of %d honest solicitations answered", answered, honest)
+	}
+	if most := 200*seconds + 200; toVictim > most || toVictim < 1000 {
+		t.Errorf("%d packets to the victim, want at most %d", toVictim, most)
+	}
+	if most := 5*seconds + 10; toBot > most {
+		t.Errorf("%d answers to one flooding client, want at most %d", toBot, most)
+	}
+	if after := heap(); after > before+1<<20 {
+		t.Errorf("heap grew from %d to %d", before, after)
+	}
+	s := r.s.Snapshot()
+	if s.LimitEntries > 65536 || s.Drops[engine.DropServerEndpoint] == 0 || s.Drops[engine.DropServerTarget] == 0 {
+		t.Errorf("%d entries, %v", s.LimitEntries, s.Drops)
+	}
+}
+
+// T-09: one IPv4 source, a CGN, gets 200 answers a second for all its clients.
+func TestServerSourceLimit(t *testing.T) {
+	r := newServer(t, nil)
+	n := 0
+	for i := range 5000 {
+		r.now = r.now.Add(time.Millisecond)
+		r.out.Reset()
+		r.s.Receive(r.now, 0, netip.AddrPortFrom(addr("192.0.2.5"), uint16(2000+i)), solicitation(false), &r.out)
+		n += len(r.out.Transmit)
+	}
+	if n < 1000 || n > 1200 || r.s.Snapshot().Drops[engine.DropServerHost] == 0 {
+		t.Errorf("%d answers in 5 s", n)
+	}
+}
+
+// T-10: a million sources leave nothing behind but the limiter's table.
+func TestServerStateless(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million packets")
+	}
+	r := newServer(t, func(c *engine.ServerConfig) { c.Limits.Entries = 1024 })
+	rs := solicitation(false)
+	flood := func(from, to int) {
+		for i := from; i < to; i++ {
+			r.out.Reset()
+			r.s.Receive(r.now, 0, forged(i), rs, &r.out)
+			if len(r.out.Transmit) != 1 {
+				t.Fatal("no answer")
+			}
+		}
+	}
+	flood(0, 10_000)
+	before := heap()
+	flood(10_000, 1_000_000)
+	if after := heap(); after > before+1<<20 {
+		t.Errorf("heap grew from %d to %d", before, after)
+	}
+}
+
+// T-20: a hundred thousand forged peers a second for ten seconds, direct and
+// through the server, cost a trusted flow no packet, do not keep a new peer
+// from connecting, in or out, and memory stays bounded.
+func TestPeerFlood(t *testing.T) {
+	perMilli := 100
+	if testing.Short() {
+		perMilli = 20
+	}
+	r := qualifiedRig(t)
+	friend := peerAt(peerPort)
+	r.connect(friend, peerPort)
+	newPort := addrPort("192.0.2.11:5000")
+	newcomer := peerAt(newPort)
+	before := heap()
+	var packet []byte
+	lost, up, answered := 0, time.Duration(0), false
+	for ms := range 10_000 {
+		r.now = r.now.Add(time.Millisecond)
+		for i := range perMilli {
+			from := forged(ms*perMilli + i)
+			src := peerAt(from)
+			r.out.Reset()
+			switch i % 4 {
+			case 0:
+				packet = wire.AppendBubble(packet[:0], src, r.own, 64)
+			case 1:
+				packet = append(packet[:0], udp(native, r.own, 60)...)
+				packet[23], packet[22] = byte(i), byte(ms)
+			case 2:
+				packet = wire.AppendBubble(wire.AppendOrigin(packet[:0], from), src, r.own, 64)
+				from = serverPort
+			default:
+				packet = append(packet[:0], udp(src, r.own, 60)...)
+			}
+			r.c.Receive(r.now, from, packet, &r.out)
+		}
+		r.out.Reset()
+		r.c.Tick(r.now, &r.out)
+		for _, s := range r.take() {
+			if len(s.Payload) == 61 { // the server goes on answering
+				r.receive(serverPort, r.advertise(s, mapping))
+			}
+		}
+		if ms%20 == 0 {
+			r.out.Reset()
+			r.c.Receive(r.now, peerPort, udp(friend, r.own, 100), &r.out)
+			r.c.Send(r.now, udp(r.own, friend, 100), &r.out)
+			if len(r.out.Deliver) != 1 || len(r.out.Transmit) != 1 {
+				lost++
+			}
+		}
+		// At 2 s the host calls the newcomer, which answers 100 ms later.
+		switch {
+		case ms == 2000:
+			r.send(udp(r.own, newcomer, 100))
+		case ms == 2100:
+			answered = len(r.receive(newPort, wire.AppendBubble(nil, newcomer, r.own, 64))) > 0
+			if p, _ := r.c.Peer(r.now, newcomer); p.Up {
+				up = 100 * time.Millisecond
+			}
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d packets of the trusted flow lost", lost)
+	}
+	if up == 0 || !answered {
+		t.Error("the newcomer did not connect")
+	}
+	s := r.c.Snapshot()
+	if s.PeersTrusted+s.PeersOther > 4096 || s.PeersOther > 1024 {
+		t.Errorf("%d trusted and %d other peers", s.PeersTrusted, s.PeersOther)
+	}
+	if after := heap(); after > before+32<<20 {
+		t.Errorf("heap grew from %d to %d", before, after)
+	}
+	if s.State != engine.Ready {
+		t.Errorf("state %v", s.State)
+	}
+}
+
+// T-20: at most 64 strangers with one IPv4 address are kept.
+func TestPeersPerHost(t *testing.T) {
+	r := qualifiedRig(t)
+	for i := range 500 {
+		from := netip.AddrPortFrom(addr("192.0.2.66"), uint16(2000+i))
+		r.receive(from, udp(peerAt(from), r.own, 60))
+	}
+	if s := r.c.Snapshot(); s.PeersOther != 64 || s.Received != 500 {
+		t.Errorf("%d strangers kept of one address, %d packets delivered", s.PeersOther, s.Received)
+	}
+}
