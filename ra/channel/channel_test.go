@@ -311,6 +311,56 @@ func TestIdle(t *testing.T) {
 	})
 }
 
+// RR-02, the Helper's half: his NAT restarts and gives him another address;
+// the session goes on without a word from anybody.
+func TestHelperMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 10*time.Millisecond)
+		defer p.close()
+		user, helper := p.connect()
+		out, err := helper.OpenStream(t.Context(), KindControl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, in, err := user.AcceptStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := netip.MustParseAddrPort("[2001:db8:7777::1]:7")
+		p.net.mu.Lock()
+		p.net.conns[moved] = p.helper
+		p.net.mu.Unlock()
+		p.net.setHook(func(from, to netip.AddrPort, b []byte) []byte {
+			if from == p.helper.addr {
+				p.net.inject(moved, to, b)
+				return nil
+			}
+			if to == p.helper.addr {
+				return nil // the old mapping is gone
+			}
+			return b
+		})
+		time.Sleep(time.Minute)
+		start := time.Now()
+		go out.Write([]byte("x"))
+		if _, err := io.ReadFull(in, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		go in.Write([]byte("y"))
+		if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("a word and its echo took %v", took)
+		}
+		if user.RemoteAddr() != moved {
+			t.Errorf("the User's side talks to %v", user.RemoteAddr())
+		}
+		user.Close(0, "")
+		helper.Close(0, "")
+	})
+}
+
 // A socket that fails for a while is loss, not the end.
 func TestSocketErrorsAreLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -52,8 +52,7 @@ func (id Identity) serverTLS() *tls.Config {
 }
 
 // clientTLS is the Helper's side: the certificate is the one of the invitation,
-// or it is none. verify is swapped only by tests that play a Helper who does
-// not look.
+// or the handshake fails.
 func clientTLS(hash [32]byte) *tls.Config {
 	c := tlsConfig()
 	c.ServerName = "shipworm.invalid"
