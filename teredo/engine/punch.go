@@ -65,6 +65,10 @@ func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	p.lastTx = now
 	a, _ := wire.AddressFromAddr(p.ip())
 	c.bubble(p.mapped, p.ip(), wire.DiscoverySolicitation, out)
+	if !c.policy.permits(a.Server()) {
+		c.drop(DropDenied) // a stranger's address may hold anything there
+		return
+	}
 	c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), p.ip(), wire.NoDiscovery, out)
 }
 
