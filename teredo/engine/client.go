@@ -132,10 +132,10 @@ func NewClient(config ClientConfig) (*Client, error) {
 	}
 	c := &Client{config: config, policy: config.Policy.compile(), rand: config.Rand}
 	var errs []error
-	if !c.policy.permits(config.Server) {
+	if !c.policy.unicast(config.Server) {
 		errs = append(errs, fmt.Errorf("server %v: not a public IPv4 address", config.Server))
 	}
-	if s := config.Secondary; s.IsValid() && (!c.policy.permits(s) || s == config.Server) {
+	if s := config.Secondary; s.IsValid() && (!c.policy.unicast(s) || s == config.Server) {
 		errs = append(errs, fmt.Errorf("secondary server %v: not another public IPv4 address", s))
 	}
 	if config.Refresh < minRefresh || config.Refresh > maxRefresh {
@@ -157,13 +157,31 @@ func NewClient(config ClientConfig) (*Client, error) {
 	c.jitter = newJitter(seed)
 	c.peers.init(config.Peers)
 	c.answers = bucket{rate: answerRate, burst: answerBurst}
-	c.acks = bucket{rate: answerRate, burst: answerBurst}
+	c.acks = bucket{rate: ackRate, burst: ackBurst}
 	return c, nil
 }
 
 // SetPolicy replaces the policy, such as after a change of the host's
-// addresses.
-func (c *Client) SetPolicy(p Policy) { c.policy = p.compile() }
+// addresses. Peers that it does not permit are forgotten.
+func (c *Client) SetPolicy(p Policy) {
+	c.policy = p.compile()
+	for _, p := range c.peers.entries {
+		if !c.permitsPeer(p) {
+			c.peers.remove(latest(p.lastRx, p.lastTx), p, c, DropDenied)
+		}
+	}
+}
+
+// permitsPeer reports whether packets may go where p's go.
+func (c *Client) permitsPeer(p *peer) bool {
+	return c.fromServer(p.mapped) >= 0 || c.policy.permits(p.mapped.Addr())
+}
+
+// permitsServer reports whether indirect bubbles may go through the server ip.
+// Our own was configured, not learnt.
+func (c *Client) permitsServer(ip netip.Addr) bool {
+	return ip == c.config.Server || c.policy.permits(ip)
+}
 
 // Start begins to qualify. It does nothing unless the state is Initial.
 func (c *Client) Start(now time.Time, out *Output) {

@@ -8,8 +8,10 @@ const (
 	bubbleWindow = 300 * time.Second
 	bubbleTries  = 4 // per window without a direct answer
 
-	answerRate  = 20 // bubbles a second sent because strangers sent some
-	answerBurst = 50
+	// Bubbles a second sent because strangers sent some, 20 and a burst of 50
+	// in all. Direct ones are easily forged, so they have a share of their own.
+	answerRate, answerBurst = 12, 30
+	ackRate, ackBurst       = 8, 20
 
 	peerAnswerRate  = 2 // the same for one peer
 	peerAnswerBurst = 4
@@ -22,18 +24,18 @@ type bucket struct {
 	filled      time.Time // zero: full
 }
 
-// take takes a token if there is one.
-func (b *bucket) take(now time.Time) bool {
+// take takes n tokens if there are as many.
+func (b *bucket) take(now time.Time, n float64) bool {
 	if b.filled.IsZero() {
 		b.tokens, b.filled = b.burst, now
 	} else if d := now.Sub(b.filled); d > 0 {
 		b.tokens = min(b.burst, b.tokens+b.rate*d.Seconds())
 		b.filled = now
 	}
-	if b.tokens < 1 {
+	if b.tokens < n {
 		return false
 	}
-	b.tokens--
+	b.tokens -= n
 	return true
 }
 

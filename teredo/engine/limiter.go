@@ -105,7 +105,7 @@ func (l *limiter) take(now time.Time, key limitKey, rate, burst float64) bool {
 		l.slots[i] = limitSlot{key, bucket{rate: rate, burst: burst}}
 		l.index[key] = i
 	}
-	return l.slots[i].bucket.take(now)
+	return l.slots[i].bucket.take(now, 1)
 }
 
 // idlest returns the fullest bucket of a few random ones.

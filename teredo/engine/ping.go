@@ -108,7 +108,7 @@ func (c *Client) testSource(now time.Time, from netip.AddrPort, packet wire.Pack
 	if p.trying || (!p.pinged.IsZero() && now.Sub(p.pinged) < pingLife) {
 		return
 	}
-	if ok, _ := p.history.allowed(now); !ok || !c.ping.limits.take(now) {
+	if ok, _ := p.history.allowed(now); !ok || !c.ping.limits.take(now, 1) {
 		c.drop(DropPingLimit)
 		return
 	}

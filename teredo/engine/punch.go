@@ -38,7 +38,7 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 	}
 	ok, at := p.history.allowed(now)
 	switch {
-	case ok && (p.wanted || c.answers.take(now)):
+	case ok && (p.wanted || c.answers.take(now, 2)):
 		p.trying = true
 		p.tries++
 		c.punch(now, p, out)
@@ -65,7 +65,7 @@ func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	p.lastTx = now
 	a, _ := wire.AddressFromAddr(p.ip())
 	c.bubble(p.mapped, p.ip(), wire.DiscoverySolicitation, out)
-	if !c.policy.permits(a.Server()) {
+	if !c.permitsServer(a.Server()) {
 		c.drop(DropDenied) // a stranger's address may hold anything there
 		return
 	}
@@ -129,7 +129,7 @@ func (c *Client) acknowledge(now time.Time, p *peer, d wire.Discovery, out *Outp
 		c.drop(why)
 		return
 	}
-	if !p.answers.take(now) || (!p.wanted && !c.acks.take(now)) {
+	if !p.answers.take(now, 1) || (!p.wanted && !c.acks.take(now, 1)) {
 		c.drop(DropAnswerLimit)
 		return
 	}

@@ -168,7 +168,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 	if !teredo {
 		// A relay, or a client that hides behind a link-local address: all it
 		// waits for is a bubble with the addresses swapped.
-		if c.answers.take(now) {
+		if c.answers.take(now, 1) {
 			c.bubble(origin, src, wire.NoDiscovery, out)
 		} else {
 			c.drop(DropAnswerLimit)
@@ -188,7 +188,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 			return
 		}
 	}
-	if !p.answers.take(now) || (!p.wanted && !c.answers.take(now)) {
+	if !p.answers.take(now, 1) || (!p.wanted && !c.answers.take(now, 1)) {
 		c.drop(DropAnswerLimit)
 		return
 	}

@@ -59,7 +59,7 @@ func (c *Client) addTarget(now time.Time, key [16]byte) *peer {
 			c.drop(why)
 			return nil
 		}
-		if !c.policy.permits(a.Server()) {
+		if !c.permitsServer(a.Server()) {
 			c.drop(DropDenied)
 			return nil
 		}

@@ -226,8 +226,7 @@ func TestAnswerLimit(t *testing.T) {
 		sent += bubbles(r.receive(serverPort, indirect(src, r.own, origin)))
 		sent += bubbles(r.pass(time.Millisecond))
 	}
-	// An attempt is a pair of bubbles.
-	if most := 2 * (50 + 20*10); sent > most {
+	if most := 50 + 20*10; sent > most {
 		t.Errorf("%d bubbles in 10 s, want at most %d", sent, most)
 	}
 	if r.drops(engine.DropAnswerLimit) == 0 {
