@@ -319,10 +319,6 @@ func (m *Machine) beat() time.Duration {
 	return m.conf.Heartbeat
 }
 
-// Sent tells the Helper's machine that it sent input just now, which is as
-// good as a heartbeat.
-func (m *Machine) Sent(now time.Time) { m.lastSent = now }
-
 func (m *Machine) send(now time.Time, msg Message, out *Output) {
 	m.lastSent = now
 	out.Send = append(out.Send, msg)
