@@ -205,6 +205,9 @@ func (c *Client) Peer(ip netip.Addr) (s PeerState, ok bool) {
 	return s, ok
 }
 
+// Done is closed when Run has returned.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
 // Refresh has the client solicit anew at once, such as after the network
 // changed in a way that it cannot see by itself.
 func (c *Client) Refresh() {

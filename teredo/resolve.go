@@ -3,6 +3,7 @@ package teredo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"shipworm/teredo/engine"
@@ -25,7 +26,6 @@ func (c *Client) resolve(ctx context.Context, policy Policy) (*engine.Client, er
 			return nil, fail(err)
 		}
 	}
-	var last error
 	for _, p := range primaries {
 		for _, s := range secondaries {
 			m, err := engine.NewClient(engine.ClientConfig{
@@ -35,10 +35,14 @@ func (c *Client) resolve(ctx context.Context, policy Policy) (*engine.Client, er
 			if err == nil {
 				return m, nil
 			}
-			last = err
+			c.log.Debug("server refused", "primary", p, "secondary", s, "err", err)
 		}
 	}
-	return nil, fail(errors.Join(ErrServerDenied, last))
+	tried := fmt.Sprint(primaries)
+	if c.cfg.Secondary != "" {
+		tried += fmt.Sprint(" and ", secondaries)
+	}
+	return nil, fail(fmt.Errorf("%w: %s", ErrServerDenied, tried))
 }
 
 func (c *Client) lookup(ctx context.Context, host string) ([]netip.Addr, error) {

@@ -40,6 +40,9 @@ type ServerConfig struct {
 	// Listen opens a UDP socket; nil means the kernel.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 
+	// OnReady is called once, when every socket is open.
+	OnReady func()
+
 	// Logger hears of start and stop at Info; nil discards.
 	Logger *slog.Logger
 }
@@ -130,6 +133,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("serving", "primary", s.cfg.Primary, "secondary", s.cfg.Secondary, "port", s.cfg.Port)
+	if s.cfg.OnReady != nil {
+		s.cfg.OnReady()
+	}
 
 	r := newReader(len(v.sockets))
 	broken := make(chan error, len(v.sockets))
