@@ -50,6 +50,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newTestnetCmd())
+	root.AddCommand(newTeredoCmd())
 	return root
 }
 

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"shipworm/teredo"
+)
+
+// teredoServerEnv names the server where --server does not. There is no
+// built-in default: the public servers of old are gone, and a name that
+// nobody runs would only make every error message lie.
+const teredoServerEnv = "SHIPWORM_TEREDO_SERVER"
+
+const labelWidth = 24 // as netsh pads
+
+func newTeredoCmd() *cobra.Command {
+	c := group("teredo", "An IPv6 address behind a NAT: client, server and tools",
+		newTeredoClientCmd(), newTeredoServerCmd(), newTeredoPingCmd(), newTeredoDecodeCmd(), newTeredoShowCmd())
+	c.Long = `Teredo (RFC 4380) gives a host behind a NAT an IPv6 address that other Teredo
+hosts can reach directly. A Teredo server helps to open the NATs; data never
+passes through it.`
+	return c
+}
+
+// teredoFlags are the flags of every command that runs a client.
+type teredoFlags struct {
+	server  string
+	verbose bool
+}
+
+func (f *teredoFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.server, "server", "", "Teredo `server`: a name or IPv4 address, and optionally \",\" and its second one (default $"+teredoServerEnv+")")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
+}
+
+// named returns the server that flag or environment name, split in two.
+func (f *teredoFlags) named() (primary, secondary string) {
+	s := f.server
+	if s == "" {
+		s = os.Getenv(teredoServerEnv)
+	}
+	primary, secondary, _ = strings.Cut(s, ",")
+	return strings.TrimSpace(primary), strings.TrimSpace(secondary)
+}
+
+// config returns the configuration of a client, without any port.
+func (f *teredoFlags) config() (teredo.ClientConfig, error) {
+	primary, secondary := f.named()
+	if primary == "" {
+		return teredo.ClientConfig{}, withHint(usageError(errors.New("teredo: no server named")),
+			"name one with --server or "+teredoServerEnv+"; `shipworm teredo server` runs one on a host with a public address")
+	}
+	return teredo.ClientConfig{Server: primary, Secondary: secondary, Logger: verboseLog(f.verbose)}, nil
+}
+
+func verboseLog(verbose bool) *slog.Logger {
+	if !verbose {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// teredoError gives what a client or server returned its exit code and hint.
+func teredoError(ctx context.Context, err error) error {
+	var q *teredo.QualifyError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !errors.As(err, &q):
+		return err
+	}
+	switch {
+	case q.Stage == teredo.StageSocket:
+		return withHint(err, "another program may use the port; without --port a free one is picked")
+	case errors.Is(err, teredo.ErrServerDenied):
+		return withHint(negativeError(err), "a Teredo server has a public IPv4 address, outside the networks of this host")
+	case q.Stage == teredo.StageResolve:
+		return withHint(negativeError(err), "check the name, or give the server's IPv4 address")
+	default:
+		return withHint(negativeError(err), "UDP to port 3544 may be blocked on the way, or no Teredo server runs there")
+	}
+}
+
+// withTeredo runs a client while f does, and waits for its end.
+func withTeredo(ctx context.Context, cfg teredo.ClientConfig, f func(*teredo.Client) error) error {
+	c, err := teredo.NewClient(cfg)
+	if err != nil {
+		return usageError(oneLine(err))
+	}
+	run, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// What ends Run early reaches f through WaitQualified.
+		_ = c.Run(run)
+	}()
+	defer func() { stop(); <-ended }()
+	return teredoError(ctx, f(c))
+}
+
+// waitQualified waits for an address and says on a terminal that it does, if it
+// takes more than a second.
+func waitQualified(ctx context.Context, c *teredo.Client, server string) (teredo.Address, error) {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		t := time.AfterFunc(time.Second, func() {
+			fmt.Fprintf(os.Stderr, "waiting for an answer from %s ...\n", server)
+		})
+		defer t.Stop()
+	}
+	return c.WaitQualified(ctx)
+}
+
+// oneLine puts the parts of a joined error on one line.
+func oneLine(err error) error {
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// printLabel prints one line of aligned text, as netsh does.
+func printLabel(w io.Writer, label string, value any) {
+	fmt.Fprintf(w, "%-*s: %v\n", labelWidth, label, value)
+}
+
+// printJSON prints v, indented.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// milliseconds rounds a duration for people.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}

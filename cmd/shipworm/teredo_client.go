@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/teredo"
+	"shipworm/teredo/engine"
+)
+
+func newTeredoClientCmd() *cobra.Command {
+	var (
+		flags  teredoFlags
+		port   uint16
+		noEcho bool
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "client",
+		Short: "Hold a Teredo address until interrupted",
+		Long: `Ask a Teredo server for an address and hold it until interrupted, with a line
+for each change. The address answers pings and nothing else: the host behind it
+lives in this process, and no port of it is open.
+
+It ends with exit code 3 if the server does not answer at all. Once there was an
+address it stays and tries again, in the end every five minutes.
+
+While it runs, "shipworm teredo show" of the same user shows its state.`,
+		Example: "  shipworm teredo client --server 203.0.113.1",
+		Args:    exactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := flags.config()
+			if err != nil {
+				return err
+			}
+			cfg.Port, cfg.NoEcho = port, noEcho
+			return runTeredoClient(c.Context(), cfg, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
+		},
+	}
+	flags.add(c)
+	c.Flags().Uint16Var(&port, "port", 0, "local UDP `port` (default a random one from 49152 on)")
+	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")
+	return c
+}
+
+func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, out *stateWriter, stderr io.Writer) error {
+	// The packets must not wait for whoever reads our output.
+	events := make(chan teredo.Event, 64)
+	cfg.OnEvent = func(e teredo.Event) {
+		switch e.Kind {
+		case engine.Qualified, engine.AddressLost, engine.ServerUnreachable:
+			select {
+			case events <- e:
+			default:
+			}
+		}
+	}
+	return withTeredo(ctx, cfg, func(c *teredo.Client) error {
+		stop, err := serveControl(c)
+		if err != nil {
+			fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", err)
+		} else {
+			defer stop()
+		}
+		if _, err := waitQualified(ctx, c, cfg.Server); err != nil {
+			return err
+		}
+		for {
+			select {
+			case e := <-events:
+				if err := out.write(e, c.State()); err != nil {
+					return err
+				}
+			case <-c.Done():
+				return errors.New("teredo: the client ended")
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+}
+
+// stateWriter prints the changes of a client's state.
+type stateWriter struct {
+	w    io.Writer
+	json *json.Encoder // nil for text
+}
+
+func newStateWriter(w io.Writer, asJSON bool) *stateWriter {
+	s := &stateWriter{w: w}
+	if asJSON {
+		s.json = json.NewEncoder(w)
+	}
+	return s
+}
+
+// stateChange is a line of `teredo client --json`, schema 1.
+type stateChange struct {
+	Schema  int            `json:"schema"`
+	Event   string         `json:"event"` // qualified, address lost, server unreachable
+	Address teredo.Address `json:"address"`
+	Server  string         `json:"server"`
+	Local   netip.AddrPort `json:"local"`
+	Mapped  netip.AddrPort `json:"mapped"`
+	AfterMS float64        `json:"after_ms,omitempty"` // from the start, for the first address
+	RTTMS   float64        `json:"rtt_ms,omitempty"`
+	RetryAt time.Time      `json:"retry_at,omitzero"`
+}
+
+func (s *stateWriter) write(e teredo.Event, st teredo.State) error {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	if s.json != nil {
+		return s.json.Encode(stateChange{
+			Schema: 1, Event: e.Kind.String(), Address: e.Address, Server: st.ServerName,
+			Local: st.Local, Mapped: st.Mapped, AfterMS: ms(st.QualifiedAfter), RTTMS: ms(e.RTT), RetryAt: e.RetryAt,
+		})
+	}
+	var err error
+	switch e.Kind {
+	case engine.Qualified:
+		_, err = fmt.Fprintf(s.w, "qualified: %v after %s (server %s, %s away)\nmapping: %v is %v outside\n",
+			e.Address, milliseconds(st.QualifiedAfter), st.ServerName, milliseconds(e.RTT), st.Local, e.Address.Mapped())
+	case engine.AddressLost:
+		_, err = fmt.Fprintf(s.w, "address lost: %v\n", e.Address)
+	case engine.ServerUnreachable:
+		_, err = fmt.Fprintf(s.w, "server unreachable: %s, next try in %v\n", st.ServerName, time.Until(e.RetryAt).Round(time.Second))
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"shipworm/teredo"
+)
+
+func idleClient(t *testing.T) *teredo.Client {
+	t.Helper()
+	c, err := teredo.NewClient(teredo.ClientConfig{Server: "203.0.113.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A running client is found, its socket is its user's alone, a second client
+// does not take it over, and a socket that was left behind is no obstacle. R-31
+func TestControlSocket(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes mean little on Windows")
+	}
+	dir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	if _, err := queryControl(t.Context()); err == nil {
+		t.Error("a client was found before there was one")
+	}
+	path := filepath.Join(dir, "shipworm", "teredo.sock")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop, err := serveControl(idleClient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stop() }()
+	for p, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
+		info, err := os.Stat(p)
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, %v; want %v", p, info.Mode().Perm(), err, want)
+		}
+	}
+	raw, err := queryControl(t.Context())
+	var st shownState
+	if err != nil || json.Unmarshal(raw, &st) != nil || st.ServerName != "203.0.113.1" || st.State != "initial" {
+		t.Errorf("the client says %s, %v", raw, err)
+	}
+	if second, err := serveControl(idleClient(t)); err == nil {
+		second()
+		t.Error("a second client took the socket over")
+	}
+	stop()
+	if stop, err = serveControl(idleClient(t)); err != nil {
+		t.Fatal("after the first ended:", err)
+	}
+}
+
+// Under the common temporary directory only a private directory will do.
+func TestControlDirOfSomebodyElse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes mean little on Windows")
+	}
+	tmp := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv("TMPDIR", tmp)
+	d, err := controlDir()
+	if err != nil || filepath.Dir(d) != tmp {
+		t.Fatalf("%q, %v", d, err)
+	}
+	if err := os.Chmod(d, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := controlDir(); err == nil || !strings.Contains(err.Error(), "private") {
+		t.Errorf("a directory open to all: %v", err)
+	}
+	if err := os.Remove(d); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(t.TempDir(), d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := controlDir(); err == nil {
+		t.Error("a link was followed")
+	}
+}

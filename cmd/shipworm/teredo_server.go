@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/teredo"
+)
+
+func newTeredoServerCmd() *cobra.Command {
+	var (
+		listen  []string
+		port    uint16
+		verbose bool
+	)
+	c := &cobra.Command{
+		Use:   "server --listen IP [--listen IP2]",
+		Short: "Run a Teredo server",
+		Long: `Run a Teredo server until it is interrupted. It needs a public IPv4 address of
+this host, and with a second one it can also help clients to tell what kind of
+NAT they are behind. It keeps no state about clients, forwards nothing but the
+small packets that open NATs, and needs no privilege.
+
+Clients know only UDP port 3544. Another --port serves where something
+redirects 3544 to it.`,
+		Example: "  shipworm teredo server --listen 203.0.113.1 --listen 203.0.113.2",
+		Args:    exactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := teredoServerConfig(listen, port)
+			if err != nil {
+				return err
+			}
+			cfg.Logger = verboseLog(verbose)
+			cfg.OnReady = func() {
+				fmt.Fprintf(c.ErrOrStderr(), "serving Teredo on %s, UDP port %d\n", strings.Join(listen, " and "), cfg.Port)
+			}
+			s, err := teredo.NewServer(cfg)
+			if err != nil {
+				return usageError(oneLine(err))
+			}
+			return teredoServerError(c.Context(), s.Run(c.Context()))
+		},
+	}
+	c.Flags().StringArrayVar(&listen, "listen", nil, "public IPv4 `address` of this host; twice for two")
+	c.Flags().Uint16Var(&port, "port", teredo.Port, "UDP `port`")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
+	return c
+}
+
+func teredoServerConfig(listen []string, port uint16) (teredo.ServerConfig, error) {
+	cfg := teredo.ServerConfig{Port: port}
+	switch {
+	case len(listen) == 0:
+		return cfg, withHint(usageError(errors.New("teredo server: no --listen address")), "give it a public IPv4 address of this host")
+	case len(listen) > 2:
+		return cfg, usageError(fmt.Errorf("teredo server: %d --listen addresses, at most 2", len(listen)))
+	case port == 0:
+		return cfg, usageError(errors.New("teredo server: --port 0: want 1 to 65535"))
+	}
+	for i, s := range listen {
+		a, err := netip.ParseAddr(s)
+		if err != nil || !a.Is4() {
+			return cfg, usageError(fmt.Errorf("teredo server: --listen %q: not an IPv4 address", s))
+		}
+		*[]*netip.Addr{&cfg.Primary, &cfg.Secondary}[i] = a
+	}
+	return cfg, nil
+}
+
+func teredoServerError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return withHint(err, "--listen takes addresses that this host itself has; behind a 1:1 NAT give the host the public address as well")
+	case errors.Is(err, syscall.EADDRINUSE):
+		return withHint(err, "another Teredo server may be running here")
+	}
+	return err
+}
