@@ -95,13 +95,10 @@ func (c *pixelCodec) value(p uint32) uint32 {
 	}
 	r, g, b := p>>16&255, p>>8&255, p&255
 	scale := func(v uint32, top uint16) uint32 {
-		switch {
-		case top == 255:
+		if top == 255 {
 			return v
-		case top < 255:
-			return (v*uint32(top) + 127) / 255
 		}
-		return v * uint32(top) / 255
+		return (v*uint32(top) + 127) / 255
 	}
 	return scale(r, c.f.RedMax)<<c.f.RedShift | scale(g, c.f.GreenMax)<<c.f.GreenShift | scale(b, c.f.BlueMax)<<c.f.BlueShift
 }
@@ -111,7 +108,9 @@ func (c *pixelCodec) native(v uint32) uint32 {
 	if c.same {
 		return v & 0xffffff
 	}
-	part := func(top uint16, shift uint8) uint32 { return (v >> shift & uint32(top)) * 255 / uint32(top) }
+	part := func(top uint16, shift uint8) uint32 {
+		return ((v>>shift&uint32(top))*255 + uint32(top)/2) / uint32(top)
+	}
 	return part(c.f.RedMax, c.f.RedShift)<<16 | part(c.f.GreenMax, c.f.GreenShift)<<8 | part(c.f.BlueMax, c.f.BlueShift)
 }
 
