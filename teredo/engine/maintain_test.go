@@ -263,6 +263,11 @@ func TestBackoff(t *testing.T) {
 				t.Errorf("seed %d: gap %d is %v s, want about %v", seed, i, gap, want)
 			}
 		}
+		for i := 12; i < len(at); i++ {
+			if gap := at[i].Sub(at[i-1]); gap < 285*time.Second || gap > 300*time.Second {
+				t.Errorf("seed %d: gap of %v at the cap", seed, gap)
+			}
+		}
 		l.down = false
 		if !l.until(301*time.Second, n.qualified) {
 			t.Errorf("seed %d: server not found again", seed)

@@ -27,6 +27,8 @@ func TestReceiveDropped(t *testing.T) {
 		{"not our flags", peerPort, udp(peer, otherFlags, 100), engine.DropNotOurs},
 		{"to another host", peerPort, udp(peer, native, 100), engine.DropNotOurs},
 		{"to a group", peerPort, udp(peer, wire.AllNodes(), 100), engine.DropNotOurs},
+		{"native, to another host", relay, udp(native, other, 100), engine.DropNotOurs},
+		{"bubble, to another host", serverPort, indirect(peer, other, peerPort), engine.DropNotOurs},
 		{"from ourselves", peerPort, udp(own, own, 100), engine.DropLoop},
 		{"from our mapping", mapping, udp(peer, own, 100), engine.DropLoop},
 		{"embeds our mapping", mapping, udp(otherFlags, own, 100), engine.DropLoop},
@@ -50,6 +52,8 @@ func TestReceiveDropped(t *testing.T) {
 		{"bubble, origin is our mapping", serverPort, indirect(addr("fe80::1"), own, mapping), engine.DropLoop},
 		{"bubble, origin is the server", serverPort, indirect(addr("fe80::1"), own, serverPort), engine.DropLoop},
 		{"bubble, origin not the source's", serverPort, indirect(peer, own, addrPort("192.0.2.11:8192")), engine.DropMismatch},
+		{"bubble from a unique local source", serverPort, indirect(addr("fd00::1"), own, relay), engine.DropInnerSource},
+		{"bubble from a group", serverPort, indirect(addr("ff02::1"), own, relay), engine.DropInnerSource},
 		{"bubble without origin", serverPort, wire.AppendBubble(nil, addr("fe80::1"), own, 0), engine.DropInnerSource},
 		{"bubble that asks to be discarded", peerPort, append(wire.AppendBubble(nil, peer, own, 0), 0x40, 0), engine.DropTrailer},
 		{"short", peerPort, make([]byte, 3), engine.DropMalformed},
@@ -64,6 +68,13 @@ func TestReceiveDropped(t *testing.T) {
 			r.expectDrop(t, test.drop, func() []engine.Transmit { return r.receive(test.from, test.b) })
 		})
 	}
+	t.Run("trusted, to another host", func(t *testing.T) {
+		r := qualifiedRig(t)
+		r.connect(peer, peerPort)
+		for _, dst := range []netip.Addr{otherFlags, native, wire.AllNodes()} {
+			r.expectDrop(t, engine.DropNotOurs, func() []engine.Transmit { return r.receive(peerPort, udp(peer, dst, 100)) })
+		}
+	})
 	t.Run("before qualification", func(t *testing.T) {
 		r := newRig(t, nil)
 		r.begin()
