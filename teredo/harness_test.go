@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,12 @@ import (
 	"shipworm/testnet/sim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if inside, code := enterLab(); !inside {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	primary   = netip.MustParseAddr("203.0.113.1")

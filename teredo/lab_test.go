@@ -1,0 +1,272 @@
+//go:build lab && linux
+
+package teredo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"shipworm/testnet/lab"
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+)
+
+func enterLab() (inside bool, code int) {
+	inside, code, err := lab.Enter()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return false, max(code, 1)
+	}
+	return inside, code
+}
+
+// shipwormBinary builds the release binary once, unless SHIPWORM_BIN names it.
+var shipwormBinary = sync.OnceValues(func() (string, error) {
+	if s := os.Getenv("SHIPWORM_BIN"); s != "" {
+		return s, nil
+	}
+	dir, err := os.MkdirTemp("", "shipworm-lab")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "shipworm")
+	cmd := exec.Command("go", "build", "-o", bin, "shipworm/cmd/shipworm")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return bin, nil
+})
+
+// street is a laboratory with a server on the Internet and homes behind NATs.
+type street struct {
+	t      *testing.T
+	lab    *lab.Lab
+	server *lab.Host
+	homes  int
+	line   link.Config
+}
+
+func newStreet(t *testing.T) *street {
+	l, err := lab.New(lab.Config{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &street{t: t, lab: l, line: link.Config{Delay: 5 * time.Millisecond}}
+	t.Cleanup(func() { l.Close() })
+	if s.server, err = l.Host("server", s.line, primary, secondary); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *street) home(profile string) *lab.Host {
+	s.t.Helper()
+	s.homes++
+	cfg, ok := nat.Profile(profile)
+	if !ok {
+		s.t.Fatalf("no NAT profile %q", profile)
+	}
+	cfg.External = []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(10 * s.homes)})}
+	r, err := s.lab.Router(fmt.Sprint("router", s.homes), cfg, s.line)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h, err := r.Host(fmt.Sprint("home", s.homes), link.Config{}, netip.MustParseAddr("192.168.1.2"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return h
+}
+
+// process is a program that runs in the laboratory.
+type process struct {
+	t      *testing.T
+	cmd    *lab.Cmd
+	lines  chan string
+	stderr bytes.Buffer
+	once   sync.Once
+	err    error
+}
+
+// start runs a program in the background; it is stopped when the test ends.
+func (s *street) start(h *lab.Host, name string, args ...string) *process {
+	s.t.Helper()
+	p := &process{t: s.t, lines: make(chan string, 1000)}
+	p.cmd = h.Command(context.Background(), name, args...)
+	p.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+s.runtimeDir(h))
+	p.cmd.Stderr = &p.stderr
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		defer close(p.lines)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			p.lines <- sc.Text()
+		}
+	}()
+	s.t.Cleanup(func() {
+		p.stop(syscall.SIGKILL)
+		if s.t.Failed() {
+			s.t.Logf("%s on %s:\n%s", name, h.Name(), &p.stderr)
+		}
+	})
+	return p
+}
+
+// stop sends a signal and returns how the program ended.
+func (p *process) stop(sig syscall.Signal) error {
+	p.once.Do(func() {
+		_ = p.cmd.Process.Signal(sig)
+		for range p.lines {
+		}
+		p.err = p.cmd.Wait()
+	})
+	return p.err
+}
+
+// runtimeDir is a directory for control sockets, each host its own: hosts
+// share the file system.
+func (s *street) runtimeDir(h *lab.Host) string {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("shipworm-lab-%d-%s", os.Getpid(), h.Name()))
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func (s *street) shipworm(h *lab.Host, args ...string) *process {
+	s.t.Helper()
+	bin, err := shipwormBinary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.start(h, bin, args...)
+}
+
+// run runs our program to its end.
+func (s *street) run(h *lab.Host, args ...string) (stdout, stderr string, code int) {
+	s.t.Helper()
+	p := s.shipworm(h, args...)
+	var out bytes.Buffer
+	for l := range p.lines {
+		fmt.Fprintln(&out, l)
+	}
+	err := p.stop(syscall.SIGKILL)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		s.t.Fatal(err)
+	}
+	return out.String(), p.stderr.String(), code
+}
+
+// qualified is a line of teredo client --json.
+type qualified struct {
+	Event   string         `json:"event"`
+	Address Address        `json:"address"`
+	Local   netip.AddrPort `json:"local"`
+	Mapped  netip.AddrPort `json:"mapped"`
+	AfterMS float64        `json:"after_ms"`
+}
+
+// client starts our client and waits for its address.
+func (s *street) client(h *lab.Host, args ...string) (*process, qualified) {
+	s.t.Helper()
+	p := s.shipworm(h, append([]string{"teredo", "client", "--json", "--server", primary.String()}, args...)...)
+	select {
+	case line, ok := <-p.lines:
+		var q qualified
+		if !ok || json.Unmarshal([]byte(line), &q) != nil || q.Event != "qualified" || !q.Address.IsValid() {
+			s.t.Fatalf("the client said %q and ended: %v\n%s", line, p.stop(syscall.SIGKILL), &p.stderr)
+		}
+		return p, q
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("the client did not qualify")
+	}
+	panic("unreachable")
+}
+
+// ourServer starts our server and waits until it serves.
+func (s *street) ourServer(args ...string) *process {
+	s.t.Helper()
+	p := s.shipworm(s.server, append([]string{"teredo", "server"}, args...)...)
+	s.waitReady(s.server, Port)
+	return p
+}
+
+func (s *street) waitReady(h *lab.Host, port uint16) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := h.WaitReady(ctx, "udp", port); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// miredo starts a program of Debian's Miredo.
+func (s *street) miredo(h *lab.Host, program, config string) {
+	s.t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		s.t.Skip("needs Miredo: ", err)
+	}
+	if os.Geteuid() != 0 {
+		s.t.Skip("Miredo needs root")
+	}
+	dir := s.t.TempDir()
+	file := filepath.Join(dir, "conf")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	// It keeps children of its own, which only the supervisor can end.
+	p := s.start(h, program, "-f", "-c", file, "-p", filepath.Join(dir, "pid"), "-u", program)
+	s.t.Cleanup(func() { p.stop(syscall.SIGTERM) })
+}
+
+func (s *street) miredoServer() {
+	s.t.Helper()
+	s.miredo(s.server, "miredo-server", fmt.Sprintf("ServerBindAddress %v\nServerBindAddress2 %v\n", primary, secondary))
+	s.waitReady(s.server, Port)
+}
+
+// miredoClient starts Miredo's client and waits for its address.
+func (s *street) miredoClient(h *lab.Host) netip.Addr {
+	s.t.Helper()
+	s.miredo(h, "miredo", fmt.Sprintf("RelayType client\nInterfaceName teredo\nServerAddress %v\nBindPort 3610\n", primary))
+	address := regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
+	end := time.Now().Add(20 * time.Second)
+	for time.Now().Before(end) {
+		out, _ := h.Command(context.Background(), "ip", "-6", "address", "show", "dev", "teredo").CombinedOutput()
+		if m := address.FindSubmatch(out); m != nil {
+			return netip.MustParseAddr(string(m[1]))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.t.Fatalf("%s: Miredo got no Teredo address", h.Name())
+	panic("unreachable")
+}
+
+// wireAddress is ip as a Teredo address.
+func wireAddress(ip netip.Addr) (Address, bool) {
+	a, err := ParseAddress(ip.String())
+	return a, err == nil
+}
