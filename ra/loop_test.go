@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,8 +27,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // loopback is a Network of kernel sockets. Every socket can be cut off, which
 // is how a peer vanishes without a word.
 type loopback struct {
-	mu  sync.Mutex
-	cut bool
+	mu    sync.Mutex
+	cut   bool
+	sent  atomic.Int64  // datagrams
+	bytes atomic.Int64  // of them, with IPv6 and UDP headers
+	delay time.Duration // of what is sent
 }
 
 func (*loopback) Kind() string     { return "ipv6" }
@@ -71,6 +75,13 @@ func (c *cuttable) WriteTo(b []byte, to net.Addr) (int, error) {
 	if c.net.isCut() {
 		return len(b), nil
 	}
+	c.net.sent.Add(1)
+	c.net.bytes.Add(int64(len(b)) + 48)
+	if c.net.delay > 0 {
+		b = append([]byte(nil), b...)
+		time.AfterFunc(c.net.delay, func() { c.UDPConn.WriteTo(b, to) })
+		return len(b), nil
+	}
 	return c.UDPConn.WriteTo(b, to)
 }
 
@@ -79,12 +90,17 @@ type recorder struct {
 	mu       sync.Mutex
 	events   []rfb.Input
 	released int
+	paint    *screen.Memory // changes with every event, if set
 }
 
 func (r *recorder) Inject(in rfb.Input) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, in)
+	if r.paint != nil {
+		spot := image.Rect(0, 0, 8, 8)
+		r.paint.Paint(spot, func(f *screen.Frame) { f.Fill(spot, uint32(len(r.events))) })
+	}
 	return nil
 }
 
@@ -119,7 +135,7 @@ func (k *keyboard) Watch(ctx context.Context, pressed func()) error {
 
 // home is everything of one test: two sides over loopback.
 type home struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	screen  *screen.Memory
 	inj     *recorder
@@ -135,7 +151,7 @@ type home struct {
 	stopHelp  context.CancelFunc
 }
 
-func newHome(t *testing.T, timers session.Config, change ...func(*UserConfig)) *home {
+func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *home {
 	t.Helper()
 	mem, err := screen.NewMemory(image.Pt(320, 200))
 	if err != nil {
@@ -241,7 +257,7 @@ func (h *home) waitHelper(what string, ok func(face.View) bool) face.View {
 	return waitView(h.t, "Helper: "+what, h.helper, ok)
 }
 
-func waitView(t *testing.T, what string, s face.Session, ok func(face.View) bool) face.View {
+func waitView(t testing.TB, what string, s face.Session, ok func(face.View) bool) face.View {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -312,14 +328,14 @@ func (h *home) viewer() (net.Conn, *rfb.Viewer) {
 	return rw.(net.Conn), v
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func logged(t *testing.T, name string) []string {
+func logged(t testing.TB, name string) []string {
 	t.Helper()
 	f, err := os.Open(name)
 	if err != nil {
