@@ -49,7 +49,7 @@ bench: build ## benchmarks with printed figures
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime=20x $$pkg; done; done
 
 lint: ## gofmt, vet, cross-compilation
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
