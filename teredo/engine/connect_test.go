@@ -96,7 +96,7 @@ func TestConnectLoss(t *testing.T) {
 		{0.30, false, 2000, 0.88},
 	} {
 		n := test.n
-		if testing.Short() {
+		if testing.Short() || slow {
 			n /= 10
 		}
 		ok := connectRuns(t, test.loss, n, test.both)

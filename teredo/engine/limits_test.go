@@ -104,8 +104,9 @@ func TestServerSourceLimit(t *testing.T) {
 
 // T-10: a million sources leave nothing behind but the limiter's table.
 func TestServerStateless(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a million packets")
+	sources := 1_000_000
+	if testing.Short() || slow {
+		sources /= 10
 	}
 	r := newServer(t, func(c *engine.ServerConfig) { c.Limits.Entries = 1024 })
 	rs := solicitation(false)
@@ -120,7 +121,7 @@ func TestServerStateless(t *testing.T) {
 	}
 	flood(0, 10_000)
 	before := heap()
-	flood(10_000, 1_000_000)
+	flood(10_000, sources)
 	if after := heap(); after > before+1<<20 {
 		t.Errorf("heap grew from %d to %d", before, after)
 	}
@@ -131,7 +132,7 @@ func TestServerStateless(t *testing.T) {
 // from connecting, in or out, and memory stays bounded.
 func TestPeerFlood(t *testing.T) {
 	perMilli := 100
-	if testing.Short() {
+	if testing.Short() || slow {
 		perMilli = 20
 	}
 	r := qualifiedRig(t)
