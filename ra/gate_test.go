@@ -2,6 +2,7 @@ package ra
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -118,9 +119,13 @@ func TestEscInAFlood(t *testing.T) {
 				}
 			}
 		})
-		for range rng.IntN(200) {
+		for want := rng.IntN(100); ; runtime.Gosched() { // let the flood flow
 			inj.mu.Lock()
-			inj.mu.Unlock() //nolint:staticcheck // to let the flood go on
+			n := inj.n
+			inj.mu.Unlock()
+			if n >= want {
+				break
+			}
 		}
 		g.slam()
 		inj.mu.Lock()

@@ -54,6 +54,7 @@ var greeting = session.Message{Type: session.Hello, Version: session.Version, Te
 // a Helper's program that does what it may not ends the session;
 // not one pixel was read, not one event injected.
 func TestHostileHelper(t *testing.T) {
+	t.Parallel()
 	frame, err := session.AppendInput(nil, session.Input{Epoch: 1, Message: keyA.AppendTo(nil)})
 	must(t, err)
 	open := func(kind byte, b []byte) func(t *testing.T, h *home, x hostile) {
@@ -83,6 +84,7 @@ func TestHostileHelper(t *testing.T) {
 		{"no message at all", func(t *testing.T, h *home, x hostile) { x.control.Write([]byte{0xff, 0xff, 1}) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			h := newHome(t, normal())
 			x := h.intrude()
 			x.send(t, greeting)
@@ -104,6 +106,7 @@ func TestHostileHelper(t *testing.T) {
 // input without a grant, or of an epoch that was never granted, is
 // dropped; input that is none ends the session.
 func TestHostileInput(t *testing.T) {
+	t.Parallel()
 	h := newHome(t, normal())
 	x := h.intrude()
 	x.send(t, greeting)

@@ -356,8 +356,8 @@ func logged(t testing.TB, name string) []string {
 // quick are timers for tests in which time must pass.
 func quick() session.Config {
 	return session.Config{
-		Lost: 600 * time.Millisecond, Heartbeat: 200 * time.Millisecond, ControlBeat: 80 * time.Millisecond,
-		GateSilence: 200 * time.Millisecond, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
+		Lost: time.Second, Heartbeat: 250 * time.Millisecond, ControlBeat: 100 * time.Millisecond,
+		GateSilence: 400 * time.Millisecond, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
 	}
 }
 

@@ -36,7 +36,7 @@ const (
 //
 // Bridge blocks until ctx ends (returning its error), the viewer leaves (nil),
 // or the screen stream ends. As in Serve, both streams need SetDeadline or
-// Close, and cannot be used afterwards.
+// Close, and cannot be used afterwards; the caller closes them.
 func Bridge(ctx context.Context, viewer, screen io.ReadWriter, onInput func(msg []byte) error) error {
 	unblock := context.AfterFunc(ctx, func() { interrupt(viewer); interrupt(screen) })
 	defer unblock()
