@@ -70,31 +70,38 @@ func TestInputRate(t *testing.T) {
 	}
 }
 
-// slowInjector takes its time, so that Esc often comes in the middle of it.
-type slowInjector struct {
+// flooded is an Injector that says when it has seen enough, and remembers what
+// came after Esc.
+type flooded struct {
+	want   int
+	enough chan struct{} // closed after want events
+
 	mu    sync.Mutex
 	n     int
 	after bool // Esc has returned
 	late  int
 }
 
-func (s *slowInjector) Inject(rfb.Input) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.n++
-	if s.after {
-		s.late++
+func (f *flooded) Inject(rfb.Input) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n++; f.n == f.want {
+		close(f.enough)
+	}
+	if f.after {
+		f.late++
 	}
 	return nil
 }
-func (s *slowInjector) ReleaseAll() error { return nil }
+
+func (f *flooded) ReleaseAll() error { return nil }
 
 // 1,000 presses of Esc at random points of a flood: not one event is
 // injected after Esc, whatever the machine does meanwhile.
 func TestEscInAFlood(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 1000 {
-		inj := &slowInjector{}
+		inj := &flooded{want: 1 + rng.IntN(150), enough: make(chan struct{})}
 		g := newInputGate(inj)
 		g.set(1, true)
 		stop := make(chan struct{})
@@ -110,23 +117,13 @@ func TestEscInAFlood(t *testing.T) {
 			}
 		})
 		wg.Go(func() { // the machine follows late, with what it last knew
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					g.set(1, true)
-				}
+			<-inj.enough
+			for range 10 {
+				g.set(1, true)
+				runtime.Gosched()
 			}
 		})
-		for want := rng.IntN(100); ; runtime.Gosched() { // let the flood flow
-			inj.mu.Lock()
-			n := inj.n
-			inj.mu.Unlock()
-			if n >= want {
-				break
-			}
-		}
+		<-inj.enough
 		g.slam()
 		inj.mu.Lock()
 		inj.after = true
