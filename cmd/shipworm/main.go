@@ -51,6 +51,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newTestnetCmd())
 	root.AddCommand(newTeredoCmd())
+	root.AddCommand(newRACmd())
 	return root
 }
 

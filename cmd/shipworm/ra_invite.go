@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/ra"
+	"shipworm/ra/face"
+	"shipworm/ra/invite"
+)
+
+type raInviteFlags struct {
+	raFlags
+	file         string
+	expires      time.Duration
+	server       string
+	direct       string
+	display      string
+	lossless     bool
+	passwordFile string
+}
+
+func newRAInviteCmd() *cobra.Command {
+	var f raInviteFlags
+	c := &cobra.Command{
+		Use:   "invite",
+		Short: "Invite a helper to see your desktop",
+		Long: `Invite a helper to see your desktop.
+
+Writes an invitation file and shows its password. Send the file by mail or
+any other way; read the password out by telephone, never send it along with
+the file. The invitation is good for one session and ends with this program.
+
+Nothing is shown before you say Yes, and nothing is typed for you before you
+say Yes again. Esc takes control back at once.`,
+		Args: exactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.run(c); err != nil {
+				return fmt.Errorf("ra invite: %w", err)
+			}
+			return nil
+		},
+	}
+	f.raFlags.add(c)
+	c.Flags().StringVar(&f.file, "file", invite.FileName, "the invitation file to write")
+	c.Flags().DurationVar(&f.expires, "expires", invite.DefaultLife, "how long the invitation lasts")
+	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default $"+teredoServerEnv+")")
+	c.Flags().StringVar(&f.direct, "direct", "", "use no Teredo, but the kernel's UDP at this address of yours")
+	c.Flags().StringVar(&f.display, "display", "", "X display to share (default: $DISPLAY)")
+	c.Flags().BoolVar(&f.lossless, "lossless", false, "never send pictures as JPEG")
+	c.Flags().StringVar(&f.passwordFile, "password-file", "", "write the password to this file instead of showing it")
+	return c
+}
+
+func (f *raInviteFlags) run(c *cobra.Command) error {
+	ctx := c.Context()
+	switch {
+	case f.server != "" && f.direct != "":
+		return usageError(errors.New("--server and --direct exclude each other"))
+	case f.direct == "" && !teredoNamed(f.server):
+		return withHint(usageError(errors.New("no network: give --server or --direct")), "--server names a Teredo server, --direct an IP address of this machine")
+	case f.expires <= 0 || f.expires > invite.MaxLife:
+		return usageError(fmt.Errorf("--expires %v is not in 1s to %v", f.expires, invite.MaxLife))
+	}
+	var network ra.Network
+	if f.direct != "" {
+		n, err := parseDirect(f.direct)
+		if err != nil {
+			return err
+		}
+		network = n
+	} else {
+		tunnel, err := startTeredo(teredoFlags{server: f.server}, f.logger())
+		if err != nil {
+			return err
+		}
+		defer tunnel.close()
+		if err := qualifyFor(ctx, c, tunnel); err != nil {
+			return teredoError(ctx, err)
+		}
+		network = tunnel
+	}
+	desktop, err := openDesktop(f.display)
+	if err != nil {
+		return err
+	}
+	defer desktop.close()
+	u, err := ra.NewUser(ra.UserConfig{
+		Name: f.ownName(), File: f.file, Life: f.expires, Network: network,
+		Screen: desktop.screen, Injector: desktop.injector, Esc: desktop.esc,
+		Lossless: f.lossless, LogDir: f.logDir, Logger: f.logger(),
+	})
+	if err != nil {
+		return err
+	}
+	return runSession(ctx, c, u, &f.raFlags, f.showInvitation(c.ErrOrStderr()))
+}
+
+// showInvitation returns what prints the invitation, once there is one.
+func (f *raInviteFlags) showInvitation(stderr io.Writer) func(face.View, io.Writer) {
+	shown := false
+	return func(v face.View, out io.Writer) {
+		inv := v.Invitation
+		if inv == nil || shown {
+			return
+		}
+		shown = true
+		fmt.Fprintf(out, "Invitation   %s\n", inv.File)
+		if f.passwordFile == "" {
+			fmt.Fprintf(out, "Password     %s\n", inv.Password)
+		} else if err := writePassword(f.passwordFile, inv.Password); err != nil {
+			fmt.Fprintf(stderr, "cannot write the password: %v\n", err)
+		} else {
+			fmt.Fprintf(out, "Password     in %s\n", f.passwordFile)
+		}
+		fmt.Fprintf(out, "Valid until  %s\n", inv.Expires.Local().Format("Monday, January 02, 2006 15:04:05"))
+		for _, c := range inv.Candidates {
+			fmt.Fprintf(out, "Address      %s %s\n", c.Kind, c.Address)
+		}
+		fmt.Fprintln(out, "Send the file, and read the password out by telephone. /help lists the commands.")
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/ra"
+	"shipworm/ra/invite"
+	"shipworm/teredo"
+)
+
+// maxInvitation bounds the file that is read; package invite's own bound is
+// the same, but needs the bytes first.
+const maxInvitation = 64 << 10
+
+type raOpenFlags struct {
+	raFlags
+	password passwordFlags
+	server   string
+	direct   string
+}
+
+func newRAOpenCmd() *cobra.Command {
+	var f raOpenFlags
+	c := &cobra.Command{
+		Use:   "open FILE",
+		Short: "Open an invitation and help its user",
+		Long: `Open an invitation and help its user.
+
+The password is asked for on the terminal. The addresses in the invitation are
+shown before they are dialled: whoever wrote the file chose them.
+
+Lines typed are chat; /help lists the commands. The desktop is shown by the
+web page whose address is printed.`,
+		Args: oneFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.run(c, args[0]); err != nil {
+				return fmt.Errorf("ra open: %w", err)
+			}
+			return nil
+		},
+	}
+	f.raFlags.add(c)
+	f.password.add(c)
+	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default $"+teredoServerEnv+", else the one that the user's address names)")
+	c.Flags().StringVar(&f.direct, "direct", "", "use no Teredo, but the kernel's UDP from this address of yours")
+	return c
+}
+
+func (f *raOpenFlags) run(c *cobra.Command, name string) error {
+	ctx := c.Context()
+	if f.server != "" && f.direct != "" {
+		return usageError(errors.New("--server and --direct exclude each other"))
+	}
+	file, err := readInvitation(name)
+	if err != nil {
+		return err
+	}
+	var tunnel *teredoNetwork
+	if f.direct == "" && teredoNamed(f.server) {
+		if tunnel, err = startTeredo(teredoFlags{server: f.server}, f.logger()); err != nil {
+			return err
+		}
+		defer tunnel.close()
+	}
+	inv, password, err := unseal(file, &f.password)
+	if err != nil {
+		return err
+	}
+	var networks []ra.Network
+	switch {
+	case f.direct != "":
+		n, err := parseDirect(f.direct)
+		if err != nil {
+			return err
+		}
+		networks = []ra.Network{n, kindNetwork{n, "ipv6"}}
+	default:
+		networks = []ra.Network{anyNetwork{}}
+		if server := serverOf(inv); tunnel == nil && server.IsValid() {
+			if tunnel, err = startTeredo(teredoFlags{server: server.String()}, f.logger()); err != nil {
+				return err
+			}
+			defer tunnel.close()
+		}
+	}
+	if tunnel != nil {
+		if err := qualifyFor(ctx, c, tunnel); err != nil {
+			// Other addresses of the invitation may do without.
+			if !hasOther(inv) {
+				return teredoError(ctx, err)
+			}
+			fmt.Fprintf(c.ErrOrStderr(), "without Teredo: %v\n", err)
+		} else {
+			networks = append(networks, tunnel)
+		}
+	}
+	h, err := ra.NewHelper(ra.HelperConfig{
+		Name: f.ownName(), Invitation: inv, Password: password, Networks: networks,
+		LogDir: f.logDir, Logger: f.logger(),
+	})
+	if err != nil {
+		return err
+	}
+	return runSession(ctx, c, h, &f.raFlags, nil)
+}
+
+// qualifyFor waits for the Teredo address and says so: it may take a while.
+func qualifyFor(ctx context.Context, c *cobra.Command, n *teredoNetwork) error {
+	if err := n.qualified(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "Teredo address: %s\n", n.addr)
+	return nil
+}
+
+// kindNetwork is a network under another kind of candidate.
+type kindNetwork struct {
+	ra.Network
+	kind string
+}
+
+func (n kindNetwork) Kind() string { return n.kind }
+
+// serverOf returns the Teredo server that an address of the invitation names,
+// the zero Addr if none does.
+func serverOf(inv *invite.Invitation) netip.Addr {
+	for _, c := range inv.Candidates {
+		if a, err := teredo.ParseAddress(c.Addr.Addr().String()); c.Kind == "teredo" && err == nil {
+			return a.Server()
+		}
+	}
+	return netip.Addr{}
+}
+
+func hasOther(inv *invite.Invitation) bool {
+	for _, c := range inv.Candidates {
+		if c.Kind != "teredo" {
+			return true
+		}
+	}
+	return false
+}
+
+func readInvitation(name string) (*invite.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxInvitation {
+		return nil, fmt.Errorf("%s: %w: it has %d bytes", name, invite.ErrNotInvitation, info.Size())
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := invite.Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
+}
+
+// errWrongPassword is the short form of invite.ErrPassword for the one line
+// that a person reads.
+var errWrongPassword = fmt.Errorf("wrong password")
+
+// unseal asks for the password and opens the ticket with it.
+func unseal(file *invite.File, p *passwordFlags) (*invite.Invitation, string, error) {
+	password, err := p.read("Password: ")
+	if err != nil {
+		return nil, "", err
+	}
+	inv, err := file.Open(password)
+	if errors.Is(err, invite.ErrPassword) {
+		return nil, "", withHint(errWrongPassword, "capital or small letters do not matter, nor do spaces and dashes")
+	}
+	return inv, password, err
+}
