@@ -116,9 +116,14 @@ type way struct {
 // stands between the levels of the first.
 func column(group, level int) int { return group*2 + level&1 + level>>1*4 }
 
-// find returns the best way to a keysym in the group: the lowest level.
-func (k *keyboard) find(sym uint32, group int) (way, bool) {
-	for level := range 4 {
+// find returns the best way to a keysym in the group: the level that is set
+// already, or else the lowest.
+func (k *keyboard) find(sym uint32, group int, state uint16) (way, bool) {
+	now := int(state & maskShift)
+	if state&k.level3 != 0 {
+		now |= 2
+	}
+	for _, level := range [...]int{now, 0, 1, 2, 3} {
 		for code := int(k.km.Min); code <= 255; code++ {
 			row := k.km.Code(byte(code))
 			if row == nil {
@@ -137,10 +142,9 @@ func at(row []uint32, group, level int) uint32 {
 	if i >= len(row) {
 		return 0
 	}
-	if row[i] == 0 && level == 1 { // a letter alone stands for both cases
-		if lower, upper := cases(row[i-1]); lower != upper {
-			return upper
-		}
+	if row[i] == 0 && level == 1 { // one keysym alone stands for both levels
+		_, upper := cases(row[i-1])
+		return upper
 	}
 	return row[i]
 }
@@ -162,21 +166,27 @@ func (k *keyboard) press(sym uint32) error {
 	if leaves(sym, state) {
 		return fmt.Errorf("%w: keysym %#x with Ctrl+Alt", ErrKey, sym)
 	}
-	if code, ok := k.held[sym]; ok {
+	if _, ok := k.held[sym]; ok {
 		if isModifier(sym) {
 			return nil
 		}
 		// A viewer repeats a held key by pressing it again.
-		if err := k.d.Key(code, false); err != nil {
+		if err := k.release(sym); err != nil {
 			return err
 		}
-		delete(k.held, sym)
 	}
 	group := int(state >> 13 & 3)
-	w, ok := k.find(sym, min(group, 1))
+	w, ok := k.find(sym, min(group, 1), state)
 	if !ok || group > 1 {
 		if w, err = k.borrow(sym); err != nil {
 			return err
+		}
+	}
+	for other, code := range k.held {
+		if code == w.code { // another keysym on the same key
+			if err := k.release(other); err != nil {
+				return err
+			}
 		}
 	}
 	undo, err := k.adjust(sym, w, state)
@@ -205,7 +215,7 @@ func leaves(sym uint32, state uint16) bool {
 // whatever the Helper holds on his keyboard, and returns how to go back.
 func (k *keyboard) adjust(sym uint32, w way, state uint16) (undo func() error, err error) {
 	undo = func() error { return nil }
-	if isModifier(sym) {
+	if !isCharacter(sym) { // Shift+Tab, Shift+Left: the Helper means it
 		return undo, nil
 	}
 	shift := w.level&1 != 0

@@ -55,6 +55,10 @@ func isModifier(sym uint32) bool {
 		sym == 0xff7e || sym == symNumLock
 }
 
+// isCharacter reports whether a key stands for a character, so that Shift and
+// the third level are only means to reach it.
+func isCharacter(sym uint32) bool { return sym < 0xfe00 || sym >= symUnicode || isKeypad(sym) }
+
 // isKeypad reports whether Num Lock matters for a key.
 func isKeypad(sym uint32) bool { return sym >= 0xff80 && sym <= 0xffb9 || sym == 0xffbd }
 
