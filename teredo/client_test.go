@@ -352,10 +352,16 @@ func TestSleep(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				start, asleep := time.Now(), time.Duration(0)
-				time.AfterFunc(12*time.Second, func() { asleep = tt.jump })
+				start := time.Now()
+				clock := func() time.Duration {
+					awake := time.Since(start)
+					if awake > 12*time.Second {
+						return awake + tt.jump
+					}
+					return awake
+				}
 				news := make(chan string, 10)
-				watchSleep(ctx, func() time.Duration { return time.Since(start) + asleep }, news)
+				watchSleep(ctx, clock, news)
 				if len(news) != tt.want {
 					t.Errorf("%d reports, want %d", len(news), tt.want)
 				}

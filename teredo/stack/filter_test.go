@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -93,8 +94,8 @@ func answers(t testing.TB, s *Stack) (before [][]byte) {
 // exactly one each while a port is open, none after it closed. T-25
 func TestDefaultDeny(t *testing.T) {
 	s := newStack(t, Config{}, addrA)
-	sweep := func() [][]byte {
-		for port := 1; port <= 65535; port++ {
+	sweep := func(step int) [][]byte {
+		for port := 50123 % step; port <= 65535; port += step {
 			feed(t, s, udpPacket(addrA, uint16(port), "hello?"))
 			feed(t, s, tcpPacket(addrA, uint16(port), 0x02)) // SYN
 			if port%1000 == 0 {
@@ -103,7 +104,7 @@ func TestDefaultDeny(t *testing.T) {
 		}
 		return answers(t, s)
 	}
-	if got := sweep(); len(got) != 0 {
+	if got := sweep(1); len(got) != 0 {
 		t.Fatalf("%d answers with nothing open; first % x", len(got), got[0])
 	}
 	if n := s.Drops()[DropClosedPort]; n < 2*65535 {
@@ -120,14 +121,14 @@ func TestDefaultDeny(t *testing.T) {
 	if n, _, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "welcome" {
 		t.Errorf("open port read %q, %v", buf[:n], err)
 	}
-	if got := sweep(); len(got) != 0 {
+	if got := sweep(16); len(got) != 0 {
 		t.Errorf("%d answers with a UDP port open", len(got))
 	}
 	if n, _, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "hello?" {
 		t.Errorf("open port read %q, %v", buf[:n], err)
 	}
 	pc.Close()
-	if got := sweep(); len(got) != 0 {
+	if got := sweep(16); len(got) != 0 {
 		t.Errorf("%d answers after the port closed", len(got))
 	}
 }
@@ -234,27 +235,77 @@ func TestNoICMPErrorLeaves(t *testing.T) {
 	}
 }
 
-func FuzzInbound(f *testing.F) {
-	f.Add(udpPacket(addrA, 50123, "seed"))
-	f.Add(tcpPacket(addrA, 50123, 0x02))
-	f.Add(icmpPacket(addrA, icmpEchoRequest, 64, make([]byte, 12)))
-	f.Add(icmpPacket(addrA, icmpPacketTooBig, 64, append(make([]byte, 4), udpPacket(addrB, 1, "x")...)))
-	f.Add(ipv6Packet(addrA, protoFragment, 64, append([]byte{17, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 16)...)))
-	s := newStack(f, Config{}, addrA)
-	if _, err := s.ListenPacket(50123); err != nil {
-		f.Fatal(err)
-	}
-	if _, err := s.Listen(50123); err != nil {
-		f.Fatal(err)
+// aim gives b the length and destination that let it past the first checks.
+func aim(b []byte) []byte {
+	if len(b) < ipv6HeaderLen {
+		return b
 	}
 	own := addrA.As16()
+	b = append([]byte(nil), b...)
+	b[0] = 0x60 | b[0]&0xf
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-ipv6HeaderLen))
+	copy(b[24:], own[:])
+	return b
+}
+
+func seeds() [][]byte {
+	return [][]byte{
+		udpPacket(addrA, 50123, "seed"),
+		tcpPacket(addrA, 50123, 0x02),
+		icmpPacket(addrA, icmpEchoRequest, 64, make([]byte, 12)),
+		icmpPacket(addrA, icmpPacketTooBig, 64, append(make([]byte, 4), udpPacket(addrB, 1, "x")...)),
+		ipv6Packet(addrA, protoFragment, 64, append([]byte{17, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 16)...)),
+	}
+}
+
+// Whatever enters is TCP, UDP or one of six ICMPv6 types, to our address.
+func FuzzInbound(f *testing.F) {
+	for _, b := range seeds() {
+		f.Add(b)
+	}
+	s := newStack(f, Config{}, addrA)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) >= ipv6HeaderLen { // let most inputs past the first checks
-			b = append([]byte(nil), b...)
-			b[0] = 0x60 | b[0]&0xf
-			binary.BigEndian.PutUint16(b[4:], uint16(len(b)-ipv6HeaderLen))
-			copy(b[24:], own[:])
+		for _, b := range [][]byte{b, aim(b)} {
+			s.outboundAllowed(b)
+			if !s.inboundAllowed(b) {
+				continue
+			}
+			if dst := netip.AddrFrom16([16]byte(b[24:40])); dst != addrA || len(b) != 40+int(binary.BigEndian.Uint16(b[4:])) {
+				t.Fatalf("let in % x", b)
+			}
+			proto, at := b[6], 40
+			if proto == protoFragment {
+				if proto, at = b[40], 48; binary.BigEndian.Uint16(b[42:])>>3 != 0 {
+					at = -1 // no first fragment
+				}
+			}
+			switch {
+			case proto == protoTCP || proto == protoUDP:
+			case proto == protoICMPv6 && (at < 0 || b[at] >= 1 && b[at] <= 4 || b[at] == 128 || b[at] == 129):
+			default:
+				t.Fatalf("let in protocol %d: % x", proto, b)
+			}
 		}
-		feed(t, s, b)
 	})
+}
+
+// Damaged packets do the stack behind the filter no harm.
+func TestDamagedPackets(t *testing.T) {
+	s := newStack(t, Config{}, addrA)
+	if _, err := s.ListenPacket(50123); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Listen(50123); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		all := seeds()
+		b := append([]byte(nil), all[r.IntN(len(all))]...)
+		for range 1 + r.IntN(4) {
+			b[r.IntN(len(b))] = byte(r.Uint32())
+		}
+		feed(t, s, aim(b[:ipv6HeaderLen+r.IntN(len(b)-ipv6HeaderLen+1)]))
+	}
+	answers(t, s) // it still works
 }
