@@ -59,7 +59,8 @@ type ClientConfig struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// OnEvent is told what happens, in order, by the goroutine that moves
-	// the packets: it must return at once.
+	// the packets: it must return at once, and not call State, Peer or
+	// Refresh, which wait for that goroutine.
 	OnEvent func(Event)
 
 	// Logger hears of changes at Info and of details at Debug; nil discards.

@@ -133,6 +133,8 @@ func TestDefaultDeny(t *testing.T) {
 	}
 }
 
+// An open TCP port answers, its neighbours do not, and the answer's MSS fits
+// the tunnel. T-25, T-34
 func TestOpenTCPPortAnswersAlone(t *testing.T) {
 	s := newStack(t, Config{}, addrA)
 	l, err := s.Listen(50123)
@@ -152,7 +154,7 @@ func TestOpenTCPPortAnswersAlone(t *testing.T) {
 		t.Fatalf("answer from port %d, flags %v", tcp.SourcePort(), tcp.Flags())
 	}
 	if mss := header.ParseSynOptions(tcp.Options(), true).MSS; mss != 1220 {
-		t.Errorf("MSS %d, want 1220", mss) // T-34
+		t.Errorf("MSS %d, want 1220", mss)
 	}
 	l.Close()
 }
