@@ -100,7 +100,7 @@ func (u *User) Run(ctx context.Context) error {
 	u.openLog()
 	defer u.closeLog()
 	if err := u.run(ctx); err != nil {
-		u.fail(err, sessionlog.ConnectionFailed, err.Error())
+		u.fail(err, sessionlog.ConnectionFailed, oneLine(err))
 		return err
 	}
 	return u.result(ctx)
@@ -156,7 +156,7 @@ func (u *User) wait(ctx context.Context, l *channel.Listener) {
 		u.Stop() // ctx ended; no news if the session has
 		return
 	default:
-		u.fail(err, sessionlog.ConnectionFailed, err.Error())
+		u.fail(err, sessionlog.ConnectionFailed, oneLine(err))
 		return
 	}
 	kind, control, err := acceptControl(acceptCtx, conn)

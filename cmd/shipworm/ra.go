@@ -139,6 +139,7 @@ func runSession(ctx context.Context, c *cobra.Command, s runner, f *raFlags, sho
 		}
 	}
 	t := &terminal{session: s, out: c.OutOrStdout(), show: show}
+	t.update(s.View()) // what is dialled is shown before it is
 	wg.Go(func() { t.print(faces) })
 	go t.read(faces, c.InOrStdin()) // blocks in a read that nothing can end but the process
 	return sessionError(s.Run(ctx))
