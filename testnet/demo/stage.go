@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -92,16 +93,18 @@ func (s *stage) startServer(ctx context.Context) error {
 
 // startDesktop starts an X server and a terminal program on it.
 func (s *stage) startDesktop(ctx context.Context) error {
+	// A number of our own: the X server's search for a free one looks at
+	// process ids, which another laboratory on this machine does not share.
+	number := fmt.Sprintf(":%d", 100+rand.IntN(50000))
 	x, err := start(ctx, s.user, filepath.Join(s.cfg.out, "xvfb.txt"), "Xvfb",
-		"-displayfd", "1", "-screen", "0", displaySize, "-nolisten", "tcp", "-noreset")
+		number, "-displayfd", "1", "-screen", "0", displaySize, "-nolisten", "tcp", "-noreset")
 	if err != nil {
 		return err
 	}
-	number, err := x.expect(`^(\d+)$`, 10*time.Second)
-	if err != nil {
+	if _, err := x.expect(`^\d+$`, 10*time.Second); err != nil {
 		return err
 	}
-	s.display = ":" + number[1]
+	s.display = number
 	blank, err := grabDisplay(ctx, s.display)
 	if err != nil {
 		return err
