@@ -133,6 +133,7 @@ func TestHostileInput(t *testing.T) {
 // A flood of chat is slowed down, not taken to the end of memory; the User can
 // still act.
 func TestChatFlood(t *testing.T) {
+	t.Parallel()
 	h := newHome(t, normal())
 	x := h.intrude()
 	x.send(t, greeting)
@@ -152,7 +153,7 @@ func TestChatFlood(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	start := time.Now()
 	must(t, h.user.Stop())
-	if d := time.Since(start); d > 200*time.Millisecond {
+	if d := time.Since(start); d > time.Second {
 		t.Errorf("the User had to wait %v", d)
 	}
 	if err := h.result("User", h.userErr); err != nil {

@@ -143,6 +143,7 @@ type home struct {
 	userNet *loopback
 	helpNet *loopback
 
+	inv       chan *invite.Invitation // what the User made
 	user      *User
 	helper    *Helper
 	userErr   chan error
@@ -159,7 +160,7 @@ func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *
 	}
 	h := &home{
 		t: t, dir: t.TempDir(), screen: mem, inj: &recorder{}, esc: newKeyboard(),
-		userNet: &loopback{}, helpNet: &loopback{}, userErr: make(chan error, 1), helperErr: make(chan error, 1),
+		userNet: &loopback{}, helpNet: &loopback{}, userErr: make(chan error, 1), inv: make(chan *invite.Invitation, 1), helperErr: make(chan error, 1),
 	}
 	conf := UserConfig{
 		Name: "Alice", File: filepath.Join(h.dir, invite.FileName), LogDir: filepath.Join(h.dir, "user"),
@@ -172,6 +173,7 @@ func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *
 		t.Fatal(err)
 	}
 	h.user.poll = shortPoll(timers)
+	h.user.made = func(inv *invite.Invitation) { h.inv <- inv }
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stopUser = cancel
 	go func() { h.userErr <- h.user.Run(ctx) }()
@@ -194,23 +196,34 @@ func shortPoll(timers session.Config) time.Duration {
 	return lifePoll
 }
 
-// open opens the invitation that the User made, as the Helper does.
+// open dials as one who has opened the invitation; opening it for real costs
+// a key derivation, and is done in TestWholeSession.
 func (h *home) open(timers session.Config) {
+	h.t.Helper()
+	inv, password := h.opened()
+	h.dial(inv, password, timers)
+}
+
+// opened returns the invitation and its password, once they are there.
+func (h *home) opened() (*invite.Invitation, string) {
+	h.t.Helper()
+	v := h.waitUser("an invitation", func(v face.View) bool { return v.Invitation != nil })
+	inv := <-h.inv
+	h.inv <- inv
+	return inv, v.Invitation.Password
+}
+
+// unsealed is opened, from the file.
+func (h *home) unsealed() (*invite.Invitation, string) {
 	h.t.Helper()
 	v := h.waitUser("an invitation", func(v face.View) bool { return v.Invitation != nil })
 	b, err := os.ReadFile(v.Invitation.File)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	must(h.t, err)
 	f, err := invite.Parse(b)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	must(h.t, err)
 	inv, err := f.Open(v.Invitation.Password)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.dial(inv, v.Invitation.Password, timers)
+	must(h.t, err)
+	return inv, v.Invitation.Password
 }
 
 func (h *home) dial(inv *invite.Invitation, password string, timers session.Config) {

@@ -13,7 +13,6 @@ import (
 
 	"shipworm/ra/channel"
 	"shipworm/ra/face"
-	"shipworm/ra/invite"
 	"shipworm/ra/rfb"
 	"shipworm/ra/screen"
 	"shipworm/ra/session"
@@ -26,7 +25,10 @@ func TestWholeSession(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, normal())
 	h.screen.Paint(image.Rect(10, 10, 60, 40), func(f *screen.Frame) { f.Fill(image.Rect(10, 10, 60, 40), 0x3366cc) })
-	h.share()
+	inv, password := h.unsealed()
+	h.dial(inv, password, normal())
+	h.answer(face.AskView, true)
+	h.waitHelper("the screen", in(face.Screen))
 
 	conn, v := h.viewer()
 	frames := make(chan struct{}, 1)
@@ -154,6 +156,7 @@ func contains(list []string, s string) bool {
 func TestVanishing(t *testing.T) {
 	for _, who := range []string{face.User, face.Helper} {
 		t.Run(who, func(t *testing.T) {
+			t.Parallel()
 			h := newHome(t, quick())
 			h.share()
 			h.control()
@@ -238,19 +241,6 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 	if d := cmp.Diff([]string{sessionlog.InvitationOpened, sessionlog.InvitationClosed}, got); d != "" {
 		t.Error(d)
 	}
-}
-
-// opened returns the invitation as its Helper reads it.
-func (h *home) opened() (*invite.Invitation, string) {
-	h.t.Helper()
-	v := h.waitUser("an invitation", func(v face.View) bool { return v.Invitation != nil })
-	b, err := os.ReadFile(v.Invitation.File)
-	must(h.t, err)
-	f, err := invite.Parse(b)
-	must(h.t, err)
-	inv, err := f.Open(v.Invitation.Password)
-	must(h.t, err)
-	return inv, v.Invitation.Password
 }
 
 // a wrong password is one line to the Helper, and a line of the User's

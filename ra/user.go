@@ -58,6 +58,7 @@ type User struct {
 	conf UserConfig
 	gate *inputGate
 	show *screenGate
+	made func(*invite.Invitation) // for tests: what the file holds, unopened
 }
 
 // NewUser returns a User who does nothing before Run.
@@ -115,6 +116,9 @@ func (u *User) run(ctx context.Context) error {
 	inv, identity, password, err := u.invite(pc)
 	if err != nil {
 		return err
+	}
+	if u.made != nil {
+		u.made(inv)
 	}
 	l, err := channel.Listen(pc, channel.ListenConfig{
 		Invitation: inv, Password: password, Identity: identity,
