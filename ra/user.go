@@ -176,7 +176,11 @@ func (u *User) wait(ctx context.Context, l *channel.Listener) {
 		}
 		return
 	}
-	if err := u.do(func(now time.Time, out *session.Output) error { return u.m.Connected(now, conn.RemoteAddr(), out) }); err != nil {
+	err = u.do(func(now time.Time, out *session.Output) error {
+		u.m.SetInvitation(nil) // it is used: no face needs the password any more
+		return u.m.Connected(now, conn.RemoteAddr(), out)
+	})
+	if err != nil {
 		conn.Close(uint64(session.ByeStop), "") // stopped in this moment
 		return
 	}
