@@ -131,6 +131,19 @@ func xvfb(t *testing.T) string {
 	return ":" + strings.TrimSpace(n)
 }
 
+// shipworm returns the binary under test.
+func shipworm(t *testing.T) string {
+	t.Helper()
+	if bin := os.Getenv("SHIPWORM_BIN"); bin != "" {
+		return bin
+	}
+	bin := filepath.Join(t.TempDir(), "shipworm")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return bin
+}
+
 type raPair struct {
 	dir          string
 	password     string
@@ -140,13 +153,7 @@ type raPair struct {
 // connect brings up both sides to the User's question.
 func connect(t *testing.T, display string) *raPair {
 	t.Helper()
-	bin := os.Getenv("SHIPWORM_BIN")
-	if bin == "" {
-		bin = filepath.Join(t.TempDir(), "shipworm")
-		if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
+	bin := shipworm(t)
 	p := &raPair{dir: t.TempDir()}
 	p.user = startSide(t, bin, p.dir, []string{"DISPLAY=" + display}, "ra", "invite", "--direct", "::1", "--no-web", "-v",
 		"--name", "Alice", "--log-dir", filepath.Join(p.dir, "user"), "--password-file", "password")
@@ -269,6 +276,18 @@ func (p *raPair) leaks(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// an invitation that nobody takes ends by itself, and says so.
+func TestRAExpires(t *testing.T) {
+	u := startSide(t, shipworm(t), t.TempDir(), []string{"DISPLAY=" + xvfb(t)}, "ra", "invite", "--direct", "::1", "--no-web",
+		"--expires", "1s", "--log-dir", "log")
+	if got := u.ends(exitFailure, 10*time.Second); got != "shipworm: ra invite: the invitation has expired\n" {
+		t.Errorf("stderr: %q", got)
+	}
+	if !strings.Contains(u.said(), "* The session has ended: the invitation has expired.") {
+		t.Errorf("stdout: %s", u.said())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,6 +72,10 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 	inv, password, err := unseal(file, &f.password)
 	if err != nil {
 		return err
+	}
+	if file.Expired(time.Now()) {
+		// A note only: which clock is right the user's side knows.
+		fmt.Fprintf(c.ErrOrStderr(), "by this machine's clock the invitation expired at %s\n", inv.Expires.Local().Format("15:04:05 on January 02, 2006"))
 	}
 	var networks []ra.Network
 	switch {
@@ -168,7 +173,7 @@ func readInvitation(name string) (*invite.File, error) {
 
 // errWrongPassword is the short form of invite.ErrPassword for the one line
 // that a person reads.
-var errWrongPassword = fmt.Errorf("wrong password")
+var errWrongPassword = errors.New("wrong password")
 
 // unseal asks for the password and opens the ticket with it.
 func unseal(file *invite.File, p *passwordFlags) (*invite.Invitation, string, error) {
