@@ -3,8 +3,13 @@ package ra
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"image"
+	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -12,6 +17,7 @@ import (
 	"shipworm/ra/face"
 	"shipworm/ra/invite"
 	"shipworm/ra/rfb"
+	"shipworm/ra/screen"
 )
 
 // BenchmarkIdleSession measures what a session costs in which nobody does
@@ -107,5 +113,61 @@ func (h *home) until(b *testing.B, v *rfb.Viewer, ok func() bool) {
 		if ev == rfb.Updated && ok() {
 			return
 		}
+	}
+}
+
+// BenchmarkChatBesideVideo measures how long a line of chat takes from the User
+// to the Helper while the whole screen changes all the time, on slow lines
+// (RR-05). A full datagram alone lasts 160 ms at 64 kbit/s.
+func BenchmarkChatBesideVideo(b *testing.B) {
+	for _, rate := range []int{64_000, 1_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("%dkbps", rate/1000), func(b *testing.B) {
+			h := newHome(b, normal())
+			h.share()
+			_, v := h.viewer()
+			go func() {
+				for {
+					if _, err := v.Next(); err != nil {
+						return
+					}
+				}
+			}()
+			h.userNet.rate, h.userNet.delay, h.helpNet.delay = rate, 10*time.Millisecond, 10*time.Millisecond
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(1, 2))
+				all := image.Rect(0, 0, 320, 200)
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(20 * time.Millisecond):
+						h.screen.Paint(all, func(f *screen.Frame) {
+							for i := range f.Pix {
+								if i%4 != 3 {
+									f.Pix[i] = byte(rng.Uint32())
+								}
+							}
+						})
+					}
+				}
+			})
+			time.Sleep(3 * time.Second)
+			var all []time.Duration
+			for b.Loop() {
+				text := fmt.Sprint("line ", len(all))
+				start := time.Now()
+				must(b, h.user.Chat(text))
+				h.waitHelper("chat", said(text))
+				all = append(all, time.Since(start))
+				time.Sleep(100 * time.Millisecond)
+			}
+			close(stop)
+			wg.Wait()
+			slices.Sort(all)
+			b.ReportMetric(float64(all[len(all)/2].Milliseconds()), "ms-p50")
+			b.ReportMetric(float64(all[len(all)*95/100].Milliseconds()), "ms-p95")
+		})
 	}
 }

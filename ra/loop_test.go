@@ -32,6 +32,8 @@ type loopback struct {
 	sent  atomic.Int64  // datagrams
 	bytes atomic.Int64  // of them, with IPv6 and UDP headers
 	delay time.Duration // of what is sent
+	rate  int           // bit/s of what is sent, 0 for unlimited; the queue holds half a second
+	free  time.Time     // when the line is free again
 }
 
 func (*loopback) Kind() string     { return "ipv6" }
@@ -77,12 +79,35 @@ func (c *cuttable) WriteTo(b []byte, to net.Addr) (int, error) {
 	}
 	c.net.sent.Add(1)
 	c.net.bytes.Add(int64(len(b)) + 48)
-	if c.net.delay > 0 {
+	delay, dropped := c.net.queue(len(b) + 48)
+	if dropped {
+		return len(b), nil
+	}
+	if delay > 0 {
 		b = append([]byte(nil), b...)
-		time.AfterFunc(c.net.delay, func() { c.UDPConn.WriteTo(b, to) })
+		time.AfterFunc(delay, func() { c.UDPConn.WriteTo(b, to) })
 		return len(b), nil
 	}
 	return c.UDPConn.WriteTo(b, to)
+}
+
+// queue returns how long a datagram of n bytes is on its way, or that the
+// queue in front of the line is full.
+func (l *loopback) queue(n int) (delay time.Duration, dropped bool) {
+	if l.rate == 0 {
+		return l.delay, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	if l.free.Sub(now) > time.Second/2 {
+		return 0, true
+	}
+	l.free = l.free.Add(time.Duration(n) * 8 * time.Second / time.Duration(l.rate))
+	return l.delay + l.free.Sub(now), false
 }
 
 // recorder is an Injector that remembers.
