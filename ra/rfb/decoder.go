@@ -88,6 +88,13 @@ func (d *Decoder) resize(size image.Point) error {
 	if screen.CheckSize(size) != nil {
 		return protoErr("desktop of %v pixels", size)
 	}
+	// The memory is kept: sizes may come as fast as the server can send them.
+	if need := 4 * size.X * size.Y; d.frame != nil && cap(d.frame.Pix) >= need {
+		pix := d.frame.Pix[:need]
+		clear(pix)
+		d.frame = &screen.Frame{Pix: pix, Size: size}
+		return nil
+	}
 	d.frame = screen.NewFrame(size)
 	return nil
 }
@@ -178,6 +185,9 @@ func (d *Decoder) update(rects int) (ServerEvent, error) {
 			break
 		}
 		d.rects++
+		if ev == Resized {
+			return 0, protoErr("a rectangle after a new size") // which is the last of its update
+		}
 		if enc == EncDesktopSize {
 			ev = Resized
 			if err := d.resize(r.Size()); err != nil {

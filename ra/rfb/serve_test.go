@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,9 +31,10 @@ type bench struct {
 	viewer *Viewer
 	down   *meter // bytes to the viewer
 	served chan error
-	events []ServerEvent
-	err    error
 	ended  chan struct{}
+
+	mu    sync.Mutex
+	frame *screen.Frame // what the viewer has
 }
 
 // A meter counts what passes and lets tests look at it.
@@ -76,13 +78,22 @@ func (b *bench) view(cfg ViewerConfig) {
 	b.viewer = v
 	go func() {
 		defer close(b.ended)
-		for b.err == nil {
-			var ev ServerEvent
-			if ev, b.err = v.Next(); b.err == nil {
-				b.events = append(b.events, ev)
+		for {
+			if _, err := v.Next(); err != nil {
+				return
 			}
+			f := &screen.Frame{Size: v.Frame().Size, Pix: bytes.Clone(v.Frame().Pix)}
+			b.mu.Lock()
+			b.frame = f
+			b.mu.Unlock()
 		}
 	}()
+}
+
+func (b *bench) picture() *screen.Frame {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.frame
 }
 
 func (b *bench) close() error {
@@ -102,7 +113,7 @@ func (b *bench) settle(d time.Duration) {
 func (b *bench) same() {
 	b.t.Helper()
 	want := b.src.Snapshot()
-	got := b.viewer.Frame()
+	got := b.picture()
 	if got.Size != want.Size {
 		b.t.Fatalf("viewer has %v, desktop has %v", got.Size, want.Size)
 	}
@@ -179,17 +190,17 @@ func TestServeLossless(t *testing.T) {
 	for name, lossless := range map[string]bool{"lossless": true, "lossy first": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				jpegs := 0
+				var jpegs atomic.Int32
 				b := newBench(t, image.Pt(128, 128), ServerConfig{Lossless: lossless}, func(p []byte) {
-					jpegs += bytes.Count(p, []byte{0xff, 0xd8, 0xff})
+					jpegs.Add(int32(bytes.Count(p, []byte{0xff, 0xd8, 0xff})))
 				})
 				b.src.Paint(image.Rect(0, 0, 128, 128), func(f *screen.Frame) { paintPhoto(f, f.Bounds()) })
 				b.view(ViewerConfig{Encodings: []int32{EncTight, EncZRLE, EncQuality0 + 9}})
 				b.settle(100 * time.Millisecond)
-				if (jpegs > 0) == lossless {
-					t.Errorf("%d JPEGs", jpegs)
+				if n := jpegs.Load(); (n > 0) == lossless {
+					t.Errorf("%d JPEGs", n)
 				}
-				if same := bytes.Equal(b.viewer.Frame().Pix, b.src.Snapshot().Pix); same != lossless {
+				if same := bytes.Equal(b.picture().Pix, b.src.Snapshot().Pix); same != lossless {
 					t.Errorf("picture exact after 100 ms: %v", same)
 				}
 				b.settle(time.Second)
@@ -205,12 +216,13 @@ func TestServeLossless(t *testing.T) {
 func TestServePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		canary := []byte{0x5a, 0xc3, 0x99} // blue, green, red
-		var leaked bool
-		watching := false
+		var leaked, watching atomic.Bool
 		gate := NewGate(true)
 		// Raw encoding: the canary would be seen as it is.
 		b := newBench(t, image.Pt(64, 64), ServerConfig{Gate: gate}, func(p []byte) {
-			leaked = leaked || watching && bytes.Contains(p, canary)
+			if watching.Load() && bytes.Contains(p, canary) {
+				leaked.Store(true)
+			}
 		})
 		b.view(ViewerConfig{Encodings: []int32{EncRaw, EncCursor, EncDesktopSize}})
 		b.settle(time.Second)
@@ -222,7 +234,7 @@ func TestServePaused(t *testing.T) {
 				time.Sleep(time.Duration(rng.IntN(40)) * time.Millisecond)
 			}
 			gate.Set(false)
-			watching = true
+			watching.Store(true)
 			b.settle(0)
 			bytesBefore, grabs := b.down.n.Load(), b.src.Grabs()
 			b.src.Paint(image.Rect(0, 0, 64, 64), func(f *screen.Frame) { f.Fill(f.Bounds(), 0x99c35a) })
@@ -230,7 +242,7 @@ func TestServePaused(t *testing.T) {
 			if round%50 == 49 {
 				b.src.Resize(image.Pt(64, 64))
 			}
-			b.viewer.Request(false, b.viewer.Frame().Bounds())
+			b.viewer.Request(false, image.Rect(0, 0, 64, 64))
 			b.settle(time.Second)
 			if n := b.down.n.Load() - bytesBefore; n != 0 || b.src.Grabs() != grabs {
 				t.Fatalf("round %d: %d bytes and %d grabs while paused", round, n, b.src.Grabs()-grabs)
@@ -240,9 +252,9 @@ func TestServePaused(t *testing.T) {
 			gate.Set(true)
 			b.settle(100 * time.Millisecond)
 			b.same()
-			watching = false
+			watching.Store(false)
 		}
-		if leaked {
+		if leaked.Load() {
 			t.Error("the canary left while paused")
 		}
 		b.close()
@@ -322,12 +334,17 @@ func TestServeRules(t *testing.T) {
 			}
 		}()
 		whole := d.Frame().Bounds()
-		step := func(want []ServerEvent, ms ...ClientMessage) {
+		step := func(want []ServerEvent, actions ...any) { // messages, or functions to call
 			t.Helper()
 			events = nil
-			for _, m := range ms {
-				if _, err := b.conn.Write(m.AppendTo(nil)); err != nil {
-					t.Fatal(err)
+			for _, a := range actions {
+				switch a := a.(type) {
+				case func():
+					a()
+				case ClientMessage:
+					if _, err := b.conn.Write(a.AppendTo(nil)); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			b.settle(time.Second)
@@ -340,28 +357,25 @@ func TestServeRules(t *testing.T) {
 				}
 			}
 		}
-		paint := func(c uint32) {
-			b.src.Paint(image.Rect(1, 1, 3, 3), func(f *screen.Frame) { f.Fill(image.Rect(1, 1, 3, 3), c) })
+		color := uint32(0)
+		paint := func() {
+			color++
+			b.src.Paint(image.Rect(1, 1, 3, 3), func(f *screen.Frame) { f.Fill(image.Rect(1, 1, 3, 3), color) })
 		}
 		step(nil) // nothing without a request
 		step([]ServerEvent{EndContinuous}, SetEncodings{[]int32{EncZRLE, EncContinuous}})
 		step(nil, SetEncodings{[]int32{EncZRLE, EncContinuous}}) // announced once
 		step([]ServerEvent{Updated}, UpdateRequest{false, whole})
 		step(nil, UpdateRequest{true, whole}) // waits for a change
-		events = nil
-		paint(1)
-		step([]ServerEvent{Updated})
-		paint(2)
-		step(nil) // nobody asked
+		step([]ServerEvent{Updated}, paint)
+		step(nil, paint) // nobody asked
 		step([]ServerEvent{Updated}, EnableContinuous{true, whole})
 		step(nil, UpdateRequest{true, whole})                     // ignored
 		step([]ServerEvent{Updated}, UpdateRequest{false, whole}) // honoured
-		paint(3)
-		step([]ServerEvent{Updated})
+		step([]ServerEvent{Updated}, paint)
 		step([]ServerEvent{EndContinuous}, EnableContinuous{false, whole})
 		step([]ServerEvent{EndContinuous}, EnableContinuous{false, whole}) // always answered
-		paint(4)
-		step(nil)
+		step(nil, paint)
 		step([]ServerEvent{FenceReceived, FenceReceived},
 			SetEncodings{[]int32{EncZRLE, EncFence}},
 			Fence{FenceRequest | FenceSyncNext | 1<<20, []byte("hello")})
@@ -418,7 +432,7 @@ func TestServeResize(t *testing.T) {
 					}
 					want := screen.NewFrame(image.Pt(100, 100))
 					want.Copy(b.src.Snapshot(), want.Bounds())
-					if d := difference(b.viewer.Frame(), want, want.Bounds()); !d.Empty() {
+					if d := difference(b.picture(), want, want.Bounds()); !d.Empty() {
 						t.Fatalf("%v: differs in %v", size, d)
 					}
 				}
