@@ -430,6 +430,11 @@ func TestLedger(t *testing.T) {
 			t.Fatal("another key was reported")
 		}
 	}
+	// A real keyboard's press does not use up the entry of ours.
+	l.injecting(start, 9)
+	if !l.seen(start, 9, false) || l.seen(start, 9, true) || !l.seen(start, 9, true) {
+		t.Error("a real keyboard's press was taken for ours")
+	}
 	// An entry that was never seen again excuses nothing later.
 	l.injecting(start, 9)
 	if !l.seen(start.Add(ledgerLife+1), 9, true) {

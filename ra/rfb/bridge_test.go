@@ -46,7 +46,7 @@ func newSpan(t *testing.T, size image.Point, name string) *span {
 }
 
 // The whole way: desktop, Serve, Bridge, viewer. Input goes its own way, and
-// cut text goes nowhere.
+// cut text goes nowhere. The desktop's name arrives cleaned.
 func TestBridge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSpan(t, image.Pt(200, 150), "evil\x1b]0;name\n\u202e!")
