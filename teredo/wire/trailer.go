@@ -70,7 +70,10 @@ func ParseTrailers(b []byte, t *Trailers) error {
 				t.Malformed = true
 				return nil
 			}
-			t.RandomPort = binary.BigEndian.Uint16(value)
+			if t.RandomPort = binary.BigEndian.Uint16(value); t.RandomPort == 0 {
+				t.Malformed = true
+				return nil
+			}
 		case trailerAlternate:
 			if !t.parseAlternate(value) {
 				t.Malformed = true

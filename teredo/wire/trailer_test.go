@@ -33,6 +33,7 @@ func TestParseTrailers(t *testing.T) {
 		{"length beyond the datagram", "0104deadbeef 0503c350", with(nonce, malformed)},
 		{"nothing behind a malformed one counts", "0103deadbe 0502c350", with(wire.Trailers{}, malformed)},
 		{"wrong length of the port", "0501c3", with(wire.Trailers{}, malformed)},
+		{"random port 0", "05020000 0104deadbeef", with(wire.Trailers{}, malformed)},
 		{"alternate of 7 bytes", "0307 0000 c0a8010a9c", with(wire.Trailers{}, malformed)},
 		{"alternate without entry", "0302 0000", with(wire.Trailers{}, malformed)},
 		{"five alternates", "0320 0000 c0a801019c40 c0a801029c40 c0a801039c40 c0a801049c40 c0a801059c40", with(wire.Trailers{}, malformed)},
