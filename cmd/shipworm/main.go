@@ -14,6 +14,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is set by the linker; "devel" where nobody did.
+var version = "devel"
+
 func main() {
 	os.Exit(run(os.Args[1:]))
 }
@@ -44,9 +47,11 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "shipworm",
 		Short:         "Remote Assistance over Teredo, with the tools around it",
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("shipworm {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newTestnetCmd())
