@@ -19,6 +19,8 @@ const (
 	holdLife = 500 * time.Millisecond
 	// syncEvery bounds the motions that the server has not confirmed.
 	syncEvery = 8
+	// closeTimeout bounds the wait for a display that does not answer.
+	closeTimeout = 2 * time.Second
 )
 
 // An XTest injects input into an X display and watches for Esc on it.
@@ -167,8 +169,10 @@ func (x *XTest) releaseAll() error {
 	return x.d.Sync()
 }
 
-// Close implements Injector. A running Watch goes on.
+// Close implements Injector. A running Watch goes on. A display that does not
+// answer is given up after two seconds.
 func (x *XTest) Close() error {
+	defer time.AfterFunc(closeTimeout, func() { x.d.Close() }).Stop()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.timer.Stop()

@@ -5,6 +5,7 @@ package screen_test
 import (
 	"bytes"
 	"image"
+	"syscall"
 	"testing"
 	"time"
 
@@ -239,5 +240,32 @@ func BenchmarkGrab(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A display that stopped answering blocks a Grab, and Close ends it.
+func TestX11Stuck(t *testing.T) {
+	display, server := xvfb.StartProcess(t, image.Pt(100, 100), 24)
+	x := openX11(t, display)
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Signal(syscall.SIGCONT)
+	grabbed := make(chan error, 1)
+	frame := screen.NewFrame(image.Pt(100, 100))
+	go func() { grabbed <- x.Grab(frame, frame.Bounds()) }()
+	select {
+	case err := <-grabbed:
+		t.Fatalf("Grab: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	x.Close()
+	select {
+	case err := <-grabbed:
+		if err == nil {
+			t.Error("Grab worked on a stopped display")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("Grab still waits")
 	}
 }

@@ -33,8 +33,10 @@ type Capture struct {
 	region xfixes.Region
 	done   chan struct{} // closed when the event loop has ended
 
-	mu   sync.Mutex // guards shm and requests that use it
-	shm  *segment   // nil: GetImage
+	reading sync.Mutex // one Read at a time: guards shm; held while the server works
+	shm     *segment   // nil: GetImage
+
+	mu   sync.Mutex // never held while waiting
 	size image.Point
 	err  error
 }
@@ -196,8 +198,8 @@ func (x *Capture) Close() error {
 	x.mu.Unlock()
 	x.c.sock.Close() // unblocks a Read that waits for a stuck server
 	<-x.done
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.reading.Lock()
+	defer x.reading.Unlock()
 	if x.shm != nil {
 		x.shm.close()
 		x.shm = nil

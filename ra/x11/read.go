@@ -3,7 +3,6 @@ package x11
 import (
 	"fmt"
 	"image"
-	"net"
 
 	"github.com/jezek/xgb/shm"
 	"github.com/jezek/xgb/xproto"
@@ -19,20 +18,21 @@ const (
 // zero X, the pixel r.Min at dst[0], stride bytes a row. It waits for the
 // server. dst must hold stride*(r.Dy()-1) + 4*r.Dx() bytes.
 func (x *Capture) Read(r image.Rectangle, dst []byte, stride int) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.err != nil {
-		return x.err
+	x.reading.Lock()
+	defer x.reading.Unlock()
+	if err := x.Err(); err != nil {
+		return err
 	}
-	c := r.Intersect(image.Rectangle{Max: x.size})
+	size := x.Size()
+	c := r.Intersect(image.Rectangle{Max: size})
 	if c.Empty() {
 		return nil
 	}
 	dst = dst[(c.Min.Y-r.Min.Y)*stride+4*(c.Min.X-r.Min.X):]
 	if x.shm != nil && len(x.shm.mem) < c.Dx()*c.Dy()*4 {
 		x.shm.close()
-		if x.shm = newSegment(x.c, 4*x.size.X*x.size.Y); x.shm == nil {
-			return fmt.Errorf("x11: no shared memory for %v", x.size)
+		if x.shm = newSegment(x.c, 4*size.X*size.Y); x.shm == nil {
+			return fmt.Errorf("x11: no shared memory for %v", size)
 		}
 	}
 	if x.shm != nil {
@@ -71,17 +71,14 @@ func (x *Capture) readCore(r image.Rectangle, dst []byte, stride int) error {
 	return nil
 }
 
-// readErr is called with x.mu held. A BadMatch means that the desktop shrank
-// between the check and the request: the resize event says so, no error.
+// readErr: a BadMatch means that the desktop shrank between the check and the
+// request. The resize event says so; it is no error.
 func (x *Capture) readErr(err error) error {
-	if x.err != nil {
-		return x.err
+	if e := x.Err(); e != nil {
+		return e
 	}
 	if _, ok := err.(xproto.MatchError); ok {
 		return nil
-	}
-	if err.Error() == "EOF" {
-		return net.ErrClosed
 	}
 	return fmt.Errorf("x11: read pixels: %w", err)
 }

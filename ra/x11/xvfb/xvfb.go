@@ -24,6 +24,13 @@ import (
 // with the test. The test is skipped if Xvfb is not installed.
 func Start(t testing.TB, size image.Point, depth int, args ...string) string {
 	t.Helper()
+	display, _ := StartProcess(t, size, depth, args...)
+	return display
+}
+
+// StartProcess is Start for tests that maltreat the server.
+func StartProcess(t testing.TB, size image.Point, depth int, args ...string) (string, *os.Process) {
+	t.Helper()
 	path, err := exec.LookPath("Xvfb")
 	if err != nil {
 		t.Skip("Xvfb is not installed (Debian package xvfb)")
@@ -47,7 +54,7 @@ func Start(t testing.TB, size image.Point, depth int, args ...string) string {
 	if err != nil {
 		t.Fatalf("Xvfb did not start: %v", err)
 	}
-	return ":" + strings.TrimSpace(number)
+	return ":" + strings.TrimSpace(number), cmd.Process
 }
 
 // Run starts a program on the display; it ends with the test.
