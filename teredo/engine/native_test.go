@@ -45,6 +45,31 @@ func TestNativeSend(t *testing.T) {
 	}
 }
 
+// A native node in use is tested again before its entry lapses. The answer comes
+// from its relay like any packet, but is ours: the host never sees it.
+func TestNativeRefresh(t *testing.T) {
+	r := qualifiedRig(t)
+	pings := r.send(udp(r.own, native, 100))
+	r.receive(relay, reply(t, pings[0].Payload))
+	r.now = r.now.Add(26 * time.Second)
+	sent := r.send(udp(r.own, native, 100))
+	if len(sent) != 3 || sent[0].To != relay || sent[2].To != serverPort {
+		t.Fatalf("sent %v, want data, a solicitation because of the silence, and a test", sent)
+	}
+	r.receive(relay, reply(t, sent[2].Payload))
+	if p, _ := r.c.Peer(r.now, native); !p.Up || p.Trying || !p.LastSeen.Equal(r.now) {
+		t.Errorf("peer %+v", p)
+	}
+	if n := r.delivered(); n != 0 {
+		t.Errorf("%d packets delivered: the host got the answer to a test of ours", n)
+	}
+	theirs, _ := wire.AppendEcho(nil, &wire.Echo{Reply: true, Src: native, Dst: r.own, HopLimit: 60, Data: make([]byte, 20)})
+	r.receive(relay, theirs)
+	if r.delivered() != 1 {
+		t.Error("the answer to a ping of the host was not delivered")
+	}
+}
+
 // T-15: our own tests are repeated at 2 s, three times; then the caller is told.
 func TestNativeRetries(t *testing.T) {
 	r := qualifiedRig(t)

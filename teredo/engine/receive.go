@@ -106,9 +106,10 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 	fresh, waiting := !p.usable(now), len(p.out.packets) > 0
 	c.heard(now, p, out)
 	switch {
+	case !p.teredo && (bubble || c.provesNode(now, d.IPv6)):
+		// The answer to our own test is not the host's.
 	case !bubble:
 		c.deliver(d.IPv6, out)
-	case !p.teredo:
 	case c.t.Discovery == wire.DiscoverySolicitation:
 		c.acknowledge(now, p, wire.DiscoveryAdvertisement, out)
 	case fresh && !waiting:
