@@ -40,6 +40,9 @@ func (c *Client) Send(now time.Time, packet []byte, out *Output) {
 		if p = c.addTarget(now, key); p == nil {
 			return
 		}
+	} else if why, ok := c.policy.permitsNew(p.mapped); p.teredo && p.trust != proven && !ok {
+		c.drop(why) // only its own word says that it lives at a service's port
+		return
 	}
 	c.peers.want(now, p, c)
 	c.push(now, &p.out, packet, netip.AddrPort{})

@@ -89,6 +89,22 @@ func TestPortSweep(t *testing.T) {
 	}
 }
 
+// T-02: a peer that spoke first from a service's port is answered while its
+// entry is fresh; later it must speak again, for only its own word says that it
+// lives there.
+func TestServicePortLapses(t *testing.T) {
+	r := qualifiedRig(t)
+	dns := addrPort("192.0.2.10:53")
+	peer := peerAt(dns)
+	r.receive(dns, udp(peer, r.own, 100))
+	r.now = r.now.Add(31 * time.Second)
+	r.expectDrop(t, engine.DropDeniedPort, func() []engine.Transmit { r.delivered(); return r.send(udp(r.own, peer, 100)) })
+	r.receive(dns, udp(peer, r.own, 100))
+	if sent := r.send(udp(r.own, peer, 100)); len(sent) != 1 || sent[0].To != dns {
+		t.Errorf("heard again: sent %v", sent)
+	}
+}
+
 // RFC 4380, 5.2.4, case 5: packets wait, in order and bounded, for the direct
 // bubble, and leave at once when it comes.
 func TestQueue(t *testing.T) {
