@@ -237,6 +237,38 @@ func TestSetPolicy(t *testing.T) {
 	}
 }
 
+// T-20: forged peers that the host answers, as it answers pings, look proven at
+// their second packet. Not even they displace a proven peer in use; one whose
+// entry has lapsed makes room.
+func TestAnsweredFlood(t *testing.T) {
+	r := newRig(t, func(c *engine.ClientConfig) { c.Peers = 16 })
+	r.receive(serverPort, r.advertise(r.begin()[0], mapping))
+	r.own = r.c.Snapshot().Address.Addr()
+	friend := peerAt(peerPort)
+	r.connect(friend, peerPort)
+	flood := func(first int) {
+		for i := range 100 {
+			from := forged(first + i)
+			src := peerAt(from)
+			r.receive(from, udp(src, r.own, 60))
+			r.send(udp(r.own, src, 60))
+			r.receive(from, udp(src, r.own, 60))
+		}
+	}
+	flood(0)
+	if sent := r.send(udp(r.own, friend, 100)); len(sent) != 1 || sent[0].To != peerPort {
+		t.Errorf("the peer in use was displaced: sent %v", sent)
+	}
+	if s := r.c.Snapshot(); s.PeersTrusted != 12 || s.PeersOther > 4 {
+		t.Errorf("%d trusted and %d other peers", s.PeersTrusted, s.PeersOther)
+	}
+	r.now = r.now.Add(31 * time.Second)
+	flood(1000)
+	if p, _ := r.c.Peer(r.now, friend); p.Endpoint.IsValid() {
+		t.Error("the lapsed peer still takes a place")
+	}
+}
+
 // T-20: at most 64 strangers with one IPv4 address are kept.
 func TestPeersPerHost(t *testing.T) {
 	r := qualifiedRig(t)

@@ -25,7 +25,9 @@ const (
 	// matched: its UDP source matches its Teredo address, as it would if
 	// somebody forged both. Packets pass, but the entry gives way to others.
 	matched
-	proven // it answered something that we sent
+	// proven: a packet came after we had sent one. A forger who guesses that we
+	// answered passes for proven too, so that even this only ranks entries.
+	proven
 )
 
 // peer is an entry of the peer table (RFC 4380, 5.2).
@@ -117,8 +119,9 @@ func (l *peerList) touch(p *peer) {
 
 // peerTable is a bounded table of peers. Proven peers, peers that the host
 // sends to, and strangers each displace only their like, the least recently
-// used first, and strangers of one IPv4 address first of all: no flood from
-// outside removes a peer in use or an attempt under way.
+// used first, and strangers of one IPv4 address first of all. A proven peer
+// gives way only once its entry has lapsed: no flood from outside removes a
+// peer in use or an attempt under way.
 type peerTable struct {
 	entries                 map[[16]byte]*peer
 	trusted, wanted, others peerList
@@ -223,9 +226,13 @@ func (t *peerTable) want(now time.Time, p *peer, c *Client) {
 	}
 }
 
-// prove notes that p answered.
+// prove notes that p answered, unless proven peers in use fill their share.
 func (t *peerTable) prove(now time.Time, p *peer, c *Client) {
-	if p.trust != proven {
+	full := t.trusted.n >= t.maxTrusted && t.trusted.oldest.usable(now)
+	if p.trust == unknown {
+		p.trust = matched
+	}
+	if p.trust != proven && !full {
 		t.unlink(p)
 		p.trust = proven
 		t.place(now, p, c)
