@@ -29,6 +29,7 @@ type config struct {
 	natA, natB string        // the User's and the Helper's NAT
 	out        string        // folder for pictures, logs and transcripts
 	delay      time.Duration // one way, on each home's line
+	bench      benchConfig
 }
 
 func main() {
@@ -38,6 +39,7 @@ func main() {
 	flag.StringVar(&c.natB, "nat-b", "port-restricted", "NAT of the Helper's home")
 	flag.StringVar(&c.out, "out", "demo-out", "folder for screenshots, logs and transcripts")
 	flag.DurationVar(&c.delay, "delay", 12500*time.Microsecond, "one-way delay of each home's line")
+	c.bench.register(flag.CommandLine)
 	flag.Parse()
 	os.Exit(run(c))
 }
@@ -57,9 +59,13 @@ func run(c config) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	act, limit := demonstrate, 2*time.Minute
+	if c.bench.on {
+		act, limit = measure, benchLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := demonstrate(ctx, c); err != nil {
+	if err := act(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, "demo: FAILED:", err)
 		fmt.Fprintln(os.Stderr, "transcripts:", c.out)
 		return 1
@@ -69,7 +75,7 @@ func run(c config) int {
 
 // preflight checks the flags and names every missing part at once.
 func preflight(c *config) error {
-	var errs []error
+	errs := []error{c.bench.check()}
 	for _, name := range []string{c.natA, c.natB} {
 		if _, ok := nat.Profile(name); !ok {
 			errs = append(errs, fmt.Errorf("no NAT called %q; there are: %s", name, strings.Join(nat.Profiles(), ", ")))
@@ -78,7 +84,7 @@ func preflight(c *config) error {
 	for _, part := range []struct{ program, debian string }{
 		{"Xvfb", "xvfb"}, {"xterm", "xterm"}, {"import", "imagemagick"}, {"chromium", "chromium"}, {"nsenter", "util-linux"},
 	} {
-		if _, err := exec.LookPath(part.program); err != nil {
+		if _, err := exec.LookPath(part.program); err != nil && !(c.bench.on && part.program == "chromium") {
 			errs = append(errs, fmt.Errorf("missing: %s (Debian package %s)", part.program, part.debian))
 		}
 	}
