@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/user"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -121,6 +119,7 @@ func runSession(ctx context.Context, c *cobra.Command, s runner, f *raFlags, sho
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	t := &terminal{session: s, out: c.OutOrStdout(), show: show}
 	if !f.noWeb {
 		srv, err := web.New(web.Config{Session: s, Logger: log})
 		if err != nil {
@@ -131,14 +130,16 @@ func runSession(ctx context.Context, c *cobra.Command, s runner, f *raFlags, sho
 				log.Error("web page", "err", err)
 			}
 		})
+		t.url = srv.URL
 		fmt.Fprintf(c.ErrOrStderr(), "open in your browser: %s\n", srv.URL())
 		if f.browser {
-			if err := openBrowser(srv.URL()); err != nil {
+			forget, err := openBrowser(srv.URL())
+			if err != nil {
 				fmt.Fprintf(c.ErrOrStderr(), "cannot open a browser: %v\n", err)
 			}
+			defer forget()
 		}
 	}
-	t := &terminal{session: s, out: c.OutOrStdout(), show: show}
 	t.update(s.View()) // what is dialled is shown before it is
 	wg.Go(func() { t.print(faces) })
 	go t.read(faces, c.InOrStdin()) // blocks in a read that nothing can end but the process
@@ -155,20 +156,4 @@ func sessionError(err error) error {
 		return withHint(err, "the user's program must still be running; a NAT or a firewall may block UDP")
 	}
 	return err
-}
-
-func openBrowser(url string) error {
-	name, args := "xdg-open", []string{url}
-	switch runtime.GOOS {
-	case "windows":
-		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
-	case "darwin":
-		name = "open"
-	}
-	cmd := exec.Command(name, args...)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	go cmd.Wait()
-	return nil
 }

@@ -24,6 +24,7 @@ type terminal struct {
 	session face.Session
 	out     io.Writer
 	show    func(face.View, io.Writer) // prints what only one role has, once
+	url     func() string              // mints an address of the web page; nil without one
 
 	mu      sync.Mutex // guards writing to out, and what follows
 	shown   int        // entries of the log printed so far
@@ -141,6 +142,7 @@ const terminalHelp = `* A line is sent as chat. Commands:
 *   /control      ask the user for control          (helper)
 *   /release      give up control, or take it back
 *   /pause /resume  hide the screen, show it again  (user)
+*   /url          a new address of the web page: each opens it once, within 30 s
 *   /stop         end the session
 *   /help         this list`
 
@@ -181,6 +183,14 @@ func (t *terminal) do(line string) error {
 		return t.session.Pause(false)
 	case "/stop", "/quit":
 		return t.session.Stop()
+	case "/url":
+		if t.url == nil {
+			return errors.New("this session has no web page")
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.line("* %s", t.url())
+		return nil
 	case "/help":
 		t.mu.Lock()
 		defer t.mu.Unlock()

@@ -16,7 +16,7 @@
 // return from a pause or from silence, begins a new epoch, and an input event
 // that carries another is dropped.
 //
-// The wire format is described in docs/ra-control-stream.md. Left out of
+// The wire format is described in docs/ra-protocol.md. Left out of
 // version 1: files, bandwidth, clipboard, resuming after a change of address.
 //
 // A Machine has no clock and does no I/O. The caller hands it the time, sends

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// messages is every type of message in hex, as docs/ra-control-stream.md has it.
+// messages is every type of message in hex, as docs/ra-protocol.md has it.
 func messages() map[string]Message {
 	return map[string]Message{
 		"0007 01 01 416c696365":        {Type: Hello, Version: 1, Text: "Alice"},
