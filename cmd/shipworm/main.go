@@ -44,19 +44,13 @@ func run(args []string) int {
 }
 
 func newRoot() *cobra.Command {
-	root := &cobra.Command{
-		Use:           "shipworm",
-		Short:         "Remote Assistance over Teredo, with the tools around it",
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-	}
+	root := group("shipworm", "Remote Assistance over Teredo, with the tools around it",
+		newRACmd(), newTeredoCmd(), newTestnetCmd())
+	root.Version = version
+	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetVersionTemplate("shipworm {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newTestnetCmd())
-	root.AddCommand(newTeredoCmd())
-	root.AddCommand(newRACmd())
 	return root
 }
 
@@ -66,7 +60,7 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError(fmt.Errorf("%s: no such command: %q", commandName(c), args[0]))
+			return usageError(fmt.Errorf("no such command: %q", strings.TrimSpace(commandName(c)+" "+args[0])))
 		}
 		return c.Help()
 	}
@@ -77,7 +71,7 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 // commandName is a command's path without the program's own name, which
 // every error line begins with anyway.
 func commandName(c *cobra.Command) string {
-	return strings.TrimPrefix(c.CommandPath(), "shipworm ")
+	return strings.TrimSpace(strings.TrimPrefix(c.CommandPath(), "shipworm"))
 }
 
 // exactArgs is cobra.ExactArgs as a usage error.
