@@ -68,25 +68,39 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) pushViews(ctx, wait context.Context, conn *websocket.Conn) {
-	var sent uint64
 	v := s.session.View()
 	for {
 		if err := s.write(ctx, conn, push{Type: "view", View: &v}, writeTimeout); err != nil {
 			return
 		}
-		sent = v.Version
-		select {
-		case <-time.After(pushInterval):
-		case <-wait.Done():
-		}
-		var err error
-		if v, err = s.session.Wait(wait, sent); err != nil {
+		next, err := s.next(wait, v)
+		if err != nil {
 			break
 		}
+		v = next
 	}
-	if v = s.session.View(); v.Version > sent {
-		s.write(ctx, conn, push{Type: "view", View: &v}, farewell)
+	if last := s.session.View(); last.Version > v.Version {
+		s.write(ctx, conn, push{Type: "view", View: &last}, farewell)
 	}
+}
+
+// next waits for what is to be pushed after shown, which was pushed just now:
+// changes are merged for pushInterval. A new state does not wait, since the
+// picture waits for it; states change no faster than people consent.
+func (s *Server) next(wait context.Context, shown face.View) (face.View, error) {
+	soon, cancel := context.WithTimeout(wait, pushInterval)
+	defer cancel()
+	for seen := shown.Version; ; {
+		v, err := s.session.Wait(soon, seen)
+		if err != nil {
+			break // the time is up, or the server's
+		}
+		if v.State != shown.State {
+			return v, nil
+		}
+		seen = v.Version
+	}
+	return s.session.Wait(wait, shown.Version)
 }
 
 // bye closes in good form, but waits for the browser no longer than farewell:

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -94,6 +96,54 @@ func TestEventsMerge(t *testing.T) {
 	if final < 100 || pushes > int(busy/pushInterval)+3 {
 		t.Errorf("%d changes in %v made %d pushes", final, busy, pushes)
 	}
+}
+
+// Changes wait for those that follow them, but a new state does not wait: the
+// viewer opens when the page hears of it.
+func TestNextPush(t *testing.T) {
+	chat := func(v *face.View) { v.Log = append(v.Log, face.Entry{Event: "CHAT_MESSAGE"}) }
+	shared := func(v *face.View) { v.State = face.Screen }
+	for _, tt := range []struct {
+		name    string
+		changes []func(*face.View) // 10 ms apart
+		version uint64
+		after   time.Duration
+	}{
+		{"chat", []func(*face.View){chat}, 2, pushInterval},
+		{"chat, chat", []func(*face.View){chat, chat}, 3, pushInterval},
+		{"state", []func(*face.View){shared}, 2, 10 * time.Millisecond},
+		{"chat, state, chat", []func(*face.View){chat, shared, chat}, 3, 20 * time.Millisecond},
+		{"late chat", []func(*face.View){7: chat}, 2, 80 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(face.Helper, face.Waiting)
+				var changed sync.WaitGroup
+				defer changed.Wait()
+				changed.Go(func() {
+					for _, change := range tt.changes {
+						time.Sleep(10 * time.Millisecond)
+						if change != nil {
+							f.set(change)
+						}
+					}
+				})
+				begun := time.Now()
+				v, err := (&Server{session: f}).next(t.Context(), f.View())
+				if took := time.Since(begun); err != nil || v.Version != tt.version || took != tt.after {
+					t.Errorf("version %d after %v (%v), want %d after %v", v.Version, took, err, tt.version, tt.after)
+				}
+			})
+		})
+	}
+	t.Run("end", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		f := newFake(face.Helper, face.Waiting)
+		if _, err := (&Server{session: f}).next(ctx, f.View()); !errors.Is(err, context.Canceled) {
+			t.Errorf("the server has ended: %v", err)
+		}
+	})
 }
 
 func TestCommands(t *testing.T) {
