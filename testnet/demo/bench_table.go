@@ -114,17 +114,18 @@ type reportLink struct {
 }
 
 type reportLine struct {
-	Group  string   `json:"group"`
-	Of     string   `json:"part_of,omitempty"`
-	Name   string   `json:"name"`
-	Unit   string   `json:"unit"`
-	Goal   *float64 `json:"goal,omitempty"`
-	Median float64  `json:"median"`
-	P95    float64  `json:"p95"`
-	Min    float64  `json:"min"`
-	Max    float64  `json:"max"`
-	N      int      `json:"n"`
-	Result string   `json:"result,omitempty"`
+	Group  string    `json:"group"`
+	Of     string    `json:"part_of,omitempty"`
+	Name   string    `json:"name"`
+	Unit   string    `json:"unit"`
+	Goal   *float64  `json:"goal,omitempty"`
+	Median float64   `json:"median"`
+	P95    float64   `json:"p95"`
+	Min    float64   `json:"min"`
+	Max    float64   `json:"max"`
+	N      int       `json:"n"`
+	Values []float64 `json:"values"` // in the order of their rounds
+	Result string    `json:"result,omitempty"`
 }
 
 func (b *bench) report() report {
@@ -150,7 +151,7 @@ func (b *bench) report() report {
 func (x row) line(values []float64, goal float64) reportLine {
 	v := slices.Sorted(slices.Values(values))
 	l := reportLine{Group: x.group, Of: x.of, Name: x.name, Unit: x.unit, N: len(v),
-		Median: quantile(v, 0.5), P95: quantile(v, 0.95), Min: v[0], Max: v[len(v)-1]}
+		Median: quantile(v, 0.5), P95: quantile(v, 0.95), Min: v[0], Max: v[len(v)-1], Values: values}
 	if goal == 0 {
 		return l
 	}
