@@ -12,8 +12,22 @@ import (
 )
 
 // linkSettle lets a burst of changes (an interface that comes up brings a
-// dozen) pass as one.
-const linkSettle = 100 * time.Millisecond
+// dozen) pass as one. Where they never end, as on a host with a routing
+// daemon, the pause grows: each piece of news costs a solicitation.
+const (
+	linkSettle    = 100 * time.Millisecond
+	linkSettleMax = 2 * time.Second
+	linkQuiet     = 10 * time.Second // makes the pause short again
+)
+
+// settle returns the pause after a change, given the one before and how long
+// ago that ended.
+func settle(last, ago time.Duration) time.Duration {
+	if last == 0 || ago > linkQuiet {
+		return linkSettle
+	}
+	return min(2*last, linkSettleMax)
+}
 
 // watchLinks tells of changes of the host's IPv4 addresses and routes, which
 // the kernel announces to everybody over rtnetlink.
@@ -26,6 +40,8 @@ func watchLinks(ctx context.Context, log *slog.Logger, news chan<- string) {
 	defer f.Close()
 	defer context.AfterFunc(ctx, func() { f.Close() })()
 	buf := make([]byte, 64<<10)
+	var pause time.Duration
+	var told time.Time
 	for {
 		n, err := f.Read(buf)
 		switch {
@@ -38,13 +54,15 @@ func watchLinks(ctx context.Context, log *slog.Logger, news chan<- string) {
 		case !relevant(buf[:n]):
 			continue
 		}
+		pause = settle(pause, time.Since(told))
 		select {
-		case <-time.After(linkSettle):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
 		drain(f, buf)
 		tell(news, "an address or route changed")
+		told = time.Now()
 	}
 }
 
