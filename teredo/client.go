@@ -75,6 +75,7 @@ type Client struct {
 	cfg      ClientConfig
 	log      *slog.Logger
 	ran      atomic.Bool
+	serving  atomic.Bool // requests are taken, or Run is about to return
 	requests chan func(*running)
 	done     chan struct{} // closed when Run has returned
 
@@ -158,17 +159,20 @@ func (c *Client) set(f func()) {
 }
 
 // ask has f called by the goroutine that owns the machine, and waits. It
-// reports false if Run is not running.
-func (c *Client) ask(ctx context.Context, f func(*running)) bool {
+// reports false, at once, if there is none: before Run, while it still
+// resolves the server, and after it.
+func (c *Client) ask(f func(*running)) bool {
+	if !c.serving.Load() {
+		return false
+	}
 	served := make(chan struct{})
 	select {
 	case c.requests <- func(r *running) { f(r); close(served) }:
 		<-served
 		return true
 	case <-c.done:
-	case <-ctx.Done():
+		return false
 	}
-	return false
 }
 
 // State is a snapshot of a Client, free to keep and to marshal.
@@ -182,11 +186,11 @@ type State struct {
 	Socket     SocketStats           `json:"socket"`
 }
 
-// State returns the present state: before Run that of a client that does
-// nothing, after Run the last one.
+// State returns the present state: until the server is resolved that of a
+// client that does nothing, after Run the last one.
 func (c *Client) State() State {
 	var s State
-	if c.ran.Load() && c.ask(context.Background(), func(r *running) { s = r.state() }) {
+	if c.ask(func(r *running) { s = r.state() }) {
 		return s
 	}
 	c.mu.Lock()
@@ -200,9 +204,7 @@ func (c *Client) State() State {
 // Peer returns what the client knows of the peer with this IPv6 address, such
 // as when it may be tried again, and whether it knows anything.
 func (c *Client) Peer(ip netip.Addr) (s PeerState, ok bool) {
-	if c.ran.Load() {
-		c.ask(context.Background(), func(r *running) { s, ok = r.machine.Peer(time.Now(), ip) })
-	}
+	c.ask(func(r *running) { s, ok = r.machine.Peer(time.Now(), ip) })
 	return s, ok
 }
 
@@ -212,7 +214,5 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // Refresh has the client solicit anew at once, such as after the network
 // changed in a way that it cannot see by itself.
 func (c *Client) Refresh() {
-	if c.ran.Load() {
-		c.ask(context.Background(), func(r *running) { r.linkChanged("asked to") })
-	}
+	c.ask(func(r *running) { r.linkChanged("asked to") })
 }

@@ -281,25 +281,129 @@ func TestHangingResolver(t *testing.T) {
 	})
 }
 
-// A named server that moves is found at its new address.
-func TestServerMoves(t *testing.T) {
+// While the server is being resolved the client can be asked all the same.
+func TestStateWhileResolving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, time.Millisecond)
-		w.server()
 		h, _ := w.home("cone")
-		nobody := netip.MustParseAddr("203.0.113.99")
-		answers := []netip.Addr{nobody, primary}
+		c, _ := w.client(h, func(c *ClientConfig) {
+			c.Server = "teredo.example"
+			c.Resolve = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		})
+		synctest.Wait()
+		start := time.Now()
+		time.AfterFunc(time.Minute, func() { panic("waited for the resolver") })
+		c.Refresh()
+		if _, ok := c.Peer(netip.MustParseAddr("2001:db8::1")); ok {
+			t.Error("a peer before there was a server")
+		}
+		if s := c.State(); s.ServerName != "teredo.example" || s.State != engine.Initial {
+			t.Errorf("state %+v", s)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("waited %v", took)
+		}
+	})
+}
+
+var nobody = netip.MustParseAddr("203.0.113.99")
+
+// answering makes the hooks of a client whose server's name leads to one list
+// of addresses after the other, the last of them for good.
+func answering(answers ...[]netip.Addr) func(*ClientConfig) {
+	return func(c *ClientConfig) {
+		c.Server = "teredo.example"
+		c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+			a := answers[0]
+			answers = answers[min(1, len(answers)-1):]
+			return a, nil
+		}
+	}
+}
+
+// A named server that moves is found at its new address, even if the name
+// follows late: it is looked up beside each solicitation of the back-off.
+func TestServerMoves(t *testing.T) {
+	before, after := []netip.Addr{nobody}, []netip.Addr{primary}
+	for name, answers := range map[string][][]netip.Addr{
+		"at once": {before, after},
+		"late":    {before, before, before, after},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, time.Millisecond)
+				w.server()
+				h, _ := w.home("cone")
+				c, _ := w.client(h, answering(answers...))
+				time.Sleep(2 * time.Minute)
+				if a := mustQualify(t, c); a.Server() != primary {
+					t.Errorf("server %v", a.Server())
+				}
+			})
+		})
+	}
+}
+
+// A name with several addresses in turn does not start a client anew, which
+// would be asking without any back-off. TR-06
+func TestServerRoundRobin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Millisecond)
+		h, _ := w.home("cone")
+		turn := 0
 		c, _ := w.client(h, func(c *ClientConfig) {
 			c.Server = "teredo.example"
 			c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
-				a := answers[0]
-				answers = answers[min(1, len(answers)-1):]
-				return []netip.Addr{a}, nil
+				turn++
+				both := []netip.Addr{primary, nobody, primary}
+				return both[turn%2:][:2], nil
 			}
 		})
-		time.Sleep(time.Minute)
-		if a := mustQualify(t, c); a.Server() != primary {
-			t.Errorf("server %v", a.Server())
+		time.Sleep(time.Hour)
+		if n := w.sentBy(h); n > 6+18 || turn < 10 {
+			t.Errorf("%d solicitations in an hour, %d lookups", n, turn)
+		}
+		if s := c.State(); s.State != engine.Offline {
+			t.Errorf("state %v", s.State)
+		}
+	})
+}
+
+// A server that is silent, and whose name now leads elsewhere, does not cut
+// peers that are up. TR-05
+func TestMovedServerKeepsPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 5*time.Millisecond)
+		server, err := NewServer(ServerConfig{Primary: primary, Listen: listenOn(w.host)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving, stop := context.WithCancel(t.Context())
+		w.start(func(context.Context) error { return server.Run(serving) })
+		ha, _ := w.home("port-restricted")
+		ca, da := w.client(ha, answering([]netip.Addr{primary}, []netip.Addr{nobody}))
+		hb, _ := w.home("port-restricted")
+		cb, db := w.client(hb, nil)
+		a, b := mustQualify(t, ca), mustQualify(t, cb)
+		da.toTunnel <- udp6(a.Addr(), b.Addr(), "open the NATs")
+		<-db.fromIt
+		stop()
+		for range 180 {
+			da.toTunnel <- udp6(a.Addr(), b.Addr(), "data")
+			<-db.fromIt
+			db.toTunnel <- udp6(b.Addr(), a.Addr(), "answer")
+			<-da.fromIt
+			time.Sleep(time.Second)
+			if s := ca.State(); s.Address != a {
+				t.Fatalf("address %v, was %v", s.Address, a)
+			}
+		}
+		time.Sleep(7 * time.Minute) // nothing to keep any more, and the longest back-off
+		if s := ca.State(); s.Server != nobody || s.Address.IsValid() {
+			t.Errorf("server %v, address %v", s.Server, s.Address)
 		}
 	})
 }

@@ -5,20 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"shipworm/teredo/engine"
 )
 
 // resolve turns the configured names into a configured machine. Every address
 // goes through the policy, which the machine checks: an answer that points
-// inside, by mistake or malice, is refused (requirement T-32).
-func (c *Client) resolve(ctx context.Context, policy Policy) (*engine.Client, error) {
+// inside, by mistake or malice, is refused (requirement T-32). A server in use
+// that the name still leads to, perhaps among others, is no news: resolve then
+// returns nil, or each turn of a round robin would start the client anew.
+func (c *Client) resolve(ctx context.Context, policy Policy, inUse netip.Addr) (*engine.Client, error) {
 	fail := func(err error) error {
 		return &QualifyError{Server: c.cfg.Server, Stage: StageResolve, Err: err}
 	}
 	primaries, err := c.lookup(ctx, c.cfg.Server)
 	if err != nil {
 		return nil, fail(err)
+	}
+	if slices.ContainsFunc(primaries, func(a netip.Addr) bool { return a.Unmap() == inUse }) {
+		return nil, nil
 	}
 	secondaries := []netip.Addr{{}}
 	if c.cfg.Secondary != "" {

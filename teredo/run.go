@@ -27,6 +27,7 @@ type running struct {
 	local   netip.AddrPort
 	scratch []packet.Packet
 
+	asked     uint64 // solicitations when the server was last looked up again
 	resolving bool
 	resolved  chan *engine.Client
 	helpers   sync.WaitGroup
@@ -72,7 +73,7 @@ func (r *running) open(ctx context.Context) (err error) {
 	if err = r.findLocal(); err != nil {
 		return err
 	}
-	if r.machine, err = c.resolve(ctx, r.policy); err != nil {
+	if r.machine, err = c.resolve(ctx, r.policy, netip.Addr{}); err != nil {
 		return err
 	}
 	if r.socket, err = c.openSocket(ctx); err != nil {
@@ -128,6 +129,7 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 
 	r.machine.Start(time.Now(), &r.out)
 	r.flush(ctx)
+	r.c.serving.Store(true)
 	err := r.loop(ctx, fromSocket, fromDevice, news, broken)
 	cancel()
 	r.socket.Close()
@@ -164,6 +166,7 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news
 		case <-due:
 			r.machine.Tick(time.Now(), &r.out)
 			r.flush(ctx)
+			r.seekServer(ctx)
 		case what := <-news:
 			r.linkChanged(what)
 			r.flush(ctx)
@@ -228,7 +231,6 @@ func (r *running) event(ctx context.Context, e engine.Event) {
 		c.set(func() {
 			c.failure = &QualifyError{Server: c.cfg.Server, Stage: StageSolicit, Err: ErrServerSilent}
 		})
-		r.resolveAgain(ctx)
 	default:
 		c.log.Debug(e.Kind.String(), "peer", e.Peer, "endpoint", e.Endpoint)
 	}
@@ -260,32 +262,36 @@ func (r *running) linkChanged(what string) {
 	r.machine.LinkChanged(time.Now(), &r.out)
 }
 
-// resolveAgain looks the server's name up once more, beside the packets: it
-// may have moved, and the lookup may hang.
-func (r *running) resolveAgain(ctx context.Context) {
-	if r.resolving || !r.c.named() {
+// seekServer looks the server's name up again while the server is silent, at
+// most once for each solicitation and so at the pace of the back-off, beside
+// the packets: the server may have moved, and the lookup may hang.
+func (r *running) seekServer(ctx context.Context) {
+	s := r.machine.Snapshot()
+	silent := s.State == engine.Unreachable || s.State == engine.Offline
+	if !silent || s.Solicitations == r.asked || r.resolving || !r.c.named() {
 		return
 	}
-	r.resolving = true
+	r.asked, r.resolving = s.Solicitations, true
 	policy := r.policy
 	r.helpers.Go(func() {
-		m, err := r.c.resolve(ctx, policy)
+		m, err := r.c.resolve(ctx, policy, s.Server)
 		if err != nil {
 			r.c.log.Warn("look up the server again", "err", err)
 		}
-		r.resolved <- m // nil after a failure; one at a time, so there is room
+		r.resolved <- m // nil for no news; one at a time, so there is room
 	})
 }
 
 // replace goes over to a machine for the server's new address, if it has one.
+// As long as the old one holds an address, peers may be using it.
 func (r *running) replace(m *engine.Client) {
 	r.resolving = false
-	if m == nil || r.machine.Snapshot().Server == m.Snapshot().Server {
+	old := r.machine.Snapshot()
+	if m == nil || old.Address.IsValid() {
 		return
 	}
-	r.c.log.Info("the server moved", "from", r.machine.Snapshot().Server, "to", m.Snapshot().Server)
-	r.setAddr(Address{})
-	r.machine = m
+	r.c.log.Info("the server moved", "from", old.Server, "to", m.Snapshot().Server)
+	r.machine, r.asked = m, 0
 	r.locate()
 	m.SetPolicy(r.policy)
 	m.Start(time.Now(), &r.out)
