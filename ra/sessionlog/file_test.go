@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -187,6 +189,74 @@ func (f failing) WriteAt(b []byte, off int64) (int, error) {
 	}
 	n, _ := f.File.WriteAt(b[:len(b)/2], off)
 	return n, errDisk
+}
+
+// RR-07: no record is written before the one ahead of it is on the disk, so that
+// a power cut costs one at most; the writer does not wait for its own.
+func TestOneRecordUnsynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &slow{tearing: tearing{left: MaxSize}, takes: time.Second}
+		l, err := newLog(f, "x", MaxSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for i := range 3 {
+			if err := l.Write(Record{Time: at(i), Event: ChatMessage}); err != nil {
+				t.Fatal(err)
+			}
+			if took, want := time.Since(begun), time.Duration(i)*f.takes; took != want {
+				t.Errorf("record %d: written after %v, want %v", i, took, want)
+			}
+			if onDisk := f.onDisk(); onDisk < i {
+				t.Errorf("record %d: only %d are on the disk", i, onDisk)
+			}
+		}
+		if err := l.Close(); err != nil || f.onDisk() != 3 {
+			t.Errorf("closed with %v, %d records are on the disk", err, f.onDisk())
+		}
+	})
+}
+
+// slow is a file whose sync takes its time.
+type slow struct {
+	tearing
+	takes time.Duration
+	disk  atomic.Value // string
+	fails error
+}
+
+func (f *slow) Sync() error {
+	now := string(f.b)
+	time.Sleep(f.takes)
+	f.disk.Store(now)
+	return f.fails
+}
+
+// onDisk counts the records on the disk.
+func (f *slow) onDisk() int { return strings.Count(f.disk.Load().(string), ChatMessage) }
+
+// RR-06: a sync that fails is told by the next Write, or by Close.
+func TestFailedSync(t *testing.T) {
+	f := &slow{tearing: tearing{left: MaxSize}}
+	l, err := newLog(f, "x", MaxSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.fails = errDisk
+	if err := l.Write(Record{Time: at(0), Event: ChatMessage}); err != nil {
+		t.Errorf("the record itself was written: %v", err)
+	}
+	for range 2 {
+		if err := l.Write(Record{Time: at(1), Event: ChatMessage}); !errors.Is(err, errDisk) {
+			t.Errorf("after a failed sync: %v", err)
+		}
+	}
+	l, _ = newLog(&slow{tearing: tearing{left: MaxSize}}, "x", MaxSize)
+	l.f.(*slow).fails = errDisk
+	if err := errors.Join(l.Write(Record{Time: at(0), Event: ChatMessage}), l.Close()); !errors.Is(err, errDisk) {
+		t.Errorf("closed after a failed sync: %v", err)
+	}
 }
 
 // RR-07: the next start repairs a torn log, leaves whole ones, ones of a

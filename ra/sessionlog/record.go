@@ -8,8 +8,9 @@
 //	</SESSION>
 //
 // The file is well-formed after every record: a record and the closing tag
-// after it go out in one write over the old closing tag, and are synced. What
-// a power cut tears is repaired by the next [Create] in the same directory.
+// after it go out in one write over the old closing tag, and are synced before
+// the next. What a power cut tears is repaired by the next [Create] in the same
+// directory.
 // Element and attribute names are constants of this package; everything else
 // passes the XML encoder.
 //
