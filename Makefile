@@ -13,6 +13,9 @@ RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 # Packages that hold laboratory tests.
 LAB_TESTS = $(sort $(dir $(addprefix ./,$(shell grep -rl --include='*_test.go' '^//go:build.*lab' * ))))
 
+# Packages that hold benchmarks, those of the laboratory aside.
+BENCHES = $(sort $(dir $(addprefix ./,$(shell grep -rl --include='*_test.go' '^func Benchmark' * | xargs grep -L '^//go:build.*lab'))))
+
 NAT_A ?= port-restricted
 NAT_B ?= port-restricted
 OUT   ?= demo-out
@@ -43,8 +46,9 @@ lab: build lab-packages ## laboratory tests: namespaces, real peers, display, br
 demo: build lab-packages ## the main job, end to end: make demo NAT_A=cone NAT_B=port-restricted
 	$(GO) run ./testnet/demo --shipworm bin/shipworm --nat-a $(NAT_A) --nat-b $(NAT_B) --out $(OUT)
 
-bench: build ## benchmarks with printed figures
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build lab-packages ## benchmarks, then the speed of a session between two homes
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 300ms $(BENCHES)
+	$(GO) run ./testnet/demo --bench --shipworm bin/shipworm --out bench-out
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
