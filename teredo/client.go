@@ -103,6 +103,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			errs = append(errs, fmt.Errorf("server %s: not an IPv4 address", s))
 		}
 	}
+	if cfg.Secondary != "" && cfg.Secondary == cfg.Server {
+		errs = append(errs, fmt.Errorf("secondary server %s: not another one", cfg.Secondary))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("teredo: %w", err)
 	}

@@ -510,6 +510,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{"nothing", ClientConfig{}, "no server"},
 		{"IPv6 server", ClientConfig{Server: "2001:db8::1"}, "not an IPv4 address"},
+		{"the same server twice", ClientConfig{Server: "192.0.2.1", Secondary: "192.0.2.1"}, "not another"},
 		{"short refresh", ClientConfig{Server: "x", Refresh: time.Second}, "refresh"},
 		{"both", ClientConfig{Refresh: time.Hour}, "no server\nrefresh"},
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -101,14 +102,24 @@ func withTeredo(ctx context.Context, cfg teredo.ClientConfig, f func(*teredo.Cli
 		return usageError(oneLine(err))
 	}
 	run, stop := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		// What ends Run early reaches f through WaitQualified.
-		_ = c.Run(run)
-	}()
-	defer func() { stop(); <-ended }()
-	return teredoError(ctx, f(c))
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(run) }()
+	err = f(c)
+	early := isDone(c)
+	stop()
+	if cause := <-ended; early && errors.Is(err, net.ErrClosed) {
+		err = cause // why the client was gone, in place of the fact
+	}
+	return teredoError(ctx, err)
+}
+
+func isDone(c *teredo.Client) bool {
+	select {
+	case <-c.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // waitQualified waits for an address and says on a terminal that it does, if it
@@ -125,8 +136,16 @@ func waitQualified(ctx context.Context, c *teredo.Client, server string) (teredo
 
 // oneLine puts the parts of a joined error on one line.
 func oneLine(err error) error {
-	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+	if err == nil {
+		return nil
+	}
+	return lineError{err}
 }
+
+type lineError struct{ err error }
+
+func (e lineError) Error() string { return strings.ReplaceAll(e.err.Error(), "\n", "; ") }
+func (e lineError) Unwrap() error { return e.err }
 
 // printLabel prints one line of aligned text, as netsh does.
 func printLabel(w io.Writer, label string, value any) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -81,7 +80,7 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, out *stateWri
 					return err
 				}
 			case <-c.Done():
-				return errors.New("teredo: the client ended")
+				return net.ErrClosed
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -133,9 +132,6 @@ func (s *stateWriter) write(e teredo.Event, st teredo.State) error {
 		_, err = fmt.Fprintf(s.w, "address lost: %v\n", e.Address)
 	case engine.ServerUnreachable:
 		_, err = fmt.Fprintf(s.w, "server unreachable: %s, next try in %v\n", st.ServerName, time.Until(e.RetryAt).Round(time.Second))
-	}
-	if errors.Is(err, net.ErrClosed) {
-		return nil
 	}
 	return err
 }

@@ -25,7 +25,7 @@ wrong about it is said in warnings.`,
 		Args:    exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ip, err := netip.ParseAddr(args[0])
-			if err != nil {
+			if err != nil || ip.Zone() != "" {
 				return usageError(fmt.Errorf("teredo decode: %q is not an IP address", args[0]))
 			}
 			a, ok := wire.AddressFromAddr(ip)

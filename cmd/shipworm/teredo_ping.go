@@ -39,6 +39,9 @@ requests on to the native IPv6 Internet and a Teredo relay is near the node.`,
 			if p.to, err = netip.ParseAddr(args[0]); err != nil || !p.to.Is6() || p.to.Is4In6() || p.to.Zone() != "" {
 				return usageError(fmt.Errorf("teredo ping: %q is not an IPv6 address", args[0]))
 			}
+			if p.to.IsMulticast() || p.to.IsUnspecified() {
+				return usageError(fmt.Errorf("teredo ping: %v is not the address of one host", p.to))
+			}
 			if err := p.check(interval, wait); err != nil {
 				return usageError(fmt.Errorf("teredo ping: %w", err))
 			}
@@ -77,6 +80,7 @@ type pinger struct {
 	sent  int
 	rtts  []time.Duration
 	first error // why the first failed one did
+	bad   error // why the output could not be written
 	start time.Time
 }
 
@@ -99,9 +103,7 @@ func (p *pinger) check(interval, wait float64) error {
 // run sends on the beat, whether or not answers are outstanding, and returns
 // once each was answered or given up.
 func (p *pinger) run(ctx context.Context, c *teredo.Client, own teredo.Address) error {
-	if !p.json {
-		fmt.Fprintf(p.out, "PING %v from %v: %d data bytes\n", p.to, own, p.size)
-	}
+	p.print("PING %v from %v: %d data bytes\n", p.to, own, p.size)
 	p.start = time.Now()
 	beat := time.NewTicker(p.interval)
 	defer beat.Stop()
@@ -137,12 +139,18 @@ func (p *pinger) one(ctx context.Context, c *teredo.Client, seq int) {
 	switch {
 	case err == nil:
 		p.rtts = append(p.rtts, rtt)
-		if !p.json {
-			fmt.Fprintf(p.out, "%d bytes from %v: icmp_seq=%d time=%s\n", p.size+8, p.to, seq, milliseconds(rtt))
-		}
+		p.print("%d bytes from %v: icmp_seq=%d time=%s\n", p.size+8, p.to, seq, milliseconds(rtt))
 	case p.first == nil:
 		p.first = err
 	}
+}
+
+// print prints text for people; the first failure to do so is kept.
+func (p *pinger) print(format string, args ...any) {
+	if p.json || p.bad != nil {
+		return
+	}
+	_, p.bad = fmt.Fprintf(p.out, format, args...)
 }
 
 // unanswered says what is known about the silence.
@@ -155,7 +163,11 @@ func (p *pinger) unanswered(ctx context.Context, c *teredo.Client) error {
 		err = fmt.Errorf("teredo ping: %v: %w", p.to, p.first)
 	}
 	err = negativeError(err)
-	if peer, ok := c.Peer(p.to); ok && !peer.Up {
+	peer, ok := c.Peer(p.to)
+	if !ok {
+		return withHint(err, "nothing is sent to such an address; for a Teredo address `shipworm teredo decode` says why")
+	}
+	if !peer.Up {
 		hint := "no path could be opened to it; it may be offline, or both NATs too strict"
 		if d := time.Until(peer.RetryAt); d > 0 {
 			hint += fmt.Sprintf("; the next attempt makes sense in %v", d.Round(time.Second))
@@ -185,13 +197,13 @@ func (p *pinger) report(own teredo.Address) error {
 		return printJSON(p.out, r)
 	}
 	lost := 100 * float64(p.sent-len(p.rtts)) / float64(max(p.sent, 1))
-	fmt.Fprintf(p.out, "\n--- %v ping statistics ---\n%d packets transmitted, %d received, %.3g%% packet loss, time %d ms\n",
+	p.print("\n--- %v ping statistics ---\n%d packets transmitted, %d received, %.3g%% packet loss, time %d ms\n",
 		p.to, p.sent, len(p.rtts), lost, took.Milliseconds())
 	if len(p.rtts) > 0 {
 		low, mean, high, dev := spread(p.rtts)
-		fmt.Fprintf(p.out, "rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", low, mean, high, dev)
+		p.print("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", low, mean, high, dev)
 	}
-	return nil
+	return p.bad
 }
 
 // spread returns the figures of ping's last line, in milliseconds.

@@ -74,6 +74,7 @@ func teredoServerConfig(listen []string, port uint16) (teredo.ServerConfig, erro
 }
 
 func teredoServerError(ctx context.Context, err error) error {
+	err = oneLine(err)
 	switch {
 	case err == nil:
 		return nil

@@ -43,9 +43,9 @@ not probed on the way to an address (RFC 5991).`,
 				return fmt.Errorf("teredo show: the running client sent something else: %w", err)
 			}
 			if asJSON {
-				err = errors.Join(printJSON(c.OutOrStdout(), json.RawMessage(raw)), err)
+				err = oneLine(errors.Join(err, printJSON(c.OutOrStdout(), json.RawMessage(raw))))
 			} else {
-				err = errors.Join(showState(c.OutOrStdout(), &st), err)
+				err = oneLine(errors.Join(err, showState(c.OutOrStdout(), &st)))
 			}
 			if err == nil && !st.Address.IsValid() {
 				err = withHint(negativeError(errors.New("teredo: not qualified")), "`shipworm teredo client -v` shows what it tries")

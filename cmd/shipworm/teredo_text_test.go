@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
+	"shipworm/teredo/packet"
 )
 
 // The lines of teredo client, for people and for programs.
@@ -59,4 +65,42 @@ func TestPingReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "teredo_ping.json.golden", b.Bytes())
+}
+
+// brokenDevice fails at once.
+type brokenDevice struct{ teredo.Device }
+
+func (brokenDevice) ReadBatch([]packet.Packet) (int, error) { return 0, io.ErrNoProgress }
+func (brokenDevice) Close() error                           { return nil }
+
+// A client that ends by itself says why, not just that it is gone.
+func TestClientEndsEarly(t *testing.T) {
+	cfg := teredo.ClientConfig{
+		Server: "203.0.113.1", Device: brokenDevice{},
+		Listen: func(ctx context.Context, _ netip.AddrPort) (net.PacketConn, error) {
+			var lc net.ListenConfig
+			return lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
+		},
+	}
+	err := withTeredo(t.Context(), cfg, func(c *teredo.Client) error {
+		_, err := c.WaitQualified(t.Context())
+		return err
+	})
+	if !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("error %v, want the device's", err)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// Output that could not be written is a failure, answers or not.
+func TestPingOutputError(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		p := pinger{out: fullDisk{}, json: asJSON, sent: 1, rtts: []time.Duration{time.Second}}
+		if err := p.report(teredo.Address{}); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("json %v: %v", asJSON, err)
+		}
+	}
 }
