@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"shipworm/teredo"
+	"shipworm/teredo/engine"
 )
 
 func idleClient(t *testing.T) *teredo.Client {
@@ -51,7 +52,7 @@ func TestControlSocket(t *testing.T) {
 	}
 	raw, err := queryControl(t.Context())
 	var st shownState
-	if err != nil || json.Unmarshal(raw, &st) != nil || st.ServerName != "203.0.113.1" || st.State != "initial" {
+	if err != nil || json.Unmarshal(raw, &st) != nil || st.ServerName != "203.0.113.1" || st.ClientState.State != engine.Initial {
 		t.Errorf("the client says %s, %v", raw, err)
 	}
 	if second, err := serveControl(idleClient(t)); err == nil {

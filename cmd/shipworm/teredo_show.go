@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -45,7 +44,7 @@ not probed on the way to an address (RFC 5991).`,
 			if asJSON {
 				err = oneLine(errors.Join(err, printJSON(c.OutOrStdout(), json.RawMessage(raw))))
 			} else {
-				err = oneLine(errors.Join(err, showState(c.OutOrStdout(), &st)))
+				err = oneLine(errors.Join(err, showState(c.OutOrStdout(), &st.State)))
 			}
 			if err == nil && !st.Address.IsValid() {
 				err = withHint(negativeError(errors.New("teredo: not qualified")), "`shipworm teredo client -v` shows what it tries")
@@ -58,25 +57,14 @@ not probed on the way to an address (RFC 5991).`,
 	return c
 }
 
-// shownJSON is what `teredo show --json` prints and what the control socket
+// shownState is what `teredo show --json` prints and what the control socket
 // carries, schema 1.
-func shownJSON(st teredo.State) ([]byte, error) {
-	return json.Marshal(struct {
-		Schema int `json:"schema"`
-		teredo.State
-	}{1, st})
+type shownState struct {
+	Schema int `json:"schema"`
+	teredo.State
 }
 
-// shownState is the part of it that the text shows.
-type shownState struct {
-	State      string         `json:"state"`
-	Address    teredo.Address `json:"address"`
-	ServerName string         `json:"server_name"`
-	Refresh    time.Duration  `json:"refresh_ns"`
-	Port       uint16         `json:"port"`
-	Local      netip.AddrPort `json:"local"`
-	Mapped     netip.AddrPort `json:"mapped"`
-}
+func shownJSON(st teredo.State) ([]byte, error) { return json.Marshal(shownState{1, st}) }
 
 // teredoState returns the state of a running client, or of one that it runs
 // for the purpose, as JSON. With an error there may be one to show nonetheless.
@@ -108,7 +96,7 @@ func teredoState(ctx context.Context, flags *teredoFlags) ([]byte, error) {
 
 // showState prints st as netsh does: header, 45 dashes, labels padded to 24.
 // Like netsh it leaves out the lines that have nothing to tell in a state.
-func showState(w io.Writer, st *shownState) error {
+func showState(w io.Writer, st *teredo.State) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Teredo Parameters\n%s\n", strings.Repeat("-", 45))
 	printLabel(&b, "Type", "client")
@@ -120,7 +108,7 @@ func showState(w io.Writer, st *shownState) error {
 		printLabel(&b, "Client Port", st.Port)
 	}
 	switch st.State {
-	case engine.Ready.String(), engine.Unreachable.String():
+	case engine.Ready, engine.Unreachable:
 		printLabel(&b, "State", "qualified")
 		printLabel(&b, "Client Type", "teredo client")
 		printLabel(&b, "Network", "unmanaged")
@@ -128,12 +116,12 @@ func showState(w io.Writer, st *shownState) error {
 		printLabel(&b, "NAT Special Behaviour", "UPNP: Unknown, PortPreserving: "+yesNo(st.Local.Port() == st.Mapped.Port()))
 		printLabel(&b, "Local Mapping", st.Local)
 		printLabel(&b, "External NAT Mapping", st.Mapped)
-	case engine.Offline.String():
+	case engine.Offline:
 		printLabel(&b, "State", "offline")
 		// netsh has such a line; its English words for this case are not
 		// known to us.
 		printLabel(&b, "Error", "primary teredo server cannot be reached over UDP")
-	case engine.Qualifying.String():
+	case engine.Qualifying:
 		printLabel(&b, "State", "probe (primary server)")
 		printLabel(&b, "Client Type", "teredo client")
 		printLabel(&b, "Network", "unmanaged")
@@ -145,7 +133,7 @@ func showState(w io.Writer, st *shownState) error {
 }
 
 // natOf says what is known of the NAT: whether there is one.
-func natOf(st *shownState) string {
+func natOf(st *teredo.State) string {
 	if st.Local == st.Mapped {
 		return "none (global connectivity)"
 	}

@@ -12,6 +12,7 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
+	"shipworm/teredo/stack"
 )
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
@@ -34,25 +35,30 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func shownStates() map[string]*shownState {
+func shownStates() map[string]*teredo.State {
 	server := netip.MustParseAddr("203.0.113.1")
 	mapped := netip.MustParseAddrPort("198.51.100.10:52865")
-	qualified := shownState{
-		State: "qualified", Address: addressFor(server, mapped), ServerName: "teredo.example.net", Refresh: 30 * time.Second,
-		Local: netip.MustParseAddrPort("192.168.0.218:52865"), Mapped: mapped,
+	state := func(s engine.State, name string, refresh time.Duration) teredo.State {
+		return teredo.State{ClientState: engine.ClientState{State: s, Refresh: refresh}, ServerName: name}
 	}
+	qualified := state(engine.Ready, "teredo.example.net", 30*time.Second)
+	qualified.Address, qualified.Mapped = addressFor(server, mapped), mapped
+	qualified.Local = netip.MustParseAddrPort("192.168.0.218:52865")
 	open := qualified
 	open.Local, open.Port = mapped, 34567
 	unreachable := qualified
-	unreachable.State = "unreachable"
+	unreachable.ClientState.State = engine.Unreachable
 	unreachable.Local = netip.MustParseAddrPort("192.168.0.218:50000")
-	return map[string]*shownState{
+	offline := state(engine.Offline, "203.0.113.1", 30*time.Second)
+	probe := state(engine.Qualifying, "203.0.113.1", 15*time.Second)
+	dormant := state(engine.Initial, "203.0.113.1", 30*time.Second)
+	return map[string]*teredo.State{
 		"qualified":   &qualified,
 		"global":      &open,
 		"unreachable": &unreachable,
-		"offline":     {State: "offline", ServerName: "203.0.113.1", Refresh: 30 * time.Second},
-		"probe":       {State: "qualifying", ServerName: "203.0.113.1", Refresh: 15 * time.Second},
-		"dormant":     {State: "initial", ServerName: "203.0.113.1", Refresh: 30 * time.Second},
+		"offline":     &offline,
+		"probe":       &probe,
+		"dormant":     &dormant,
 	}
 }
 
@@ -85,8 +91,10 @@ func TestShownJSON(t *testing.T) {
 		ClientState: engine.ClientState{
 			State: engine.Ready, Address: addressFor(server, mapped), Mapped: mapped, Server: server, Refresh: 30 * time.Second,
 			QualifiedAfter: 53 * time.Millisecond, RTT: 50 * time.Millisecond, Solicitations: 1,
+			Drops: engine.Drops{engine.DropLoop: 3},
 		},
 		ServerName: "teredo.example.net", Local: netip.MustParseAddrPort("192.168.0.218:52865"),
+		HostDrops: map[stack.Drop]uint64{stack.DropClosedPort: 2},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -96,4 +104,11 @@ func TestShownJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "teredo_show.json.golden", b.Bytes())
+	var back shownState
+	if err := json.Unmarshal(raw, &back); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := shownJSON(back.State); err != nil || !bytes.Equal(again, raw) {
+		t.Errorf("read and written again: %s, %v\nwas %s", again, err, raw)
+	}
 }

@@ -81,6 +81,18 @@ func (s State) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText implements encoding.TextUnmarshaler. It fails on a text that
+// is no state's.
+func (s *State) UnmarshalText(text []byte) error {
+	for t := Initial; t <= Offline; t++ {
+		if t.String() == string(text) {
+			*s = t
+			return nil
+		}
+	}
+	return fmt.Errorf("no state of a client: %q", text)
+}
+
 // Client is a Teredo client. Its methods must not be called concurrently.
 type Client struct {
 	config ClientConfig

@@ -106,3 +106,16 @@ func (d Drops) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(m)
 }
+
+// UnmarshalJSON reads what MarshalJSON wrote. Reasons that it does not know,
+// of another version, are left out.
+func (d *Drops) UnmarshalJSON(b []byte) error {
+	var m map[string]uint64
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	for i := range d {
+		d[i] = m[Drop(i).String()]
+	}
+	return nil
+}

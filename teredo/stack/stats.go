@@ -1,6 +1,9 @@
 package stack
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Drop says why the stack dropped a packet.
 type Drop uint8
@@ -21,22 +24,31 @@ const (
 	numDrops
 )
 
+var dropNames = [numDrops]string{
+	"none",
+	DropMalformed: "malformed", DropNotOurs: "not_ours", DropProtocol: "protocol",
+	DropICMP: "icmp_type", DropEcho: "echo_off", DropClosedPort: "closed_port",
+	DropQueueFull: "queue_full", DropOldSource: "old_source",
+	DropOutboundICMP: "outbound_icmp", DropNoAddress: "no_address",
+}
+
 // String returns the reason as a short name, stable for counters and JSON.
 func (d Drop) String() string {
-	names := [numDrops]string{
-		DropMalformed: "malformed", DropNotOurs: "not_ours", DropProtocol: "protocol",
-		DropICMP: "icmp_type", DropEcho: "echo_off", DropClosedPort: "closed_port",
-		DropQueueFull: "queue_full", DropOldSource: "old_source",
-		DropOutboundICMP: "outbound_icmp", DropNoAddress: "no_address",
+	if d >= numDrops {
+		d = 0
 	}
-	if d == 0 || d >= numDrops {
-		return "none"
-	}
-	return names[d]
+	return dropNames[d]
 }
 
 // MarshalText implements encoding.TextMarshaler: the name.
 func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. A name that it does not
+// know, of another version, becomes the zero Drop.
+func (d *Drop) UnmarshalText(text []byte) error {
+	*d = Drop(max(0, slices.Index(dropNames[:], string(text))))
+	return nil
+}
 
 type counters [numDrops]atomic.Uint64
 
