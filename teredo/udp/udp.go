@@ -10,6 +10,9 @@
 //   - ICMP errors are hints, not facts: anybody can forge them. They never
 //     end a read loop and never stop a batch in the middle.
 //
+// Sending allocates nothing of its own; receiving costs two small allocations a
+// datagram, which x/net makes for the source address.
+//
 // Left out so far: UDP_SEGMENT and UDP_GRO (Packet.Segment is always 0), and
 // IPv6, which Teredo does not use outside.
 //
