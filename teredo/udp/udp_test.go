@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
 
@@ -145,22 +144,5 @@ func BenchmarkBatchLoopback(b *testing.B) {
 			}
 			n += k
 		}
-	}
-}
-
-// Sending a batch allocates nothing, in this package or below it.
-func TestWriteAllocates(t *testing.T) {
-	s, r := open(t, false), open(t, false)
-	out := packet.NewBatch(8, packet.DefaultSize)
-	for i := range out {
-		out[i].Off, out[i].Len, out[i].Addr = packet.Headroom, 1280, r.LocalAddr()
-	}
-	n := testing.AllocsPerRun(100, func() {
-		if _, err := s.WriteBatch(out); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if runtime.GOOS == "linux" && n != 0 {
-		t.Errorf("%v allocations a batch", n)
 	}
 }
