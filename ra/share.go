@@ -12,6 +12,7 @@ import (
 	"shipworm/ra/face"
 	"shipworm/ra/rfb"
 	"shipworm/ra/session"
+	"shipworm/ra/sessionlog"
 )
 
 // maxViewers bounds the screen streams that are open at once.
@@ -31,6 +32,31 @@ func (g *screenGate) set(open bool) {
 		g.open = open
 		g.rfb.Set(open)
 	}
+}
+
+// whileScreen runs f, and ends the session if the desktop ends first: nobody
+// must wait for a picture that cannot come.
+func (u *User) whileScreen(ctx context.Context, f func()) {
+	ctx, cancel := u.untilEnded(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	watch := u.conf.Screen.Watch()
+	wg.Go(func() {
+		defer watch.Close()
+		for {
+			select {
+			case <-watch.C():
+				if err := watch.Err(); err != nil {
+					u.fail(err, sessionlog.ConnectionFailed, "the desktop is gone: "+oneLine(err))
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	f()
 }
 
 // share serves the Helper's streams until ctx ends, and watches for Esc.
