@@ -10,10 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"shipworm/testnet/lab"
 	"shipworm/testnet/sim"
 )
 
@@ -223,5 +225,46 @@ func TestLabLinkChange(t *testing.T) {
 			t.Errorf("%v: not noticed", change)
 		}
 		s.lab.SetTrace(nil)
+	}
+}
+
+// Full-sized inner packets pass a link that is too small for the outer ones, in
+// fragments, and no packet has the DF bit, so that a router further on may
+// fragment too. T-34
+func TestLabSmallLink(t *testing.T) {
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String())
+	var hosts []*lab.Host
+	for i := range 2 {
+		h, err := s.lab.Host(fmt.Sprint("public", i), s.line, netip.AddrFrom4([4]byte{198, 51, 100, byte(98 + i)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := h.Command(t.Context(), "ip", "link", "set", "dev", "eth0", "mtu", "1200").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		hosts = append(hosts, h)
+	}
+	_, q := s.client(hosts[0])
+	var fragments, whole, stubborn atomic.Int32
+	s.lab.SetTrace(func(e sim.Event) {
+		const udp, dontFragment, moreFragments = 17, 0x40, 0x20
+		switch {
+		case e.Kind != sim.Sent || len(e.Packet) < 20 || e.Packet[9] != udp:
+		case e.Packet[6]&dontFragment != 0:
+			stubborn.Add(1)
+		case e.Packet[6]&moreFragments != 0:
+			fragments.Add(1)
+		default:
+			whole.Add(1)
+		}
+	})
+	out, errOut, code := s.run(hosts[1], "teredo", "ping", "-c", "5", "-i", "0.2", "-s", "1232", "--server", primary.String(), q.Address.String())
+	s.lab.SetTrace(nil)
+	if code != 0 || !strings.Contains(out, "5 received") {
+		t.Errorf("exit code %d\n%s%s", code, out, errOut)
+	}
+	if fragments.Load() < 10 || whole.Load() == 0 || stubborn.Load() != 0 {
+		t.Errorf("%d first fragments, %d other packets, %d with DF; want at least 10, some and none", fragments.Load(), whole.Load(), stubborn.Load())
 	}
 }

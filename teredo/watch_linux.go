@@ -13,20 +13,21 @@ import (
 
 // linkSettle lets a burst of changes (an interface that comes up brings a
 // dozen) pass as one. Where they never end, as on a host with a routing
-// daemon, the pause grows: each piece of news costs a solicitation.
+// daemon, the pause is longer: each piece of news costs a solicitation.
 const (
-	linkSettle    = 100 * time.Millisecond
-	linkSettleMax = 2 * time.Second
-	linkQuiet     = 10 * time.Second // makes the pause short again
+	linkSettle     = 100 * time.Millisecond
+	linkSettleLong = 2 * time.Second
+	linkPatience   = 5                // pieces of news until then
+	linkQuiet      = 10 * time.Second // makes the pause short again
 )
 
-// settle returns the pause after a change, given the one before and how long
-// ago that ended.
-func settle(last, ago time.Duration) time.Duration {
-	if last == 0 || ago > linkQuiet {
+// settle returns the pause after a change that n pieces of news precede
+// without a quiet while between them.
+func settle(n int) time.Duration {
+	if n < linkPatience {
 		return linkSettle
 	}
-	return min(2*last, linkSettleMax)
+	return linkSettleLong
 }
 
 // watchLinks tells of changes of the host's IPv4 addresses and routes, which
@@ -40,8 +41,8 @@ func watchLinks(ctx context.Context, log *slog.Logger, news chan<- string) {
 	defer f.Close()
 	defer context.AfterFunc(ctx, func() { f.Close() })()
 	buf := make([]byte, 64<<10)
-	var pause time.Duration
 	var told time.Time
+	busy := 0
 	for {
 		n, err := f.Read(buf)
 		switch {
@@ -54,15 +55,17 @@ func watchLinks(ctx context.Context, log *slog.Logger, news chan<- string) {
 		case !relevant(buf[:n]):
 			continue
 		}
-		pause = settle(pause, time.Since(told))
+		if time.Since(told) > linkQuiet {
+			busy = 0
+		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(settle(busy)):
 		case <-ctx.Done():
 			return
 		}
 		drain(f, buf)
 		tell(news, "an address or route changed")
-		told = time.Now()
+		told, busy = time.Now(), busy+1
 	}
 }
 
