@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"image"
+	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -263,8 +265,10 @@ func TestWrongPassword(t *testing.T) {
 	if !errors.Is(err, channel.ErrBurned) {
 		t.Fatalf("User: %v", err)
 	}
-	if got := logged(t, h.user.LogPath()); !contains(got, sessionlog.WrongPassword) || !contains(got, sessionlog.TooManyWrongPasswords) || got[len(got)-1] != sessionlog.InvitationClosed {
-		t.Errorf("the User's log: %v", got)
+	wrong := sessionlog.WrongPassword
+	want := []string{sessionlog.InvitationOpened, wrong, wrong, wrong, wrong, wrong, sessionlog.TooManyWrongPasswords, sessionlog.InvitationClosed}
+	if d := cmp.Diff(want, logged(t, h.user.LogPath())); d != "" {
+		t.Errorf("the User's log: %s", d)
 	}
 }
 
@@ -312,6 +316,47 @@ func TestSecondHelper(t *testing.T) {
 	}
 	if s := h.user.View().State; s != face.Screen {
 		t.Errorf("the User is in %s", s)
+	}
+	h.waitUser("a word of the second Helper", func(v face.View) bool {
+		return v.Log[len(v.Log)-1].Event == sessionlog.SecondConnectionDenied
+	})
+}
+
+// RR-03: a desktop that goes away (its X server was killed) ends the session
+// on both sides, before and after consent, and the wait for a Helper.
+func TestDesktopEnds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		before func(h *home)
+		helper bool
+	}{
+		{"nobody has come", func(h *home) { h.opened() }, false},
+		{"nobody has answered", func(h *home) {
+			h.open(normal())
+			h.waitUser("the question", func(v face.View) bool { return v.Question != nil })
+		}, true},
+		{"the screen is shared", func(h *home) { h.share() }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t, normal())
+			tt.before(h)
+			h.screen.Close()
+			if err := h.result("User", h.userErr); !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), "the desktop is gone: ") {
+				t.Errorf("User: %v", err)
+			}
+			got := logged(t, h.user.LogPath())
+			if !contains(got, sessionlog.ConnectionFailed) || got[len(got)-1] != sessionlog.InvitationClosed {
+				t.Errorf("the User's log: %v", got)
+			}
+			if !tt.helper {
+				return
+			}
+			if err := h.result("Helper", h.helperErr); !errors.Is(err, ErrPeerFailed) {
+				t.Errorf("Helper: %v", err)
+			}
+		})
 	}
 }
 

@@ -133,7 +133,7 @@ func (u *User) run(ctx context.Context) error {
 		u.m.Note(now, sessionlog.InvitationOpened, fmt.Sprintf("A Remote Assistance invitation has been opened, valid until %s.", inv.Expires.Local().Format("15:04:05")), out)
 		return nil
 	})
-	u.wait(ctx, l)
+	u.whileScreen(ctx, func() { u.wait(ctx, l) })
 	u.do(func(now time.Time, out *session.Output) error {
 		u.m.SetInvitation(nil)
 		u.m.Note(now, sessionlog.InvitationClosed, "The Remote Assistance invitation has been closed.", out)
@@ -269,8 +269,7 @@ func shownCandidates(inv *invite.Invitation) []face.Candidate {
 // maxNoted bounds what strangers who hold the file can write into the log.
 const maxNoted = 20
 
-// attempted logs Helpers who were not let in. The channel must not be made to
-// wait for the log.
+// attempted logs Helpers who were not let in.
 func (u *User) attempted() func(channel.Attempt) {
 	noted := 0
 	return func(a channel.Attempt) {
@@ -283,7 +282,7 @@ func (u *User) attempted() func(channel.Attempt) {
 		default:
 			return
 		}
-		go u.do(func(now time.Time, out *session.Output) error {
+		u.do(func(now time.Time, out *session.Output) error {
 			if noted++; noted <= maxNoted && u.m.State() != session.Ended {
 				u.m.Note(now, event, text, out)
 			}

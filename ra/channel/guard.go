@@ -38,6 +38,7 @@ type Guard struct {
 	cause    error // why the wait is over; nil while open
 	started  int   // attempts evaluated or being evaluated
 	wrong    int
+	told     int // of the wrong ones, by fail
 	halfOpen map[netip.Prefix]int
 	total    int // sum of halfOpen
 	done     chan struct{}
@@ -183,14 +184,18 @@ func (g *Guard) claim(deliver func()) error {
 	return nil
 }
 
-// fail settles an evaluated attempt that did not succeed. It returns the
-// number of them so far.
-func (g *Guard) fail() int {
+// fail counts an evaluated attempt that did not succeed, and has tell report
+// how many there were, before the last of them ends the wait: whoever hears of
+// the end has heard of every attempt.
+func (g *Guard) fail(tell func(wrong int)) {
+	g.mu.Lock()
+	g.wrong++
+	wrong := g.wrong
+	g.mu.Unlock()
+	tell(wrong)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.wrong++
-	if g.cause == nil && g.wrong >= maxAttempts {
+	if g.told++; g.cause == nil && g.told >= maxAttempts {
 		g.finish(ErrBurned)
 	}
-	return g.wrong
 }

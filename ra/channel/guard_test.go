@@ -44,7 +44,7 @@ func TestGuardCountsAtStart(t *testing.T) {
 		if g.Cause() != nil {
 			t.Fatalf("ended after %d: %v", i, g.Cause())
 		}
-		g.fail()
+		g.fail(func(int) {})
 	}
 	if !errors.Is(g.Cause(), ErrBurned) {
 		t.Errorf("cause %v", g.Cause())
@@ -65,7 +65,7 @@ func TestGuardFifthIsRight(t *testing.T) {
 	g, _ := testGuard(t)
 	for range 4 {
 		g.begin()
-		g.fail()
+		g.fail(func(int) {})
 	}
 	if _, yes, _ := g.begin(); !yes {
 		t.Fatal("the fifth is not evaluated")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shipworm/ra/invite"
@@ -31,8 +32,9 @@ type ListenConfig struct {
 	Logger *slog.Logger
 
 	// OnAttempt, if not nil, is called once for each Helper who began to
-	// prove that he knows the password, when the outcome is known. It is
-	// called from several goroutines and must not block.
+	// prove that he knows the password, when the outcome is known, and for
+	// each who came while another one is connected. It is called from several
+	// goroutines and may take its time.
 	OnAttempt func(Attempt)
 }
 
@@ -57,7 +59,7 @@ const (
 	WrongPassword                // or it went away in the middle, which counts as wrong
 	TooMany                      // not evaluated: the invitation is burned, or five others are being evaluated
 	TooLate                      // not evaluated: the invitation has expired
-	AlreadyTaken                 // another Helper was faster
+	AlreadyTaken                 // another Helper is connected; whether this one knows the password nobody asked
 )
 
 func (o Outcome) String() string {
@@ -87,7 +89,8 @@ type Listener struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	conns  chan *Conn // holds one at most: the invitation's one session
+	conns  chan *Conn                     // holds one at most: the invitation's one session
+	denied atomic.Pointer[netip.AddrPort] // who was turned away last
 }
 
 // Listen waits on pc for Helpers. The listener starts to read pc at once and
@@ -181,7 +184,15 @@ type slotKey struct{}
 func (l *Listener) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	s, err := l.guard.admit(addrPort(info.RemoteAddr))
 	if err != nil {
-		l.log.Debug("connection refused", "remote", info.RemoteAddr)
+		if errors.Is(l.guard.Cause(), ErrUsed) {
+			// A Helper's first flight is several datagrams, and asks for each.
+			remote := addrPort(info.RemoteAddr)
+			if before := l.denied.Swap(&remote); before == nil || *before != remote {
+				go l.settle(Attempt{Remote: remote, Outcome: AlreadyTaken})
+			}
+		} else {
+			l.log.Debug("connection refused", "remote", info.RemoteAddr)
+		}
 		return nil, err
 	}
 	context.AfterFunc(ctx, s.release)
@@ -238,10 +249,17 @@ func (l *Listener) authenticate(qc *quic.Conn) {
 	case !evaluated || errors.Is(err, ErrBurned):
 		a.Outcome = TooMany
 	default:
-		a.Outcome, a.Wrong = WrongPassword, l.guard.fail()
+		a.Outcome = WrongPassword
 	}
 	_ = qc.CloseWithError(code, "")
-	l.settle(a)
+	if a.Outcome != WrongPassword {
+		l.settle(a)
+		return
+	}
+	l.guard.fail(func(wrong int) {
+		a.Wrong = wrong
+		l.settle(a)
+	})
 }
 
 func (l *Listener) exchange(qc *quic.Conn, deadline time.Time, begin func() ([]byte, error)) error {
