@@ -9,6 +9,7 @@ import (
 
 	"shipworm/ra/channel"
 	"shipworm/ra/session"
+	"shipworm/ra/sessionlog"
 )
 
 const (
@@ -85,6 +86,9 @@ func (c *core) hungUp(err error) {
 			c.m.PeerClosed(now, byte(min(closed.Code, 0xff)), out)
 		case errors.Is(err, channel.ErrBusy):
 			c.m.PeerClosed(now, session.ByeBusy, out)
+		case errors.Is(err, channel.ErrPassword): // expired in the last moment
+			c.cause = channel.ErrPassword
+			c.m.Fail(now, sessionlog.WrongPassword, refusedReason, out)
 		default:
 			c.m.Lost(now, out)
 		}

@@ -25,6 +25,10 @@ var (
 	ErrInUse = errors.New("the file exists and is no invitation")
 )
 
+// refusedReason is the end of a Helper who was refused: he is not told why
+//
+const refusedReason = "wrong password, or the invitation is no longer valid"
+
 // endError is the reason of an end, and which of the errors above it is.
 type endError struct {
 	reason string

@@ -132,7 +132,7 @@ func (h *Helper) run(ctx context.Context) error {
 		h.Stop()
 		return nil
 	case errors.Is(err, channel.ErrPassword):
-		h.fail(channel.ErrPassword, sessionlog.WrongPassword, "wrong password, or the invitation is no longer valid")
+		h.fail(channel.ErrPassword, sessionlog.WrongPassword, refusedReason)
 		return nil
 	default:
 		h.fail(err, sessionlog.ConnectionFailed, oneLine(err))
