@@ -21,10 +21,15 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run executes one command line and returns the exit code. The first SIGINT
-// or SIGTERM cancels the command's context; a second SIGINT ends the process.
+// run executes one command line and returns the exit code. The first SIGINT,
+// SIGTERM or, from a terminal that is closed, SIGHUP cancels the command's
+// context; a second one ends the process.
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	root := newRoot()
