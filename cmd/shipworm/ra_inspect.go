@@ -69,7 +69,7 @@ func inspect(c *cobra.Command, name string, p *passwordFlags, ask, asJSON bool) 
 	id := f.ID()
 	r := inspection{Schema: 1, ID: hex.EncodeToString(id[:]), Created: f.Created(), Expires: f.Expires(), Expired: f.Expired(time.Now())}
 	if ask || p.given() {
-		inv, _, err := unseal(f, p)
+		inv, _, err := unseal(c, f, p)
 		if err != nil {
 			return err
 		}

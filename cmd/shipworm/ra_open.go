@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"time"
@@ -15,9 +16,9 @@ import (
 	"shipworm/teredo"
 )
 
-// maxInvitation bounds the file that is read; package invite's own bound is
-// the same, but needs the bytes first.
-const maxInvitation = 64 << 10
+// passwordTries is how often a person may type the password. Nobody else is
+// told of a wrong one: it opens nothing that could be sent.
+const passwordTries = 3
 
 type raOpenFlags struct {
 	raFlags
@@ -69,7 +70,7 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 		}
 		defer tunnel.close()
 	}
-	inv, password, err := unseal(file, &f.password)
+	inv, password, err := unseal(c, file, &f.password)
 	if err != nil {
 		return err
 	}
@@ -153,14 +154,12 @@ func hasOther(inv *invite.Invitation) bool {
 }
 
 func readInvitation(name string) (*invite.File, error) {
-	info, err := os.Stat(name)
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxInvitation {
-		return nil, fmt.Errorf("%s: %w: it has %d bytes", name, invite.ErrNotInvitation, info.Size())
-	}
-	b, err := os.ReadFile(name)
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, invite.MaxFile+1))
 	if err != nil {
 		return nil, err
 	}
@@ -175,15 +174,23 @@ func readInvitation(name string) (*invite.File, error) {
 // that a person reads.
 var errWrongPassword = errors.New("wrong password")
 
-// unseal asks for the password and opens the ticket with it.
-func unseal(file *invite.File, p *passwordFlags) (*invite.Invitation, string, error) {
-	password, err := p.read("Password: ")
-	if err != nil {
-		return nil, "", err
+const spellingHint = "capital or small letters do not matter, nor do spaces and dashes"
+
+// unseal asks for the password and opens the ticket with it. Who types may
+// mistype; a file or a descriptor is not asked twice.
+func unseal(c *cobra.Command, file *invite.File, p *passwordFlags) (*invite.Invitation, string, error) {
+	for try := 1; ; try++ {
+		password, err := p.read(c.Context(), "Password: ")
+		if err != nil {
+			return nil, "", err
+		}
+		inv, err := file.Open(password)
+		switch {
+		case !errors.Is(err, invite.ErrPassword):
+			return inv, password, err
+		case p.given() || try == passwordTries:
+			return nil, "", withHint(errWrongPassword, spellingHint)
+		}
+		fmt.Fprintf(c.ErrOrStderr(), "wrong password: %s\n", spellingHint)
 	}
-	inv, err := file.Open(password)
-	if errors.Is(err, invite.ErrPassword) {
-		return nil, "", withHint(errWrongPassword, "capital or small letters do not matter, nor do spaces and dashes")
-	}
-	return inv, password, err
 }

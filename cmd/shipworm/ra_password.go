@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +33,7 @@ func (f *passwordFlags) add(c *cobra.Command) {
 func (f *passwordFlags) given() bool { return f.file != "" || f.fd >= 0 }
 
 // read returns the password as it was typed or stored, without the line's end.
-func (f *passwordFlags) read(prompt string) (string, error) {
+func (f *passwordFlags) read(ctx context.Context, prompt string) (string, error) {
 	switch {
 	case f.file != "" && f.fd >= 0:
 		return "", usageError(errors.New("--password-file and --password-fd exclude each other"))
@@ -57,7 +59,7 @@ func (f *passwordFlags) read(prompt string) (string, error) {
 		defer file.Close()
 		return firstLine(file)
 	}
-	return promptPassword(prompt)
+	return promptPassword(ctx, prompt)
 }
 
 func firstLine(r io.Reader) (string, error) {
@@ -73,24 +75,47 @@ func firstLine(r io.Reader) (string, error) {
 }
 
 // promptPassword asks on the terminal itself, so that stdin stays free for
-// chat, and shows nothing of what is typed.
-func promptPassword(prompt string) (string, error) {
+// chat, and shows nothing of what is typed. When ctx ends first, the terminal
+// shows again what is typed on it.
+func promptPassword(ctx context.Context, prompt string) (string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		if !term.IsTerminal(int(os.Stdin.Fd())) {
 			return "", withHint(usageError(errors.New("there is no terminal to ask for the password on")), "use --password-file or --password-fd")
 		}
 		tty = os.Stdin
-	} else {
-		defer tty.Close()
 	}
-	fmt.Fprint(os.Stderr, prompt)
-	b, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(os.Stderr)
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}
-	return firstLine(strings.NewReader(string(b)))
+	fmt.Fprint(os.Stderr, prompt)
+	type answer struct {
+		typed []byte
+		err   error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		typed, err := term.ReadPassword(fd)
+		answered <- answer{typed, err}
+	}()
+	select {
+	case a := <-answered:
+		fmt.Fprintln(os.Stderr)
+		if tty != os.Stdin {
+			tty.Close()
+		}
+		if a.err != nil {
+			return "", fmt.Errorf("reading the password: %w", a.err)
+		}
+		return firstLine(bytes.NewReader(a.typed))
+	case <-ctx.Done():
+		// Nothing but the end of the process ends the read.
+		term.Restore(fd, before)
+		fmt.Fprintln(os.Stderr)
+		return "", ctx.Err()
+	}
 }
 
 // writePassword puts the password into a file that only its owner may read.
