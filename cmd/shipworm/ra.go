@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"os/user"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +28,7 @@ func newRACmd() *cobra.Command {
 	c := group("ra", "Remote Assistance: invite a helper, help a user",
 		newRAInviteCmd(), newRAOpenCmd(), newRAInspectCmd())
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	c.PersistentPreRunE = func(*cobra.Command, []string) error { return keepMemoryPrivate() }
 	return c
 }
 
@@ -115,6 +118,11 @@ type runner interface {
 // its end.
 func runSession(ctx context.Context, c *cobra.Command, s runner, f *raFlags, show func(face.View, io.Writer)) error {
 	log := f.logger()
+	// A reader of stdout who leaves (| head) must not kill the session: its
+	// log would stay open and keys held down.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	faces, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	defer wg.Wait()
