@@ -9,14 +9,21 @@ const pastPeers = 8192
 // past keeps the histories of peers that have no entry: eviction must not give
 // anybody fresh tries. When full, the history noted first goes.
 type past struct {
-	histories map[[16]byte]history
+	histories map[[16]byte]pastHistory
 	order     [][16]byte // ring of keys, in the order they were noted
 	head      int
 }
 
+// pastHistory knows its place in the ring: a key that came, went and came again
+// stands there twice, and only the later place is its own.
+type pastHistory struct {
+	history
+	place int
+}
+
 func (p *past) get(key [16]byte) (history, bool) {
 	h, ok := p.histories[key]
-	return h, ok
+	return h.history, ok
 }
 
 // note keeps h, unless it is empty.
@@ -27,18 +34,25 @@ func (p *past) note(now time.Time, key [16]byte, h history) {
 		return
 	}
 	if p.histories == nil {
-		p.histories = map[[16]byte]history{}
+		p.histories = map[[16]byte]pastHistory{}
 	}
-	if _, known := p.histories[key]; !known {
-		if len(p.order) < pastPeers {
-			p.order = append(p.order, key)
-		} else {
-			if p.order[p.head] != key {
-				delete(p.histories, p.order[p.head])
-			}
-			p.order[p.head] = key
-			p.head = (p.head + 1) % pastPeers
-		}
+	known, ok := p.histories[key]
+	if !ok {
+		known.place = p.makePlace(key)
 	}
-	p.histories[key] = h
+	p.histories[key] = pastHistory{h, known.place}
+}
+
+func (p *past) makePlace(key [16]byte) int {
+	if len(p.order) < pastPeers {
+		p.order = append(p.order, key)
+		return len(p.order) - 1
+	}
+	place := p.head
+	if first := p.order[place]; p.histories[first].place == place {
+		delete(p.histories, first)
+	}
+	p.order[place] = key
+	p.head = (p.head + 1) % pastPeers
+	return place
 }
