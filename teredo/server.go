@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -87,7 +88,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 func newServerMachine(cfg ServerConfig, p Policy) (*engine.Server, error) {
 	m, err := engine.NewServer(engine.ServerConfig{
 		Primary: cfg.Primary, Secondary: cfg.Secondary, Policy: p, Limits: cfg.Limits,
-		Seed: uint64(time.Now().UnixNano()),
+		Seed: rand.Uint64(), // not to be guessed: floods would aim
 	})
 	if err != nil {
 		return nil, fmt.Errorf("teredo: server: %w", err)
