@@ -24,7 +24,10 @@ func TestMain(m *testing.M) {
 	if inside, code := enterLab(); !inside {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		leaveLab()
+		os.Exit(code)
+	}))
 }
 
 var (

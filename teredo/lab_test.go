@@ -33,6 +33,11 @@ func enterLab() (inside bool, code int) {
 	return inside, code
 }
 
+// built is the folder of the binary that shipwormBinary built, "" before.
+var built string
+
+func leaveLab() { os.RemoveAll(built) }
+
 // shipwormBinary builds the release binary once, unless SHIPWORM_BIN names it.
 var shipwormBinary = sync.OnceValues(func() (string, error) {
 	if s := os.Getenv("SHIPWORM_BIN"); s != "" {
@@ -42,6 +47,7 @@ var shipwormBinary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	bin := filepath.Join(dir, "shipworm")
 	cmd := exec.Command("go", "build", "-o", bin, "shipworm/cmd/shipworm")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
