@@ -14,6 +14,9 @@ import (
 // TestMain lets the test binary stand in for the shipworm binary: scripts
 // call `exec shipworm ...` and get a process of its own.
 func TestMain(m *testing.M) {
+	if code, done := beforeTests(); done {
+		os.Exit(code)
+	}
 	testscript.Main(m, map[string]func(){
 		"shipworm": func() { os.Exit(run(os.Args[1:])) },
 	})
