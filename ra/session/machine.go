@@ -182,7 +182,7 @@ func (m *Machine) Receive(now time.Time, msg Message, out *Output) error {
 }
 
 func (m *Machine) receiveHello(now time.Time, msg Message, out *Output) error {
-	m.hello = true
+	m.hello, m.heard = true, now
 	m.peerName = clean.Line(msg.Text, clean.MaxName)
 	m.touch()
 	if msg.Version != Version {
@@ -196,9 +196,10 @@ func (m *Machine) receiveHello(now time.Time, msg Message, out *Output) error {
 }
 
 // Heard tells the machine that the peer lives: something of it arrived on any
-// stream. Receive does so by itself.
+// stream. Receive does so by itself. It counts after the peer's Hello only: a
+// peer that connects and says nothing is as good as lost.
 func (m *Machine) Heard(now time.Time, out *Output) {
-	if now.After(m.heard) {
+	if m.hello && now.After(m.heard) {
 		m.heard = now
 	}
 	if m.role == User && m.user.silent {

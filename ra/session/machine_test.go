@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -276,6 +277,30 @@ func TestSilenceEndsTheSession(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A peer that connects and says nothing is lost, however alive its connection.
+func TestSilentFromTheStart(t *testing.T) {
+	for _, m := range []*Machine{NewUser(Config{}), NewHelper(Config{})} {
+		t.Run(m.Role().String(), func(t *testing.T) {
+			var out Output
+			start := time.Unix(1e9, 0)
+			if err := m.Connected(start, netip.MustParseAddrPort("[2001:db8::1]:1"), &out); err != nil {
+				t.Fatal(err)
+			}
+			for s := range 16 {
+				now := start.Add(time.Duration(s) * time.Second)
+				m.Heard(now, &out)
+				m.Tick(now, &out)
+				if ended := m.State() == Ended; ended != (s == 15) {
+					t.Fatalf("after %d s: %v", s, m.State())
+				}
+			}
+			if e := m.End(); !e.Lost {
+				t.Errorf("end %+v", e)
+			}
+		})
 	}
 }
 
