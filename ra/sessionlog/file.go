@@ -192,11 +192,15 @@ func (l *Log) await() error {
 }
 
 // fail remembers the disk's error and tries to leave the file well-formed: the
-// closing tag fits where it stood before.
+// closing tag fits where it stood before, and is written before anything is cut
+// off: what is cut off a full disk may not come back.
 func (l *Log) fail(err error) error {
 	l.failed = fmt.Errorf("sessionlog: %w", err)
-	if t, ok := l.f.(interface{ Truncate(int64) error }); ok && t.Truncate(l.end) == nil {
-		l.f.WriteAt([]byte(trailer), l.end)
+	if _, err := l.f.WriteAt([]byte(trailer), l.end); err != nil {
+		return l.failed
+	}
+	if t, ok := l.f.(interface{ Truncate(int64) error }); ok {
+		t.Truncate(l.end + int64(len(trailer)))
 	}
 	return l.failed
 }

@@ -183,6 +183,16 @@ func TestFailedDisk(t *testing.T) {
 
 type failing struct{ *os.File }
 
+// Truncate may not cut anything off before the closing tag stands: it would
+// need space again.
+func (f failing) Truncate(size int64) error {
+	b, err := os.ReadFile(f.Name())
+	if err != nil || int64(len(b)) < size || !strings.HasSuffix(string(b[:size]), trailer) {
+		return errDisk
+	}
+	return f.File.Truncate(size)
+}
+
 func (f failing) WriteAt(b []byte, off int64) (int, error) {
 	if len(b) == len(trailer) { // the closing tag alone needs no new space
 		return f.File.WriteAt(b, off)
