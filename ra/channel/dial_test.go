@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,23 @@ func TestRace(t *testing.T) {
 		}
 		c.Close(0, "")
 		user.Close(0, "")
+	})
+}
+
+// The error names every address that did not answer.
+func TestRaceNamesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 20*time.Millisecond)
+		defer p.close()
+		dead := []string{"[2001:db8::dead]:1", "[2001:db8::dead]:2"}
+		var targets []Target
+		for i, to := range dead {
+			targets = append(targets, Target{p.another(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2)), netip.MustParseAddrPort(to)})
+		}
+		_, _, err := Race(t.Context(), targets, p.config(password))
+		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), dead[0]) || !strings.Contains(err.Error(), dead[1]) {
+			t.Errorf("got %v", err)
+		}
 	})
 }
 

@@ -75,7 +75,7 @@ func Race(ctx context.Context, targets []Target, cfg DialConfig) (*Conn, int, er
 				}
 			}
 			errs = append(errs, err)
-			if errors.Is(err, ErrPassword) || ctx.Err() != nil {
+			if errors.Is(err, ErrPassword) || errors.Is(ctx.Err(), context.Canceled) {
 				return nil, 0, errors.Join(errs...)
 			}
 			start()
