@@ -66,6 +66,12 @@ func (f *raInviteFlags) run(c *cobra.Command) error {
 	case f.expires <= 0 || f.expires > invite.MaxLife:
 		return usageError(fmt.Errorf("--expires %v is not in 1s to %v", f.expires, invite.MaxLife))
 	}
+	if f.passwordFile != "" {
+		// A password that nobody gets to know is found out before a Helper waits.
+		if err := mayWritePassword(f.passwordFile); err != nil {
+			return err
+		}
+	}
 	var network ra.Network
 	if f.direct != "" {
 		n, err := parseDirect(f.direct)

@@ -118,6 +118,15 @@ func promptPassword(ctx context.Context, prompt string) (string, error) {
 	}
 }
 
+// mayWritePassword reports what would keep writePassword from its work.
+func mayWritePassword(name string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".password-*")
+	if err != nil {
+		return fmt.Errorf("--password-file: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // writePassword puts the password into a file that only its owner may read.
 // The file appears whole, and an older one is replaced, not written into.
 func writePassword(name, password string) error {
