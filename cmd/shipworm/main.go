@@ -23,14 +23,16 @@ func main() {
 
 // run executes one command line and returns the exit code. The first SIGINT,
 // SIGTERM or, from a terminal that is closed, SIGHUP cancels the command's
-// context; a second one ends the process.
+// context; a second SIGINT or SIGTERM ends the process. A second SIGHUP does
+// not: the kernel sends one, and the shell another.
 func run(args []string) int {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup
-		signals = append(signals, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		var forget context.CancelFunc
+		ctx, forget = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer forget()
+	}
 	context.AfterFunc(ctx, stop)
 	root := newRoot()
 	root.SetArgs(args)

@@ -29,6 +29,13 @@ func TestRAEnds(t *testing.T) {
 	signal := func(s func(p *raPair) *side, sig os.Signal) func(p *raPair) {
 		return func(p *raPair) { s(p).cmd.Process.Signal(sig) }
 	}
+	hangUp := func(s func(p *raPair) *side) func(p *raPair) { // the kernel says it, and the shell
+		return func(p *raPair) {
+			s(p).cmd.Process.Signal(syscall.SIGHUP)
+			time.Sleep(time.Millisecond)
+			s(p).cmd.Process.Signal(syscall.SIGHUP)
+		}
+	}
 	user := func(p *raPair) *side { return p.user }
 	helper := func(p *raPair) *side { return p.helper }
 	type end struct {
@@ -67,11 +74,11 @@ func TestRAEnds(t *testing.T) {
 			end{exitInterrupted, "", []string{off, ended, closed}}, end{exitOK, "", []string{off, ended}}},
 		{"the user's SIGTERM", (*raPair).share, signal(user, syscall.SIGTERM),
 			end{exitInterrupted, "", []string{ended, closed}}, end{exitOK, "", []string{ended}}},
-		{"the user's terminal is closed", (*raPair).control, signal(user, syscall.SIGHUP),
+		{"the user's terminal is closed", (*raPair).control, hangUp(user),
 			end{exitInterrupted, "", []string{off, ended, closed}}, end{exitOK, "", []string{off, ended}}},
 		{"the helper's Ctrl-C at the question", (*raPair).connect, signal(helper, os.Interrupt),
 			end{exitOK, "", []string{ended, closed}}, end{exitInterrupted, "", []string{ended}}},
-		{"the helper's terminal is closed", (*raPair).control, signal(helper, syscall.SIGHUP),
+		{"the helper's terminal is closed", (*raPair).control, hangUp(helper),
 			end{exitOK, "", []string{off, ended, closed}}, end{exitInterrupted, "", []string{off, ended}}},
 		{"stdin ends, which ends nothing", (*raPair).share, func(p *raPair) {
 			p.user.in.Close()
