@@ -457,3 +457,22 @@ func TestInvitationReplacesInvitationsOnly(t *testing.T) {
 		t.Error("the file is gone")
 	}
 }
+
+// A Helper whose input stream has failed gives back what he cannot use.
+func TestControlWithoutInput(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, normal())
+	h.share()
+	conn, _ := h.viewer()
+	h.control()
+	h.helper.input.Lock()
+	h.helper.dead = true
+	h.helper.input.Unlock()
+	key := rfb.Input{Kind: rfb.KeyInput, Down: true, Keysym: 'a'}
+	_, err := conn.Write(key.AppendTo(nil))
+	must(t, err)
+	h.waitUser("the end of control", in(face.Screen))
+	if ev, _ := h.inj.seen(); len(ev) != 0 {
+		t.Errorf("injected %v", ev)
+	}
+}

@@ -74,6 +74,7 @@ func (h *Helper) forward(msg []byte) error {
 		h.openInput()
 	}
 	if h.dead {
+		h.ReleaseControl() // a new grant has no way to carry input
 		return nil
 	}
 	frame, err := session.AppendInput(nil, session.Input{Epoch: epoch, Message: msg})
