@@ -190,6 +190,7 @@ func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *
 	conf := UserConfig{
 		Name: "Alice", File: filepath.Join(h.dir, invite.FileName), LogDir: filepath.Join(h.dir, "user"),
 		Network: h.userNet, Screen: mem, Injector: h.inj, Esc: h.esc, Session: timers, Lossless: true,
+		seal: func(*invite.Invitation, string) ([]byte, error) { return sealed() },
 	}
 	for _, f := range change {
 		f(&conf)
@@ -213,6 +214,17 @@ func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *
 	})
 	return h
 }
+
+// sealed is some invitation's file, derived once.
+var sealed = sync.OnceValues(func() ([]byte, error) {
+	inv, err := invite.New("Alice", 0, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	inv.CertHash[0] = 1
+	inv.Candidates = []invite.Candidate{{Kind: "ipv6", Addr: netip.MustParseAddrPort("[::1]:50000")}}
+	return inv.Seal(invite.NewPassword())
+})
 
 func shortPoll(timers session.Config) time.Duration {
 	if timers.Lost != 0 {

@@ -25,7 +25,7 @@ import (
 // Esc, stop, and a log on both sides.
 func TestWholeSession(t *testing.T) {
 	t.Parallel()
-	h := newHome(t, normal())
+	h := newHome(t, normal(), func(c *UserConfig) { c.seal = nil }) // for real
 	h.screen.Paint(image.Rect(10, 10, 60, 40), func(f *screen.Frame) { f.Fill(image.Rect(10, 10, 60, 40), 0x3366cc) })
 	inv, password := h.unsealed()
 	h.dial(inv, password, normal())

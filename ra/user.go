@@ -50,6 +50,10 @@ type UserConfig struct {
 	Session session.Config
 	// Logger may be nil. It never hears of secrets.
 	Logger *slog.Logger
+
+	// seal is invite.Invitation.Seal, but for tests that do without its key
+	// derivation.
+	seal func(inv *invite.Invitation, password string) ([]byte, error)
 }
 
 // A User is the side whose desktop is shared.
@@ -68,6 +72,9 @@ func NewUser(c UserConfig) (*User, error) {
 	}
 	if c.File == "" {
 		c.File = invite.FileName
+	}
+	if c.seal == nil {
+		c.seal = (*invite.Invitation).Seal
 	}
 	c.Session.Name = c.Name
 	u := &User{
@@ -225,7 +232,7 @@ func (u *User) invite(pc net.PacketConn) (*invite.Invitation, channel.Identity, 
 		Addr: netip.AddrPortFrom(u.conf.Network.Addr(), portOf(pc.LocalAddr())),
 	}}
 	password := invite.NewPassword()
-	file, err := inv.Seal(password)
+	file, err := u.conf.seal(inv, password)
 	if err != nil {
 		return fail(err)
 	}
