@@ -57,8 +57,8 @@ func (c *Client) Run(ctx context.Context) error {
 		if q := new(QualifyError); errors.As(err, &q) {
 			c.failure = q
 		}
+		close(c.done) // whoever sees that it ended, sees it done
 	})
-	close(c.done)
 	return err
 }
 
