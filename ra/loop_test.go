@@ -299,23 +299,27 @@ func (h *home) ends() (user, helper error) {
 
 func (h *home) waitUser(what string, ok func(face.View) bool) face.View {
 	h.t.Helper()
-	return waitView(h.t, "User: "+what, h.user, ok)
+	return h.waitView("User: "+what, h.user, ok)
 }
 
 func (h *home) waitHelper(what string, ok func(face.View) bool) face.View {
 	h.t.Helper()
-	return waitView(h.t, "Helper: "+what, h.helper, ok)
+	return h.waitView("Helper: "+what, h.helper, ok)
 }
 
-func waitView(t testing.TB, what string, s face.Session, ok func(face.View) bool) face.View {
-	t.Helper()
+func (h *home) waitView(what string, s face.Session, ok func(face.View) bool) face.View {
+	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	v := s.View()
 	for !ok(v) {
 		var err error
 		if v, err = s.Wait(ctx, v.Version); err != nil {
-			t.Fatalf("waiting for %s: the view is %+v", what, s.View())
+			helper := face.View{}
+			if h.helper != nil {
+				helper = h.helper.View()
+			}
+			h.t.Fatalf("waiting for %s\nthe User sees %+v\nthe Helper sees %+v", what, h.user.View(), helper)
 		}
 	}
 	return v

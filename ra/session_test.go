@@ -443,7 +443,7 @@ func TestInvitationReplacesInvitationsOnly(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- again.Run(ctx) }()
-	waitView(t, "a second invitation", again, func(v face.View) bool { return v.Invitation != nil })
+	h.waitView("a second invitation", again, func(v face.View) bool { return v.Invitation != nil })
 	cancel()
 	<-ended
 
