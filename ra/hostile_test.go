@@ -25,7 +25,7 @@ func (h *home) intrude() hostile {
 	pc, err := h.helpNet.ListenPacket(context.Background(), 0)
 	must(h.t, err)
 	h.t.Cleanup(func() { pc.Close() })
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := channel.Dial(ctx, pc, inv.Candidates[0].Addr, channel.DialConfig{Invitation: inv, Password: password})
 	must(h.t, err)

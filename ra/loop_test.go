@@ -158,6 +158,10 @@ func (k *keyboard) Watch(ctx context.Context, pressed func()) error {
 	}
 }
 
+// patience is how long a test waits for what must come: machines that build
+// and test many things at once may let it starve for seconds.
+const patience = 30 * time.Second
+
 // home is everything of one test: two sides over loopback.
 type home struct {
 	t       testing.TB
@@ -173,6 +177,7 @@ type home struct {
 	helper    *Helper
 	userErr   chan error
 	helperErr chan error
+	dialling  time.Duration // the Helper's DialTimeout; 0 means patience
 	stopUser  context.CancelFunc
 	stopHelp  context.CancelFunc
 }
@@ -266,9 +271,12 @@ func (h *home) unsealed() (*invite.Invitation, string) {
 func (h *home) dial(inv *invite.Invitation, password string, timers session.Config) {
 	h.t.Helper()
 	var err error
+	if h.dialling == 0 {
+		h.dialling = patience
+	}
 	h.helper, err = NewHelper(HelperConfig{
 		Name: "Bob", Invitation: inv, Password: password, Networks: []Network{h.helpNet},
-		LogDir: filepath.Join(h.dir, "helper"), Session: timers, DialTimeout: time.Second,
+		LogDir: filepath.Join(h.dir, "helper"), Session: timers, DialTimeout: h.dialling,
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -286,7 +294,7 @@ func (h *home) result(who string, c chan error) error {
 	case err := <-c:
 		c <- err
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		h.t.Fatalf("%s: Run does not return", who)
 		return nil
 	}
@@ -309,7 +317,7 @@ func (h *home) waitHelper(what string, ok func(face.View) bool) face.View {
 
 func (h *home) waitView(what string, s face.Session, ok func(face.View) bool) face.View {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	v := s.View()
 	for !ok(v) {
@@ -410,8 +418,8 @@ func logged(t testing.TB, name string) []string {
 // quick are timers for tests in which time must pass.
 func quick() session.Config {
 	return session.Config{
-		Lost: time.Second, Heartbeat: 250 * time.Millisecond, ControlBeat: 100 * time.Millisecond,
-		GateSilence: 400 * time.Millisecond, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
+		Lost: 3 * time.Second, Heartbeat: 500 * time.Millisecond, ControlBeat: 200 * time.Millisecond,
+		GateSilence: time.Second, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
 	}
 }
 
