@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -134,4 +135,13 @@ func (n *lab) dropped(node, why string) {
 	if !strings.Contains(last, " "+node+" ") || !strings.HasSuffix(last, ": "+why) {
 		n.t.Errorf("last event %q, want a drop at %s: %s", last, node, why)
 	}
+}
+
+// whole returns pkt with the DF flag.
+func whole(pkt []byte) []byte {
+	pkt[6] |= 0x40
+	pkt[10], pkt[11] = 0, 0
+	c := ^ipv4.Fold(ipv4.Sum(pkt[:20], 0))
+	pkt[10], pkt[11] = byte(c>>8), byte(c)
+	return pkt
 }

@@ -13,13 +13,14 @@ const repeatWindow = 1 << 16
 // the same line in the same direction for the second time: a loop. The time to
 // live and the header checksum, which a loop changes, do not count; the
 // identification does, so a retransmission is no repeat. It remembers at least
-// the last 65536 packets, and leaves out the duplicates that lines make.
+// the last 65536 packets, and leaves out the duplicates that lines make and the
+// packets of adversaries.
 func NoRepeat(report func(Transit)) func(Transit) {
 	type sum = [sha256.Size]byte
 	recent, old := map[sum]bool{}, map[sum]bool{}
 	var b []byte
 	return func(t Transit) {
-		if t.Duplicate {
+		if t.Duplicate || t.Forged {
 			return
 		}
 		b = append(append(append(b[:0], t.Line...), 0), t.Packet...)

@@ -20,6 +20,8 @@ const (
 	Hairpinned             // by a router, back into its LAN, after translation
 	Delivered              // handed to its destination
 	Dropped                // by a node or a line, for Reason
+	Fragmented             // cut to fit a line; the fragments follow
+	Forged                 // made or changed by an adversary, named by Reason
 )
 
 // String returns the kind as a word.
@@ -35,6 +37,10 @@ func (k Kind) String() string {
 		return "delivered"
 	case Dropped:
 		return "dropped"
+	case Fragmented:
+		return "fragmented"
+	case Forged:
+		return "forged"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
