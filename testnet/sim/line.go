@@ -55,7 +55,7 @@ func (l *line) send(p *buffer, up bool) bool {
 	if d.Reason == link.TooBig {
 		return l.fragment(p, up, dir.Config().MTU)
 	}
-	l.show(p, up)
+	l.show(p, up, len(d.Times()))
 	times := d.Times()
 	if len(times) == 0 {
 		w.drop(name, p, d.Reason.String())
@@ -80,14 +80,14 @@ func (l *line) send(p *buffer, up bool) bool {
 }
 
 // show has the watchers see a packet.
-func (l *line) show(p *buffer, up bool) {
+func (l *line) show(p *buffer, up bool, copies int) {
 	w := l.world
 	if len(w.watchers) == 0 {
 		return
 	}
 	t := Transit{
 		Time: w.Now(), Line: l.way(up), Up: up, ID: p.id,
-		Duplicate: p.duplicate, Forged: p.forged, Packet: p.b,
+		Copies: copies, Duplicate: p.duplicate, Forged: p.forged, Packet: p.b,
 	}
 	for _, f := range w.watchers {
 		f(t)
@@ -135,6 +135,9 @@ type Transit struct {
 	// ID numbers the packets of a world. A packet keeps it through routers, and
 	// shares it with the copies and fragments that the network makes of it.
 	ID uint64
+	// Copies is how many will come out at the other end of the line: 0 if it
+	// is lost, 2 if the line duplicates it.
+	Copies int
 	// Duplicate tells that the packet is the second copy that a line made of
 	// one (link.Config.Duplicate), here or before.
 	Duplicate bool

@@ -73,7 +73,7 @@ func (t *Tap) forge(p *buffer, up bool) {
 	p.forged = true
 	w.stats.Forged++
 	w.note(t.line.way(up), Forged, t.name, p.b)
-	t.line.show(p, up)
+	t.line.show(p, up, 1)
 }
 
 // tapped leads a packet that has crossed the line past its taps.
