@@ -3,7 +3,6 @@
 package lab_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -50,35 +49,5 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("median round trip %v over a line of %v each way", got, delay)
 			}
 		})
-	}
-}
-
-// BenchmarkLabTCP is one TCP connection of iperf3 through two TUN devices, a
-// NAT and the world, for two seconds.
-func BenchmarkLabTCP(b *testing.B) {
-	_, home, server := newLab(b, "port-restricted", link.Config{})
-	for b.Loop() {
-		cmd := server.Command(b.Context(), "iperf3", "-s", "-1")
-		if err := cmd.Start(); err != nil {
-			b.Skip("needs iperf3: ", err)
-		}
-		if err := server.WaitReady(b.Context(), "tcp", 5201); err != nil {
-			b.Fatal(err)
-		}
-		var report struct {
-			End struct {
-				Received struct {
-					Rate float64 `json:"bits_per_second"`
-				} `json:"sum_received"`
-			} `json:"end"`
-		}
-		out := output(b, home, "iperf3", "-J", "-t", "2", "-c", "server")
-		if err := json.Unmarshal([]byte(out), &report); err != nil {
-			b.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(report.End.Received.Rate/1e6, "Mbit/s")
 	}
 }
