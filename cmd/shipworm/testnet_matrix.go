@@ -191,7 +191,10 @@ func runMatrix(ctx context.Context, stdout, stderr io.Writer, command string, cf
 	if baseline == nil {
 		return nil
 	}
-	return reportChanges(stderr, command, t, baseline, changes)
+	if out.json || out.html == "-" {
+		stdout = stderr // the result for programs stays alone
+	}
+	return reportChanges(stdout, command, t, baseline, changes)
 }
 
 // reportChanges prints every changed cell and fails if one became worse.
@@ -213,8 +216,8 @@ func reportChanges(w io.Writer, command string, t, baseline *matrix.Table, chang
 	return nil
 }
 
-// writeTo writes a whole file or, for "-", to the standard output. The file
-// appears when it is complete.
+// writeTo writes a file or, for "-", to the standard output. Nothing is opened
+// before all of it is there.
 func writeTo(stdout io.Writer, name string, write func(io.Writer) error) error {
 	if name == "-" {
 		return write(stdout)

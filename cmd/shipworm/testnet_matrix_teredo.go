@@ -21,7 +21,7 @@ const teredoResend = time.Second
 type teredoMethod struct{}
 
 func (teredoMethod) Name() string  { return "teredo" }
-func (teredoMethod) Title() string { return "Teredo (RFC 4380)" }
+func (teredoMethod) Title() string { return "Teredo" }
 
 // Describe names a Teredo datagram.
 func (teredoMethod) Describe(b []byte) string {

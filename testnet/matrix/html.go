@@ -97,7 +97,7 @@ func (t *Table) WriteHTML(w io.Writer) error {
 	}
 	rs := t.reasons()
 	p := page{
-		Title: t.Title, Headline: t.headline(), Summary: t.summary(), Limit: seconds(t.Limit),
+		Title: t.Title, Headline: upper(t.conditions()) + ".", Summary: t.summary(), Limit: seconds(t.Limit),
 		NATs: t.NATs, Reasons: rs,
 	}
 	n := t.tally()
@@ -142,7 +142,7 @@ func (c *Cell) page(id string, rs []reason) pageCell {
 
 func (c *Cell) ladder(id string) pageLadder {
 	l := &c.Ladder
-	p := pageLadder{ID: id, From: c.From, To: c.To, Verdict: upper(c.sentence()) + ".", Omitted: l.Omitted}
+	p := pageLadder{ID: id, From: c.From, To: c.To, Verdict: c.verdict(), Omitted: l.Omitted}
 	if c.Runs > 1 {
 		p.Note = fmt.Sprintf("Run %d of %d.", l.Run+1, c.Runs)
 	}
@@ -161,6 +161,19 @@ func (c *Cell) ladder(id string) pageLadder {
 	}
 	p.Rows = packets(after, zero)
 	return p
+}
+
+// verdict is the result in sentences.
+func (c *Cell) verdict() string {
+	switch c.Outcome {
+	case Connected:
+		return upper(c.sentence()) + "."
+	case Sometimes:
+		return fmt.Sprintf("Connected in %d of %d runs, in %s. Else: %s.", c.OK, c.Runs, seconds(c.Time), c.Reason)
+	case Failed:
+		return fmt.Sprintf("Found no path. %s.", c.Reason)
+	}
+	return fmt.Sprintf("An end never learnt its address. %s.", c.Reason)
 }
 
 // packets draws rows; those that only repeat an earlier one are counted there.

@@ -124,8 +124,8 @@ func advance(w *sim.World, try Attempt, end time.Time, enough func(State) bool) 
 			return state
 		}
 		next, some := w.Next()
-		if !some || next.After(end) {
-			w.Advance(end)
+		if !some || !next.Before(end) {
+			w.Advance(end.Add(-1)) // what is due at the end comes too late
 			return try.State()
 		}
 		w.Advance(next)
@@ -153,16 +153,21 @@ func (c *Config) stage(from, to string, a, b nat.Config, run int) (*Stage, error
 // site builds one NAT with its host. A NAT that does not translate has a host
 // with a public address.
 func (c *Config) site(w *sim.World, router, host string, n nat.Config, i byte, delay time.Duration) (*sim.Host, error) {
-	public, inside := netip.AddrFrom4([4]byte{198, 51, 100, i}), netip.AddrFrom4([4]byte{192, 168, i, 2})
-	n.External, n.Seed = []netip.Addr{public}, 0
+	inside := netip.AddrFrom4([4]byte{192, 168, i, 2})
+	n.External, n.Seed = siteExternal(i), 0
 	if n.NoTranslation {
-		n.External, inside = nil, public
+		n.External, inside = nil, n.External[0]
 	}
 	r, err := w.Router(router, n, link.Config{Delay: delay, Loss: c.Loss})
 	if err != nil {
 		return nil, err
 	}
 	return r.Host(host, link.Config{}, inside)
+}
+
+// siteExternal is what the i-th site has on the Internet.
+func siteExternal(i byte) []netip.Addr {
+	return []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, i})}
 }
 
 // seedFor derives a run's seed from the names of its pair, so that a table of

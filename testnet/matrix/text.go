@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// headline says in a line what the table is about.
-func (t *Table) headline() string {
-	s := fmt.Sprintf("%s (%s): %s, seed %d", t.Title, t.Method, count(len(t.Cells), "pair"), t.Seed)
+// conditions says in a line how the table was made.
+func (t *Table) conditions() string {
+	s := fmt.Sprintf("method %s, %s, seed %d", t.Method, count(len(t.Cells), "pair"), t.Seed)
 	if t.Runs > 1 {
 		s += fmt.Sprintf(", %d runs each", t.Runs)
 	}
@@ -101,7 +101,7 @@ func keyOf(rs []reason, text string) string {
 func (t *Table) WriteText(w io.Writer) error {
 	rs := t.reasons()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nA row calls, a column answers.\n\n", t.headline())
+	fmt.Fprintf(&b, "%s: %s\nA row calls, a column answers.\n\n", t.Title, t.conditions())
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(tw, "   \t")
 	for i := range t.NATs {
