@@ -54,7 +54,7 @@ func newHomes(tb testing.TB, seed uint64) *homes {
 		must(err)
 		host, err := r.Host(who, link.Config{}, netip.MustParseAddr("192.168.1.2"))
 		must(err)
-		p, err := host.BindUDP(at.Port(), func(time.Time, netip.AddrPort, []byte) {})
+		p, err := host.BindUDP(at.Port(), ignore)
 		must(err)
 		return r, host, p
 	}
@@ -93,3 +93,5 @@ func record(tb testing.TB, seed uint64, c trace.Config) *trace.Recorder {
 }
 
 func decode(b []byte) string { return fmt.Sprintf("%q", b) }
+
+func ignore(time.Time, netip.AddrPort, []byte) {}
