@@ -74,7 +74,7 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, line lin
 	l.hosts = append(l.hosts, h)
 	names := make([]hostName, 0, len(l.hosts))
 	for _, h := range l.hosts {
-		names = append(names, hostName{h.name, h.addrs[0]})
+		names = append(names, hostName{h.name, h.addrs[0], h.ns.file.Fd()})
 	}
 	if err := writeHosts(names); err != nil {
 		l.log.Warn("names of hosts will not resolve", "err", err)
