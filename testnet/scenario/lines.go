@@ -30,8 +30,8 @@ func (l *lineState) config() link.Config {
 	return c
 }
 
-// event sets the timers of an event.
-func (r *run) event(e *Event) {
+// plan sets the timers of an event.
+func (r *run) plan(e *Event) {
 	r.left++
 	r.stage.at(e.At, func() {
 		r.left--

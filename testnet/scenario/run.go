@@ -9,6 +9,7 @@ import (
 
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
+	"shipworm/testnet/trace"
 )
 
 // Options of a run. The zero value runs a scenario without Teredo programs.
@@ -17,18 +18,11 @@ type Options struct {
 	Seed uint64
 	// Programs are the Teredo programs.
 	Programs map[Kind]Runner
-	// Recorder keeps the packets, or nil. In the laboratory it is called under
-	// a lock: it must be quick.
-	Recorder Recorder
+	// Recorder keeps the packets, or is nil. It records one run.
+	Recorder *trace.Recorder
 	// Output is called with every line that a program of the laboratory
 	// prints, from several goroutines, or is nil.
 	Output func(program, line string)
-}
-
-// A Recorder sees the packets of a run.
-type Recorder interface {
-	Event(sim.Event)
-	Transit(sim.Transit)
 }
 
 // stage is the clock that a run is on. Everything but report happens in one
@@ -92,8 +86,16 @@ func (r *run) task(p *Program) *Task {
 	return nil
 }
 
-// trace takes every event of the world.
-func (r *run) trace(e sim.Event) {
+// watch has the run see every packet of a world.
+func (r *run) watch(w *sim.World) {
+	if r.opts.Recorder != nil {
+		r.opts.Recorder.Attach(w)
+	}
+	w.SetTrace(r.event)
+}
+
+// event takes every event of the world.
+func (r *run) event(e sim.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hash.Add(e)
@@ -101,14 +103,14 @@ func (r *run) trace(e sim.Event) {
 		r.drops[drop{e.Node, e.Reason}]++
 	}
 	if r.opts.Recorder != nil {
-		r.opts.Recorder.Event(e)
+		r.opts.Recorder.OnEvent(e)
 	}
 }
 
 // begin sets every timer and starts what starts at once.
 func (r *run) begin() {
 	for _, e := range r.s.Events {
-		r.event(e)
+		r.plan(e)
 	}
 	for _, t := range r.tasks {
 		if t.Program.Start > 0 {

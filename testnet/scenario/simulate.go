@@ -23,10 +23,7 @@ func Simulate(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 	w := sim.New(r.seed, epoch)
 	v := &virtual{run: r, world: w, hosts: map[*Node]*sim.Host{}, routers: map[*Node]*sim.Router{}}
 	r.stage = v
-	w.SetTrace(r.trace)
-	if opts.Recorder != nil {
-		w.Watch(opts.Recorder.Transit)
-	}
+	r.watch(w)
 	if err := s.build(v.add); err != nil {
 		return nil, err
 	}
