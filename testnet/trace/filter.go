@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/sim"
 )
 
 // A Filter selects journeys; the zero value selects all. A journey is in or out
@@ -49,7 +50,7 @@ func (t *Trace) filter(f Filter) {
 			if want&flow != 0 && (f.between(e.Data) || f.between(e.Before)) {
 				have[e.Journey] |= flow
 			}
-			if e.Did == dropped {
+			if e.Kind == sim.Dropped {
 				have[e.Journey] |= drop
 			}
 		}
@@ -66,9 +67,9 @@ func (t *Trace) filter(f Filter) {
 	}
 	if f.Limit > 0 && len(t.Events) > f.Limit {
 		t.Left = len(t.Events) - f.Limit
-		end := t.Events[f.Limit].Time
+		end := t.Events[f.Limit].seq
 		t.Events = t.Events[:f.Limit]
-		i := slices.IndexFunc(t.Packets, func(p Packet) bool { return p.Time.After(end) })
+		i := slices.IndexFunc(t.Packets, func(p Packet) bool { return p.seq > end })
 		if i >= 0 {
 			t.Packets = t.Packets[:i]
 		}

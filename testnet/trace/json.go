@@ -124,7 +124,7 @@ func (t *Trace) WriteJSON(w io.Writer) error {
 func (t *Trace) jsonEvent(e *Event) jsonEvent {
 	j := jsonEvent{
 		Kind: "event", Journey: e.Journey, From: e.From, Packet: t.jsonBytes(e.Data),
-		jsonDecision: jsonDecision{int64(e.Time.Sub(t.Start)), e.Node, e.Did, e.Reason},
+		jsonDecision: jsonDecision{int64(e.Time.Sub(t.Start)), e.Node, e.Kind.String(), e.Reason},
 	}
 	if e.Before != nil {
 		if before := t.jsonBytes(e.Before); before != j.Packet {

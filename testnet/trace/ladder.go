@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"shipworm/testnet/sim"
 )
 
 // ladderSize is where a ladder ends by itself, in bytes: Mermaid refuses texts
@@ -92,7 +94,7 @@ func (l *ladder) who(node string) string {
 
 // step draws one event.
 func (l *ladder) step(e *Event) string {
-	if e.Did == sent {
+	if e.Kind == sim.Sent {
 		return ""
 	}
 	from, to := l.who(e.From), l.who(e.Node)
@@ -104,19 +106,19 @@ func (l *ladder) step(e *Event) string {
 		pkt = e.Data
 	}
 	label := fmt.Sprintf("[%d] %s %s", e.Journey, l.t.since(e.Time), escape(l.t.describe(pkt)))
-	reason := e.Did
+	reason := e.Kind.String()
 	if e.Reason != "" {
 		reason += ": " + escape(clean(e.Reason))
 	}
 	switch {
-	case e.Did == forged, e.Did == fragmented:
+	case e.Kind == sim.Forged, e.Kind == sim.Fragmented:
 		return l.note(to, label+"<br/>"+reason)
-	case e.Did != dropped && from != "" && from != to:
+	case e.Kind != sim.Dropped && from != "" && from != to:
 		if e.Reason != "" {
 			label += "<br/>" + escape(clean(e.Reason))
 		}
 		return fmt.Sprintf("    %s->>%s: %s\n", from, to, label)
-	case e.Did != dropped:
+	case e.Kind != sim.Dropped:
 		return l.note(to, label+"<br/>"+reason)
 	}
 	if l.id[e.Node] == "" { // before it arrived

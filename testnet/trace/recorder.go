@@ -135,11 +135,11 @@ func (r *Recorder) OnEvent(e sim.Event) {
 	}
 	r.begin(e.Time)
 	t, known := r.tracks.get(identify(e.Packet))
-	ev := Event{Time: e.Time, Node: e.Node, Did: e.Kind.String(), Reason: e.Reason, prev: none}
+	ev := Event{Time: e.Time, Node: e.Node, Kind: e.Kind, Reason: e.Reason, prev: none}
 	if e.Kind != sim.Dropped && !onLine(e.Node) {
 		r.meet(e.Node)
 	}
-	starts := e.Kind == sim.Sent || ev.Did == forged && !onLine(e.Node)
+	starts := e.Kind == sim.Sent || e.Kind == sim.Forged && !onLine(e.Node)
 	switch hop := none; {
 	case starts || !known:
 		r.journey++
@@ -151,7 +151,7 @@ func (r *Recorder) OnEvent(e sim.Event) {
 	default:
 		if hop = r.arrival(t, e.Node); hop != none {
 			p := &r.packets[hop]
-			p.Then = Decision{e.Time, e.Node, ev.Did, e.Reason}
+			p.Then = Decision{e.Time, e.Node, e.Kind.String(), e.Reason}
 			ev.Journey, ev.From, ev.Before, ev.prev = p.Journey, p.After.Node, p.Data, p.prev
 			if p.Up && p.Line != e.Node && r.seen[e.Node] {
 				r.gateway[p.Line] = e.Node
@@ -165,12 +165,12 @@ func (r *Recorder) OnEvent(e sim.Event) {
 	switch {
 	case e.Kind == sim.Delivered || e.Kind == sim.Dropped:
 		t.pending = false
-	case ev.Did == fragmented:
+	case e.Kind == sim.Fragmented:
 		r.cut = cut{line: e.Node, track: t, pkt: ev.Data}
 		t.pending = false
 	default:
 		t.id, t.event, t.data, t.pending = ev.Journey, at, ev.Data, true
-		t.cause = Decision{e.Time, e.Node, ev.Did, e.Reason}
+		t.cause = Decision{e.Time, e.Node, e.Kind.String(), e.Reason}
 	}
 }
 

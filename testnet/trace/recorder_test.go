@@ -23,7 +23,7 @@ func story(r *trace.Recorder, journey uint64) string {
 	var s []string
 	for _, e := range r.Events() {
 		if e.Journey == journey {
-			s = append(s, e.Node+" "+e.Did)
+			s = append(s, e.Node+" "+e.Kind.String())
 		}
 	}
 	return strings.Join(s, ", ")
@@ -81,10 +81,10 @@ func TestJourneys(t *testing.T) {
 			check(e.Node, e.Journey, e.Data)
 			node := strings.TrimSuffix(strings.TrimSuffix(e.Node, "/up"), "/down")
 			switch {
-			case e.Did == "sent" && e.From != "":
+			case e.Kind == sim.Sent && e.From != "":
 				t.Errorf("seed %d: sent, but from %s", seed, e.From)
-			case e.Did != "sent" && !slices.Contains(next[e.From], node) && !(e.Did == "dropped" && e.From == node):
-				t.Errorf("seed %d: %s %s, from %q", seed, e.Node, e.Did, e.From)
+			case e.Kind != sim.Sent && !slices.Contains(next[e.From], node) && !(e.Kind == sim.Dropped && e.From == node):
+				t.Errorf("seed %d: %s %s, from %q", seed, e.Node, e.Kind, e.From)
 			}
 		}
 		if len(journeys) != 400 || copies == 0 {

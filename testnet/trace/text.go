@@ -28,13 +28,13 @@ func (t *Trace) WriteText(w io.Writer) error {
 		at = max(at, len(t.since(e.Time)))
 		journey = max(journey, len(fmt.Sprint(e.Journey)))
 		node = max(node, utf8.RuneCountInString(clean(e.Node)))
-		did = max(did, len(e.Did))
+		did = max(did, len(e.Kind.String()))
 		pkt = max(pkt, utf8.RuneCountInString(t.describe(e.Data)))
 	}
 	pkt = min(pkt, widest)
 	for i := range t.Events {
 		e := &t.Events[i]
-		fmt.Fprintf(b, "%*s  #%-*d  %-*s  %-*s  ", at, t.since(e.Time), journey, e.Journey, node, clean(e.Node), did, e.Did)
+		fmt.Fprintf(b, "%*s  #%-*d  %-*s  %-*s  ", at, t.since(e.Time), journey, e.Journey, node, clean(e.Node), did, e.Kind)
 		if e.Reason == "" {
 			fmt.Fprintf(b, "%s\n", t.describe(e.Data))
 		} else {

@@ -9,18 +9,9 @@ import (
 	"shipworm/testnet/sim"
 )
 
-// What nodes do with packets, besides the words of sim.Kind.
-const (
-	passed     = "passed"     // a network put it on another line
-	forged     = "forged"     // an adversary made or changed it
-	fragmented = "fragmented" // cut to fit a line
-)
-
-var (
-	sent      = sim.Sent.String()
-	delivered = sim.Delivered.String()
-	dropped   = sim.Dropped.String()
-)
+// passed is what a network does with a packet that it puts on another line,
+// besides the words of sim.Kind.
+const passed = "passed"
 
 // A Decision is what a node did with a packet. The zero value means that
 // nothing is recorded.
@@ -88,7 +79,7 @@ type Event struct {
 	Journey uint64
 	Time    time.Time
 	Node    string // host, router, network, or line with its direction
-	Did     string // a word of sim.Kind
+	Kind    sim.Kind
 	Reason  string // a plain English fragment, or ""
 	From    string // the node or line that decided about it before; "" for "sent"
 	Before  []byte // the packet as it came; nil for "sent"; not to be changed
