@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,27 +19,24 @@ import (
 // matrixFlags are those that matrix and bisect share.
 type matrixFlags struct {
 	method string
-	loss   string
+	loss   percentage
 	runs   int
 	seed   uint64
 }
 
 func (f *matrixFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.method, "method", "teredo", "how two hosts connect: teredo or udp")
-	c.Flags().StringVar(&f.loss, "loss", "0%", "`share` of packets lost on each NAT's line, each way, as 5% or 0.05")
+	c.Flags().Var(&f.loss, "loss", "`share` of packets lost on each NAT's line, each way, as 5% or 0.05")
 	c.Flags().IntVar(&f.runs, "runs", 1, "try each pair so many times")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of all luck: the same seed gives the same result")
 }
 
 // config joins the flags to a configuration.
 func (f *matrixFlags) config(c *cobra.Command) (matrix.Config, error) {
-	out := matrix.Config{Runs: f.runs, Seed: f.seed, Profile: nat.Profile}
+	out := matrix.Config{Runs: f.runs, Seed: f.seed, Loss: float64(f.loss), Profile: nat.Profile}
 	var err error
 	if out.Method, err = matrixMethod(commandName(c), f.method); err != nil {
 		return out, err
-	}
-	if out.Loss, err = parseShare(f.loss); err != nil {
-		return out, usageError(fmt.Errorf("%s: --loss: %w", commandName(c), err))
 	}
 	if f.runs < 1 || f.runs > matrix.MaxRuns {
 		return out, usageError(fmt.Errorf("%s: --runs %d: want 1 to %d", commandName(c), f.runs, matrix.MaxRuns))
@@ -60,19 +56,6 @@ func matrixMethod(command, name string) (matrix.Method, error) {
 		return nil, withHint(usageError(fmt.Errorf("%s: --method %s: not built yet", command, name)), "there are teredo and udp")
 	}
 	return nil, withHint(usageError(fmt.Errorf("%s: --method %q: there is no such method", command, name)), "there are teredo and udp")
-}
-
-// parseShare reads "5%" or "0.05".
-func parseShare(s string) (float64, error) {
-	text, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
-	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if percent {
-		v /= 100
-	}
-	if err != nil || !(v >= 0 && v <= 1) {
-		return 0, fmt.Errorf("%q is not a share between 0%% and 100%%", s)
-	}
-	return v, nil
 }
 
 // matrixError makes an unknown NAT a usage error with a hint.
