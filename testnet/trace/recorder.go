@@ -12,7 +12,7 @@
 // Packets appear with the time at which they were put on a line, as on the
 // sender's interface; events with the time at which somebody decided. Journeys
 // are recognised by what translators leave alone (identification, length and
-// payload), so a packet whose payload is rewritten on the way begins a new one.
+// payload), and as far as possible where that is changed, too.
 // Dissecting payloads is left to Config.Decode.
 // (pcapng: draft-ietf-opsawg-pcapng; link type RAW of the tcpdump registry.)
 //
@@ -140,7 +140,20 @@ func (r *Recorder) OnEvent(e sim.Event) {
 		r.meet(e.Node)
 	}
 	starts := e.Kind == sim.Sent || e.Kind == sim.Forged && !onLine(e.Node)
-	switch hop := none; {
+	hop := none
+	if !starts && !t.pending {
+		if hop = r.arrival(t, &e); hop == none && !known {
+			hop = r.lookalike(e.Node, e.Packet)
+		}
+	}
+	switch {
+	case hop != none:
+		p := &r.packets[hop]
+		ev.Journey, ev.From, ev.Before, ev.prev = p.Journey, p.After.Node, p.Data, p.prev
+		if p.Up && p.Line != e.Node && r.seen[e.Node] {
+			r.gateway[p.Line] = e.Node
+		}
+		r.land(p, Decision{e.Time, e.Node, e.Kind.String(), e.Reason})
 	case starts || !known:
 		r.journey++
 		t.id = r.journey
@@ -149,17 +162,7 @@ func (r *Recorder) OnEvent(e sim.Event) {
 		// The last decision was to send it; now something refuses it.
 		ev.Journey, ev.From, ev.Before, ev.prev = t.id, t.cause.Node, t.data, t.event
 	default:
-		if hop = r.arrival(t, e.Node); hop != none {
-			p := &r.packets[hop]
-			p.Then = Decision{e.Time, e.Node, e.Kind.String(), e.Reason}
-			ev.Journey, ev.From, ev.Before, ev.prev = p.Journey, p.After.Node, p.Data, p.prev
-			if p.Up && p.Line != e.Node && r.seen[e.Node] {
-				r.gateway[p.Line] = e.Node
-			}
-			r.tracks.close(t, r.packets, hop)
-		} else {
-			r.copyOf(t, &ev)
-		}
+		r.copyOf(t, &ev)
 	}
 	at := r.keepEvent(&ev, e.Packet)
 	switch {
@@ -201,18 +204,22 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 	}
 	r.meet(line)
 	t, known := r.tracks.get(identify(n.Packet))
-	p := Packet{Time: n.Time, Line: line, Up: n.Up, Duplicate: n.Duplicate, prev: none, next: none}
+	p := Packet{Time: n.Time, Line: line, Up: n.Up, Duplicate: n.Duplicate, prev: none}
 	var like []byte
 	hop := none
-	if known && !t.pending && !n.Up {
-		hop = r.crossing(t, n.Packet)
+	if !t.pending && !n.Up {
+		if hop = r.risen(t, line, n.Packet); hop == none && !known && !r.cut.made(n) {
+			hop = r.lookalike("", n.Packet)
+		}
 	}
 	switch {
 	case hop != none:
 		q := &r.packets[hop]
-		q.Then = Decision{Time: n.Time, Node: line, Did: passed}
 		p.Journey, p.After, p.prev, like = q.Journey, q.After, q.prev, q.Data
-		r.tracks.close(t, r.packets, hop)
+		r.land(q, Decision{Time: n.Time, Node: line, Did: passed})
+		if !known {
+			t.id, t.cause, t.event, t.data = p.Journey, p.After, p.prev, nil
+		}
 	case !t.pending && r.cut.made(n):
 		c := r.cut.track
 		if !known {
@@ -245,7 +252,7 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 	r.seq++
 	p.seq = r.seq
 	r.packets = append(r.packets, p)
-	r.tracks.open(t, r.packets)
+	r.depart(t)
 }
 
 // keepEvent keeps an event with its packet and returns its place, or none.

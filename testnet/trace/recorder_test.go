@@ -311,3 +311,81 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 }
+
+// A packet that a line corrupted or a gateway rewrote is the same packet.
+func TestChangedOnTheWay(t *testing.T) {
+	r := trace.New(trace.Config{})
+	from, to := netip.MustParseAddrPort("192.168.1.2:21"), serverAt
+	as := func(src netip.AddrPort, payload string) []byte {
+		return ipv4.AppendTCP(nil, 77, src, to, 0x18, []byte(payload))
+	}
+	other := ipv4.AppendTCP(nil, 78, from, to, 0x18, []byte("PORT 192,168,1,2,0,9"))
+	event := func(node string, k sim.Kind, pkt []byte) {
+		r.OnEvent(sim.Event{Time: start, Node: node, Kind: k, Packet: pkt})
+	}
+	transit := func(line string, up bool, pkt []byte) {
+		r.OnTransit(sim.Transit{Time: start, Line: line, Up: up, Packet: pkt})
+	}
+	inside, outside := as(from, "PORT 192,168,1,2,0,9"), as(aliceAt, "PORT 203,0,113,1,0,9")
+	event("alice", sim.Sent, other)
+	transit("alice/up", true, other)
+	event("alice", sim.Sent, inside)
+	transit("alice/up", true, inside)
+	event("home", sim.Forwarded, outside)
+	transit("home/up", true, outside)
+	broken := slices.Clone(outside)
+	broken[41] ^= 1
+	transit("server/down", false, broken)
+	broken = slices.Clone(broken)
+	broken[42] ^= 1
+	event("server", sim.Dropped, broken)
+	if s := story(r, 2); s != "alice sent, home forwarded, server dropped" {
+		t.Error(s)
+	}
+	var lines []string
+	for _, p := range r.Packets() {
+		if p.Journey == 2 {
+			lines = append(lines, p.Line+": "+p.Comment())
+		}
+	}
+	want := []string{
+		"alice: alice sent; home forwarded", "home: home forwarded; passed on to server", "server: home forwarded; server dropped",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("%q", lines)
+	}
+}
+
+// A flood of equal packets costs no more than others, and each is accounted
+// for.
+func TestFloodOfEqualPackets(t *testing.T) {
+	h := newHomes(t, 1)
+	h.left.SetLink(link.Config{Delay: time.Second, Loss: 0.5})
+	r := trace.New(trace.Config{})
+	r.Attach(h.World)
+	pkt := ipv4.AppendUDP(nil, 7, netip.AddrPortFrom(h.alice.Addr(), 5000), serverAt, []byte("flood"))
+	const n = 10000
+	began := time.Now()
+	for range n {
+		h.alice.Send(pkt)
+		h.run(time.Microsecond)
+	}
+	h.Settle(time.Hour)
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("took %v", d)
+	}
+	ends := map[uint64]int{}
+	for _, e := range r.Events() {
+		if e.Kind == sim.Dropped || e.Kind == sim.Delivered {
+			ends[e.Journey]++
+		}
+	}
+	for j, k := range ends {
+		if k != 1 {
+			t.Fatalf("journey %d ended %d times", j, k)
+		}
+	}
+	if len(ends) < n || r.Lost() != (trace.Lost{}) {
+		t.Errorf("%d journeys ended, lost %+v", len(ends), r.Lost())
+	}
+}

@@ -47,8 +47,10 @@ type Packet struct {
 	After     Decision  // what put it here
 	Then      Decision  // what became of it; zero if it was on the way at the end
 
-	prev, next int32  // event of After; next one of the track
-	seq        uint64 // order of recording, with events
+	prev         int32  // the event of After
+	seq          uint64 // order of recording, with events
+	track        *track // while it is on its way
+	older, newer int32  // others of the lane
 }
 
 // Comment returns in a sentence what put the packet on the line and what became
@@ -65,13 +67,6 @@ func (p Packet) Comment() string {
 		after += "; a copy that a line made"
 	}
 	return after + "; " + then
-}
-
-func (p *Packet) way() string {
-	if p.Up {
-		return up
-	}
-	return down
 }
 
 // An Event is one decision about a packet, or its beginning.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"strings"
 
 	"shipworm/testnet/internal/ipv4"
@@ -18,8 +19,19 @@ const (
 	down = "/down"
 )
 
+// cutWay splits the name of a line into its host or router and the direction,
+// which is "" for any other node.
+func cutWay(node string) (line, way string) {
+	for _, way := range [...]string{up, down} {
+		if line, ok := strings.CutSuffix(node, way); ok {
+			return line, way
+		}
+	}
+	return node, ""
+}
+
 // onLine reports whether an event's node is a line.
-func onLine(node string) bool { return strings.HasSuffix(node, up) || strings.HasSuffix(node, down) }
+func onLine(node string) bool { _, way := cutWay(node); return way != "" }
 
 // window is how many packets are recognised at least: all that a world can
 // have in flight.
@@ -28,12 +40,61 @@ const window = sim.MaxInFlight
 // A track is what is known of the packets that look alike after translation:
 // mostly one.
 type track struct {
-	id         uint64   // its latest journey
-	cause      Decision // the latest decision to send it on
-	event      int32    // that decision among the events
-	data       []byte   // the packet as it was then
-	pending    bool     // it was decided to send it, and it is not on a line yet
-	head, tail int32    // packets that have not come to anything yet, oldest first
+	id      uint64   // its latest journey
+	cause   Decision // the latest decision to send it on
+	event   int32    // that decision among the events
+	data    []byte   // the packet as it was then
+	pending bool     // it was decided to send it, and it is not on a line yet
+	few     [2]lane  // where packets are on their way
+	more    []lane   // and in a crowd
+}
+
+// A lane holds the packets of a track that are on one line in one direction.
+type lane struct {
+	line       string
+	up         bool
+	head, tail int32 // among the packets, oldest first; none = the lane is free
+}
+
+// lane returns the lane of a line, or nil.
+func (t *track) lane(line string, up bool) *lane {
+	for l := range t.lanes() {
+		if l.head != none && l.up == up && l.line == line {
+			return l
+		}
+	}
+	return nil
+}
+
+// lanes yields all lanes, free ones too.
+func (t *track) lanes() iter.Seq[*lane] {
+	return func(yield func(*lane) bool) {
+		for i := range t.few {
+			if !yield(&t.few[i]) {
+				return
+			}
+		}
+		for i := range t.more {
+			if !yield(&t.more[i]) {
+				return
+			}
+		}
+	}
+}
+
+// enter returns the lane of a line, taking a free one if it has none.
+func (t *track) enter(line string, up bool) *lane {
+	if l := t.lane(line, up); l != nil {
+		return l
+	}
+	for l := range t.lanes() {
+		if l.head == none {
+			l.line, l.up = line, up
+			return l
+		}
+	}
+	t.more = append(t.more, lane{line, up, none, none})
+	return &t.more[len(t.more)-1]
 }
 
 // tracks holds at least the last window tracks and at most twice that.
@@ -58,77 +119,117 @@ func (s *tracks) get(key uint64) (*track, bool) {
 			s.slab = make([]track, 128)
 		}
 		t, s.slab = &s.slab[0], s.slab[1:]
-		*t = track{event: none, head: none, tail: none}
+		free := lane{head: none, tail: none}
+		*t = track{event: none, few: [2]lane{free, free}}
 	}
 	s.recent[key] = t
 	return t, known
 }
 
-// open appends the last packet to those on their way.
-func (s *tracks) open(t *track, packets []Packet) {
-	i := int32(len(packets) - 1)
-	if t.tail == none {
-		t.head = i
+// depart puts the last packet recorded among those on their way.
+func (r *Recorder) depart(t *track) {
+	i := int32(len(r.packets) - 1)
+	p := &r.packets[i]
+	l := t.enter(p.Line, p.Up)
+	p.track, p.older, p.newer = t, l.tail, none
+	if l.tail == none {
+		l.head = i
 	} else {
-		packets[t.tail].next = i
+		r.packets[l.tail].newer = i
 	}
-	t.tail = i
+	l.tail = i
 }
 
-// close takes a packet out of those on their way.
-func (s *tracks) close(t *track, packets []Packet, i int32) {
-	before := none
-	for j := t.head; j != i; j = packets[j].next {
-		before = j
-	}
-	after := packets[i].next
-	packets[i].next = none
-	if before == none {
-		t.head = after
+// land says what became of a packet that was on its way.
+func (r *Recorder) land(p *Packet, d Decision) {
+	p.Then = d
+	l := p.track.lane(p.Line, p.Up)
+	if p.older == none {
+		l.head = p.newer
 	} else {
-		packets[before].next = after
+		r.packets[p.older].newer = p.newer
 	}
-	if after == none {
-		t.tail = before
+	if p.newer == none {
+		l.tail = p.older
+	} else {
+		r.packets[p.newer].older = p.older
 	}
+	p.track, p.older, p.newer = nil, none, none
 }
 
-// arrival finds the packet on its way that an event at node is about.
-func (r *Recorder) arrival(t *track, node string) int32 {
-	best, rank := none, 0
-	for i := t.head; i != none; i = r.packets[i].next {
+// nearby is how far lookalike looks back, in packets.
+const nearby = 256
+
+// lookalike finds a packet on its way of which nothing like pkt is known
+// otherwise: a line corrupted it or an application gateway rewrote it, but it
+// kept its identification and an address. node is where it came out, "" for a
+// network.
+func (r *Recorder) lookalike(node string, pkt []byte) int32 {
+	if len(pkt) < ipv4.HeaderLen {
+		return none
+	}
+	for i := max(0, len(r.packets)-nearby); i < len(r.packets); i++ {
 		p := &r.packets[i]
-		n := 0
-		switch {
-		case !p.Up && p.Line == node:
-			n = 4 // it came out at this node
-		case len(node) > len(p.Line) && strings.HasPrefix(node, p.Line) && node[len(p.Line):] == p.way():
-			best, rank = i, 3 // the line itself, which drops at once: the newest
+		if p.track == nil || len(p.Data) < ipv4.HeaderLen || !p.reaches(node) {
 			continue
-		case p.Up && p.Line != node:
-			n = 2 // it came out at the network, which may be this node's
 		}
-		if n > rank {
-			best, rank = i, n
+		a, b := p.Data, pkt
+		if bytes.Equal(a[4:8], b[4:8]) && a[9] == b[9] && (bytes.Equal(a[12:16], b[12:16]) || bytes.Equal(a[16:20], b[16:20])) {
+			return int32(i)
+		}
+	}
+	return none
+}
+
+// arrival finds the packet on its way that an event is about: one that came out
+// at the node, or at a network.
+func (r *Recorder) arrival(t *track, e *sim.Event) int32 {
+	if line, way := cutWay(e.Node); way != "" {
+		l := t.lane(line, way == up)
+		switch {
+		case l == nil:
+			return r.risen(t, line, nil)
+		case r.packets[l.tail].Time.Equal(e.Time):
+			return l.tail // a line loses a packet at once
+		}
+		return l.head
+	}
+	if l := t.lane(e.Node, false); l != nil {
+		return l.head
+	}
+	return r.risen(t, e.Node, nil)
+}
+
+// risen finds the oldest packet that may have come out of its line at a
+// network, preferably one equal to pkt. Whose network it is, if known, must be
+// that of node or node's own.
+func (r *Recorder) risen(t *track, node string, pkt []byte) int32 {
+	best := none
+	home := r.gateway[node]
+	node = strings.TrimSuffix(node, "/lan")
+	for l := range t.lanes() {
+		if l.head == none || !l.up || l.line == node {
+			continue
+		}
+		if g := r.gateway[l.line]; g != "" && g != node && g != home {
+			continue
+		}
+		if pkt != nil && bytes.Equal(r.packets[l.head].Data, pkt) {
+			return l.head
+		}
+		if best == none || l.head < best {
+			best = l.head
 		}
 	}
 	return best
 }
 
-// crossing finds the packet that a network takes from one line to another.
-func (r *Recorder) crossing(t *track, pkt []byte) int32 {
-	best := none
-	for i := t.head; i != none; i = r.packets[i].next {
-		if p := &r.packets[i]; p.Up {
-			if bytes.Equal(p.Data, pkt) {
-				return i
-			}
-			if best == none {
-				best = i
-			}
-		}
+// reaches reports whether the packet can come out at an event's node.
+func (p *Packet) reaches(node string) bool {
+	if line, way := cutWay(node); way != "" {
+		return p.Line == line && p.Up == (way == up)
 	}
-	return best
+	return p.Up != (p.Line == node)
 }
 
 // A cut is a packet that was just cut into fragments for a line.
