@@ -23,7 +23,6 @@
 package trace
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,8 +61,8 @@ type Recorder struct {
 	off     bool
 	seed    uint64
 	start   time.Time
-	packets []Packet
-	events  []Event
+	packets list[Packet]
+	events  list[Event]
 	store   store
 	lost    Lost
 	journey uint64 // the last number given
@@ -148,7 +147,7 @@ func (r *Recorder) OnEvent(e sim.Event) {
 	}
 	switch {
 	case hop != none:
-		p := &r.packets[hop]
+		p := r.packets.at(hop)
 		ev.Journey, ev.From, ev.Before, ev.prev = p.Journey, p.After.Node, p.Data, p.prev
 		if p.Up && p.Line != e.Node && r.seen[e.Node] {
 			r.gateway[p.Line] = e.Node
@@ -182,8 +181,8 @@ func (r *Recorder) OnEvent(e sim.Event) {
 func (r *Recorder) copyOf(t *track, ev *Event) {
 	ev.Journey, ev.From, ev.Before, ev.prev = t.id, t.cause.Node, t.data, t.event
 	// Another copy may be ahead: go back to before this node had its say.
-	for i := t.event; i != none; i = r.events[i].prev {
-		if e := &r.events[i]; e.Node == ev.Node {
+	for i := t.event; i != none; i = r.events.at(i).prev {
+		if e := r.events.at(i); e.Node == ev.Node {
 			ev.From, ev.Before, ev.prev = e.From, e.Before, e.prev
 			return
 		}
@@ -214,7 +213,7 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 	}
 	switch {
 	case hop != none:
-		q := &r.packets[hop]
+		q := r.packets.at(hop)
 		p.Journey, p.After, p.prev, like = q.Journey, q.After, q.prev, q.Data
 		r.land(q, Decision{Time: n.Time, Node: line, Did: passed})
 		if !known {
@@ -240,7 +239,7 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 	if r.links != nil && !r.links[line] {
 		return
 	}
-	if len(r.packets) >= r.cfg.Keep {
+	if r.packets.n >= r.cfg.Keep {
 		r.lost.Packets++
 		return
 	}
@@ -251,13 +250,12 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 	}
 	r.seq++
 	p.seq = r.seq
-	r.packets = append(r.packets, p)
-	r.depart(t)
+	r.depart(t, r.packets.add(p))
 }
 
 // keepEvent keeps an event with its packet and returns its place, or none.
 func (r *Recorder) keepEvent(ev *Event, pkt []byte) int32 {
-	if len(r.events) >= r.cfg.Keep {
+	if r.events.n >= r.cfg.Keep {
 		r.lost.Events++
 		return none
 	}
@@ -268,8 +266,7 @@ func (r *Recorder) keepEvent(ev *Event, pkt []byte) int32 {
 	}
 	r.seq++
 	ev.seq = r.seq
-	r.events = append(r.events, *ev)
-	return int32(len(r.events) - 1)
+	return r.events.add(*ev)
 }
 
 // begin notes the time of the first record of a Recorder that was not attached.
@@ -292,7 +289,7 @@ func (r *Recorder) Trace(f Filter) *Trace {
 	r.mu.Lock()
 	t := &Trace{
 		Seed: r.seed, Start: r.start, Lost: r.lost, decode: r.cfg.Decode,
-		Packets: slices.Clone(r.packets), Events: slices.Clone(r.events),
+		Packets: r.packets.clone(), Events: r.events.clone(),
 	}
 	t.arrange(r.nodes, r.gateway)
 	r.mu.Unlock()

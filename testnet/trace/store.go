@@ -36,3 +36,31 @@ func (s *store) keep(b, like []byte) ([]byte, bool) {
 	s.last, s.space = s.space[:n:n], s.space[n:]
 	return s.last, true
 }
+
+const blockLen = 1 << 9
+
+// A list grows without moving what is in it.
+type list[T any] struct {
+	blocks [][]T
+	n      int
+}
+
+func (l *list[T]) at(i int32) *T { return &l.blocks[i/blockLen][i%blockLen] }
+
+func (l *list[T]) add(v T) int32 {
+	if l.n%blockLen == 0 {
+		l.blocks = append(l.blocks, make([]T, 0, blockLen))
+	}
+	b := &l.blocks[len(l.blocks)-1]
+	*b = append(*b, v)
+	l.n++
+	return int32(l.n - 1)
+}
+
+func (l *list[T]) clone() []T {
+	out := make([]T, 0, l.n)
+	for _, b := range l.blocks {
+		out = append(out, b...)
+	}
+	return out
+}

@@ -126,16 +126,15 @@ func (s *tracks) get(key uint64) (*track, bool) {
 	return t, known
 }
 
-// depart puts the last packet recorded among those on their way.
-func (r *Recorder) depart(t *track) {
-	i := int32(len(r.packets) - 1)
-	p := &r.packets[i]
+// depart puts a packet among those on their way.
+func (r *Recorder) depart(t *track, i int32) {
+	p := r.packets.at(i)
 	l := t.enter(p.Line, p.Up)
 	p.track, p.older, p.newer = t, l.tail, none
 	if l.tail == none {
 		l.head = i
 	} else {
-		r.packets[l.tail].newer = i
+		r.packets.at(l.tail).newer = i
 	}
 	l.tail = i
 }
@@ -147,12 +146,12 @@ func (r *Recorder) land(p *Packet, d Decision) {
 	if p.older == none {
 		l.head = p.newer
 	} else {
-		r.packets[p.older].newer = p.newer
+		r.packets.at(p.older).newer = p.newer
 	}
 	if p.newer == none {
 		l.tail = p.older
 	} else {
-		r.packets[p.newer].older = p.older
+		r.packets.at(p.newer).older = p.older
 	}
 	p.track, p.older, p.newer = nil, none, none
 }
@@ -168,14 +167,15 @@ func (r *Recorder) lookalike(node string, pkt []byte) int32 {
 	if len(pkt) < ipv4.HeaderLen {
 		return none
 	}
-	for i := max(0, len(r.packets)-nearby); i < len(r.packets); i++ {
-		p := &r.packets[i]
+	n := int32(r.packets.n)
+	for i := max(0, n-nearby); i < n; i++ {
+		p := r.packets.at(i)
 		if p.track == nil || len(p.Data) < ipv4.HeaderLen || !p.reaches(node) {
 			continue
 		}
 		a, b := p.Data, pkt
 		if bytes.Equal(a[4:8], b[4:8]) && a[9] == b[9] && (bytes.Equal(a[12:16], b[12:16]) || bytes.Equal(a[16:20], b[16:20])) {
-			return int32(i)
+			return i
 		}
 	}
 	return none
@@ -189,7 +189,7 @@ func (r *Recorder) arrival(t *track, e *sim.Event) int32 {
 		switch {
 		case l == nil:
 			return r.risen(t, line, nil)
-		case r.packets[l.tail].Time.Equal(e.Time):
+		case r.packets.at(l.tail).Time.Equal(e.Time):
 			return l.tail // a line loses a packet at once
 		}
 		return l.head
@@ -214,7 +214,7 @@ func (r *Recorder) risen(t *track, node string, pkt []byte) int32 {
 		if g := r.gateway[l.line]; g != "" && g != node && g != home {
 			continue
 		}
-		if pkt != nil && bytes.Equal(r.packets[l.head].Data, pkt) {
+		if pkt != nil && bytes.Equal(r.packets.at(l.head).Data, pkt) {
 			return l.head
 		}
 		if best == none || l.head < best {
