@@ -93,7 +93,7 @@ func whole(s *section, key string, low, high int64) *int {
 
 func (p *parser) ofQualified(x *Expectation, s *section) {
 	x.Host, _ = p.node(s, "qualified", "host")
-	if x.Host != nil && !p.runs(x.Host, TeredoClient) && !p.runs(x.Host, TeredoPing) {
+	if x.Host != nil && !p.runs(x.Host, TeredoClient) {
 		p.add(s.find("qualified").value.at, "no program on %s is a teredo-client", x.Host.Name)
 	}
 	p.window(x, s)
