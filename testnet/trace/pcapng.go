@@ -14,7 +14,9 @@ const longest = 1000
 // WritePcapng writes all packets as one pcapng file with an interface for each
 // line, named after its host or router. Times are exact to the nanosecond; the
 // comment is Packet.Comment, the direction is the one that the node sees, and
-// the packet id (epb_packetid) is the journey: the same on all lines.
+// the packet id (epb_packetid) is the journey: the same on all lines. Wireshark
+// takes a TCP segment that it sees on several lines for retransmissions; filter
+// by frame.interface_name, or use SaveLines.
 func (r *Recorder) WritePcapng(w io.Writer) error { return r.Trace(Filter{}).WritePcapng(w) }
 
 // WritePcapng is WritePcapng of Recorder for a filtered trace.
