@@ -39,7 +39,7 @@ Exit code 3 means that no change helps.`,
 			}
 			b, err := matrix.Bisect(c.Context(), matrix.BisectConfig{Config: cfg, A: natA, B: natB, Most: most})
 			if err != nil {
-				return matrixError(commandName(c), err)
+				return matrixError(c.Context(), commandName(c), err)
 			}
 			if asJSON {
 				err = b.WriteJSON(c.OutOrStdout())

@@ -33,7 +33,7 @@ func (f *matrixFlags) add(c *cobra.Command) {
 
 // config joins the flags to a configuration.
 func (f *matrixFlags) config(c *cobra.Command) (matrix.Config, error) {
-	out := matrix.Config{Runs: f.runs, Seed: f.seed, Loss: float64(f.loss), Profile: nat.Profile}
+	out := matrix.Config{Runs: f.runs, Seed: f.seed, Loss: float64(f.loss), Profile: namedNAT}
 	var err error
 	if out.Method, err = matrixMethod(commandName(c), f.method); err != nil {
 		return out, err
@@ -58,13 +58,30 @@ func matrixMethod(command, name string) (matrix.Method, error) {
 	return nil, withHint(usageError(fmt.Errorf("%s: --method %q: there is no such method", command, name)), "there are teredo and udp")
 }
 
-// matrixError makes an unknown NAT a usage error with a hint.
-func matrixError(command string, err error) error {
-	var unknown *matrix.UnknownNATError
-	if errors.As(err, &unknown) {
-		return withHint(usageError(fmt.Errorf("%s: %w", command, unknown)), "shipworm testnet list shows the NATs")
+// namedNAT finds a NAT by its name or, with a slash or a dot in it, in a file.
+func namedNAT(name string) (nat.Config, error) {
+	if strings.ContainsAny(name, "./\\") {
+		return nat.LoadProfile(name)
 	}
-	return fmt.Errorf("%s: %w", command, err)
+	c, ok := nat.Profile(name)
+	if !ok {
+		return c, nat.ErrNoProfile
+	}
+	return c, nil
+}
+
+// matrixError makes an unknown NAT a usage error with a hint, and one line of
+// several problems.
+func matrixError(ctx context.Context, command string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "matrix: ")
+	line := fmt.Errorf("%s: %s", command, text)
+	if errors.Is(err, nat.ErrNoProfile) {
+		return withHint(usageError(line), "shipworm testnet list shows the NATs")
+	}
+	return line
 }
 
 func newTestnetMatrixCmd() *cobra.Command {
@@ -82,6 +99,8 @@ pairs is a matter of a moment, and the same seed gives the same table.
 Each cell tells how long connecting took, or the NAT's own reason why it did
 not. --html writes one file, without scripts or anything from elsewhere, in
 which each cell opens the ladder of its packets.
+
+A NAT is one of "shipworm testnet list", or a file with a profile in JSON.
 
 Methods: teredo, two clients of this program and a server; udp, classic hole
 punching by rendezvous. (upnp and ra are not built yet.)
@@ -144,7 +163,7 @@ func runMatrix(ctx context.Context, stdout, stderr io.Writer, command string, cf
 	}
 	t, err := matrix.Run(ctx, cfg)
 	if err != nil {
-		return matrixError(command, err)
+		return matrixError(ctx, command, err)
 	}
 	var changes []matrix.Change
 	if baseline != nil {

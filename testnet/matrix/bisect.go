@@ -58,10 +58,10 @@ func Bisect(ctx context.Context, c BisectConfig) (*Bisection, error) {
 		c.Most = 3
 	}
 	if c.Most < 1 || c.Most > MaxChanges {
-		errs = append(errs, fmt.Errorf("matrix: %d changes at most: want 1 to %d", c.Most, MaxChanges))
+		errs = append(errs, fmt.Errorf("%d changes at most: want 1 to %d", c.Most, MaxChanges))
 	}
 	if err := errors.Join(append(errs, c.check())...); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("matrix: %w", err)
 	}
 	a, _ := c.Profile(c.A)
 	b, _ := c.Profile(c.B)
@@ -106,8 +106,8 @@ func (c *BisectConfig) probe(ctx context.Context, out *Bisection, a, b nat.Confi
 			x.set(&b)
 		}
 	}
-	if !possible(a) || !possible(b) {
-		return nil
+	if valid(a) != nil || valid(b) != nil {
+		return nil // overlapping ports, for one, need mappings that depend on the destination
 	}
 	out.Tried++
 	cell, err := c.try(ctx, c.A, c.B, a, b)
@@ -115,15 +115,6 @@ func (c *BisectConfig) probe(ctx context.Context, out *Bisection, a, b nat.Confi
 		out.Solutions = append(out.Solutions, Solution{chosen, cell})
 	}
 	return err
-}
-
-// possible reports whether the engine takes the configuration: overlapping
-// ports, for one, need a mapping that depends on the destination.
-func possible(c nat.Config) bool {
-	if !c.NoTranslation {
-		c.External = siteExternal(1)
-	}
-	return c.Validate() == nil
 }
 
 // String returns the solution in one sentence.

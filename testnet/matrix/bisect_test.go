@@ -18,17 +18,22 @@ func TestBisect(t *testing.T) {
 		want []string // each solution, as Knob of NAT: value
 	}{
 		{"symmetric", "port-restricted", 3, []string{
-			"mapping of A: endpoint-independent", "filtering of B: endpoint-independent", "filtering of B: address-dependent",
+			"mapping of A: endpoint-independent", "allocation of A: overloading",
+			"filtering of B: endpoint-independent", "filtering of B: address-dependent",
 		}},
 		{"port-restricted", "symmetric", 3, []string{
-			"filtering of A: endpoint-independent", "filtering of A: address-dependent", "mapping of B: endpoint-independent",
+			"filtering of A: endpoint-independent", "filtering of A: address-dependent",
+			"mapping of B: endpoint-independent", "allocation of B: overloading",
 		}},
 		// A port that mappings share tells them apart by the peer, so the
 		// filter is not all that stands in the way.
-		{"symmetric-preserving", "symmetric", 1, []string{"mapping of B: endpoint-independent"}},
+		{"symmetric-preserving", "symmetric", 1, []string{"mapping of B: endpoint-independent", "allocation of B: overloading"}},
 		{"firewall", "symmetric", 1, []string{
-			"filtering of A: endpoint-independent", "filtering of A: address-dependent", "mapping of B: endpoint-independent",
+			"filtering of A: endpoint-independent", "filtering of A: address-dependent",
+			"mapping of B: endpoint-independent", "allocation of B: overloading",
 		}},
+		{"linux-open-input", "port-restricted", 3, nil}, // connects: the mapping moves only if a stranger is early
+		{"teredo-blocked", "cone", 3, nil},              // this method uses another port
 		{"udp-blocked", "cone", 3, []string{"UDP of A: let through"}},
 		{"udp-blocked", "udp-blocked", 2, nil},
 		{"cone", "symmetric", 3, nil}, // connects as it is

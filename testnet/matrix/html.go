@@ -36,8 +36,8 @@ type pageRow struct {
 }
 
 type pageCell struct {
-	ID, Class, Symbol, Value, Label string
-	Open                            bool // has a ladder
+	ID, Class, Symbol, Value, Unit, Label string
+	Open                                  bool // has a ladder
 }
 
 type pageLane struct {
@@ -131,7 +131,7 @@ func (c *Cell) page(id string, rs []reason) pageCell {
 	}
 	switch c.Outcome {
 	case Connected:
-		p.Value = seconds(c.Time)
+		p.Value, p.Unit, _ = strings.Cut(seconds(c.Time), " ")
 	case Sometimes:
 		p.Value = c.share()
 	default:
@@ -273,6 +273,6 @@ func laneX(node string) int {
 
 // clock is a moment, counted from the call.
 func clock(d time.Duration) string {
-	s := fmt.Sprintf("%.3f s", d.Seconds())
+	s := fmt.Sprintf("%.3f\u00a0s", d.Seconds())
 	return strings.Replace(s, "-", "−", 1)
 }

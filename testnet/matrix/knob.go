@@ -1,6 +1,9 @@
 package matrix
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"shipworm/testnet/nat"
@@ -38,7 +41,7 @@ func knobs() []knob {
 		return out
 	}
 	var allocations, hairpins, refreshes, lifetimes []setting
-	for _, a := range []nat.Allocation{nat.Preserving, nat.Sequential, nat.Random} {
+	for _, a := range []nat.Allocation{nat.Preserving, nat.Overloading, nat.Sequential, nat.Random} {
 		allocations = append(allocations, setting{a.String(), func(c *nat.Config) { c.Allocation = a }})
 	}
 	for _, h := range []nat.Hairpin{nat.HairpinExternalSource, nat.HairpinInternalSource, nat.HairpinNone} {
@@ -62,10 +65,17 @@ func knobs() []knob {
 				c.Block = 0
 			}
 		}}}},
+		{"blocked ports", func(c *nat.Config) string {
+			if len(c.BlockPorts) == 0 {
+				return "none"
+			}
+			return strings.Trim(fmt.Sprint(c.BlockPorts), "[]")
+		}, []setting{{"none", func(c *nat.Config) { c.BlockPorts = nil }}}},
 		{"mapping", func(c *nat.Config) string { return c.Mapping.String() }, behaviors(func(c *nat.Config, b nat.Behavior) {
 			c.Mapping = b
 			if b == nat.EndpointIndependent {
-				c.Overlap = false // it has no meaning then, and New refuses it
+				// These have no meaning then, and New refuses them.
+				c.Overlap, c.ReuseSource, c.EarlyInbound = false, false, false
 			}
 		})},
 		{"filtering", func(c *nat.Config) string { return c.Filtering.String() },
@@ -85,6 +95,13 @@ func knobs() []knob {
 		{"reject", func(c *nat.Config) string { return on(c.Reject) }, []setting{
 			{"off", func(c *nat.Config) { c.Reject = false }}, {"on", func(c *nat.Config) { c.Reject = true }},
 		}},
+		// Quirks can be mended; nobody needs to hear that adding one helps.
+		{"early inbound", func(c *nat.Config) string { return on(c.EarlyInbound) },
+			[]setting{{"off", func(c *nat.Config) { c.EarlyInbound = false }}}},
+		{"ALG", func(c *nat.Config) string { return on(c.ALG) },
+			[]setting{{"off", func(c *nat.Config) { c.ALG = false }}}},
+		{"ICMP ends mapping", func(c *nat.Config) string { return on(c.ICMPEndsMapping) },
+			[]setting{{"off", func(c *nat.Config) { c.ICMPEndsMapping = false }}}},
 	}
 }
 
@@ -107,7 +124,7 @@ func (a Adjust) String() string {
 func adjustments(name string, c nat.Config) []Adjust {
 	var out []Adjust
 	for _, k := range knobs() {
-		if c.NoTranslation && k.name != "filtering" && k.name != "UDP" && k.name != "lifetime" && k.name != "refresh" {
+		if c.NoTranslation && !slices.Contains([]string{"UDP", "blocked ports", "filtering", "lifetime", "refresh"}, k.name) {
 			continue
 		}
 		was := k.get(&c)

@@ -52,7 +52,7 @@ const readyLimit = 30 * time.Second
 // place Linux and a carrier's NAT take).
 func Defaults() []string {
 	return []string{
-		"cone", "address-restricted", "port-restricted", "carrier", "linux",
+		"cone", "address-restricted", "port-restricted", "cgn", "linux",
 		"symmetric-preserving", "symmetric-sequential", "symmetric-address", "symmetric",
 	}
 }
@@ -63,9 +63,9 @@ type Config struct {
 	Method Method
 	// NATs are the rows and columns; empty means Defaults. A name occurs once.
 	NATs []string
-	// Profile finds the NAT of a name; nil means nat.Profile. Its External
-	// and Seed are replaced.
-	Profile func(name string) (nat.Config, bool)
+	// Profile finds the NAT of a name; nil means nat.ParseProfile. Its
+	// External and Seed are replaced.
+	Profile func(name string) (nat.Config, error)
 	// Loss is the share of packets lost on the access line of each NAT, in
 	// each direction, 0 to 1: between two hosts every packet passes two.
 	Loss float64
@@ -145,13 +145,13 @@ func (t *Table) Cell(from, to string) *Cell {
 func (c *Config) check() error {
 	var errs []error
 	if c.Method == nil {
-		errs = append(errs, errors.New("matrix: no method"))
+		errs = append(errs, errors.New("no method"))
 	}
 	if len(c.NATs) == 0 {
 		c.NATs = Defaults()
 	}
 	if c.Profile == nil {
-		c.Profile = nat.Profile
+		c.Profile = nat.ParseProfile
 	}
 	if c.Runs == 0 {
 		c.Runs = 1
@@ -160,38 +160,46 @@ func (c *Config) check() error {
 		c.Limit = DefaultLimit
 	}
 	if c.Runs < 0 || c.Runs > MaxRuns {
-		errs = append(errs, fmt.Errorf("matrix: %d runs: want 1 to %d", c.Runs, MaxRuns))
+		errs = append(errs, fmt.Errorf("%d runs: want 1 to %d", c.Runs, MaxRuns))
 	}
 	if c.Limit < 0 || c.Limit > time.Hour {
-		errs = append(errs, fmt.Errorf("matrix: limit %v: want up to an hour", c.Limit))
+		errs = append(errs, fmt.Errorf("limit %v: want up to an hour", c.Limit))
 	}
 	if err := (link.Config{Loss: c.Loss}).Validate(); err != nil {
 		errs = append(errs, err)
 	}
 	if len(c.NATs) > MaxNATs {
-		errs = append(errs, fmt.Errorf("matrix: %d NATs: at most %d", len(c.NATs), MaxNATs))
+		errs = append(errs, fmt.Errorf("%d NATs: at most %d", len(c.NATs), MaxNATs))
 	}
 	for i, name := range c.NATs {
 		if slices.Contains(c.NATs[:i], name) {
-			errs = append(errs, fmt.Errorf("matrix: NAT %q occurs twice", name))
+			errs = append(errs, fmt.Errorf("NAT %q occurs twice", name))
 		}
-		if _, ok := c.Profile(name); !ok {
-			errs = append(errs, &UnknownNATError{Name: name})
+		n, err := c.Profile(name)
+		if err == nil {
+			err = valid(n)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("NAT %q: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// UnknownNATError reports a name that Config.Profile does not know.
-type UnknownNATError struct{ Name string }
-
-func (e *UnknownNATError) Error() string { return fmt.Sprintf("no NAT is called %q", e.Name) }
+// valid returns what the engine has against a NAT of the table.
+func valid(c nat.Config) error {
+	c.External = nil
+	if !c.NoTranslation {
+		c.External = siteExternal(1)
+	}
+	return c.Validate()
+}
 
 // Run tries every pair. It returns early, with the cause, if ctx ends.
 func Run(ctx context.Context, c Config) (*Table, error) {
 	c.NATs = slices.Clone(c.NATs)
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("matrix: %w", err)
 	}
 	n := len(c.NATs)
 	t := &Table{
@@ -245,7 +253,7 @@ func (c *Config) try(ctx context.Context, from, to string, a, b nat.Config) (Cel
 		}
 		r, err := c.once(from, to, a, b, run)
 		if err != nil {
-			return cell, fmt.Errorf("matrix: %s to %s: %w", from, to, err)
+			return cell, fmt.Errorf("%s to %s: %w", from, to, err)
 		}
 		// One ladder a cell is shown; the others would only be memory.
 		if run > 0 && (r.outcome == Connected || len(bad) > 0) {

@@ -131,7 +131,7 @@ func TestPageInBrowser(t *testing.T) {
 		scheme        string
 		at            string
 	}{
-		{"matrix", 1200, 1080, "light", "#ladder-9-3"},
+		{"matrix", 1200, 1200, "light", "#ladder-9-3"},
 		{"matrix-dark", 1200, 1080, "dark", "#ladder-9-3"},
 		{"matrix-phone", 390, 844, "light", ""},
 		{"matrix-phone-dark", 390, 844, "dark", "#ladder-9-3"},

@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"encoding/binary"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,7 +65,8 @@ type recorder struct {
 // flight is a packet under way: its row, and what it looks like now.
 type flight struct {
 	row      int
-	id       uint16
+	id       uint16 // some NATs change it
+	sum      uint64 // of the payload, which an ALG changes
 	src, dst netip.AddrPort
 	node     string
 }
@@ -89,7 +91,7 @@ func (r *recorder) ladder(end time.Time) Ladder {
 
 // event takes in one step of a packet.
 func (r *recorder) event(e sim.Event) {
-	id, src, dst, ok := endpoints(e.Packet)
+	id, sum, src, dst, ok := endpoints(e.Packet)
 	if !ok {
 		return
 	}
@@ -98,11 +100,11 @@ func (r *recorder) event(e sim.Event) {
 		if e.Node == NodeA || e.Node == NodeB || e.Node == NodeServer {
 			r.sent++
 		}
-		r.begin(at, e, id, src, dst)
+		r.begin(at, e, flight{len(r.rows), id, sum, src, dst, e.Node})
 		return
 	}
 	i := slices.IndexFunc(r.open, func(f flight) bool {
-		if f.id != id || !leadsTo(f.node, e.Node) {
+		if f.id != id && f.sum != sum || !leadsTo(f.node, e.Node) {
 			return false
 		}
 		// A NAT changes the source of what comes from its own host, and the
@@ -127,7 +129,7 @@ func (r *recorder) event(e sim.Event) {
 	}
 	switch e.Kind {
 	case sim.Forwarded, sim.Hairpinned:
-		f.src, f.dst, f.node = src, dst, e.Node
+		f.id, f.sum, f.src, f.dst, f.node = id, sum, src, dst, e.Node
 		return
 	case sim.Delivered:
 		r.last = f.row
@@ -138,18 +140,18 @@ func (r *recorder) event(e sim.Event) {
 	r.open = slices.Delete(r.open, i, i+1)
 }
 
-func (r *recorder) begin(at time.Duration, e sim.Event, id uint16, src, dst netip.AddrPort) {
+func (r *recorder) begin(at time.Duration, e sim.Event, f flight) {
 	if len(r.rows) == MaxRows {
 		r.omitted++
 		return
 	}
-	row := Row{Sent: at, Src: src, Dst: dst, Hops: []Hop{{Node: e.Node, Time: at, Src: src, Dst: dst}}}
+	row := Row{Sent: at, Src: f.src, Dst: f.dst, Hops: []Hop{{Node: e.Node, Time: at, Src: f.src, Dst: f.dst}}}
 	if pkt, h, ok := ipv4.Check(e.Packet); ok && ipv4.Proto(pkt) == ipv4.UDP {
 		row.What = r.describe(pkt[h+8:])
 	} else {
 		row.What = "ICMP"
 	}
-	r.open = append(r.open, flight{len(r.rows), id, src, dst, e.Node})
+	r.open = append(r.open, f)
 	r.rows = append(r.rows, row)
 }
 
@@ -176,17 +178,21 @@ func leadsTo(node, place string) bool {
 	return public(node) && public(name) && node != name
 }
 
-// endpoints reads what a packet is known by: no NAT changes the
-// identification.
-func endpoints(b []byte) (id uint16, src, dst netip.AddrPort, ok bool) {
+// endpoints reads what a packet is known by on its way: a NAT changes its
+// identification or its payload at most, not both.
+func endpoints(b []byte) (id uint16, sum uint64, src, dst netip.AddrPort, ok bool) {
 	pkt, h, ok := ipv4.Check(b)
 	if !ok {
-		return 0, src, dst, false
+		return 0, 0, src, dst, false
 	}
 	var sp, dp uint16
-	if ipv4.Proto(pkt) == ipv4.UDP && len(pkt) >= h+8 {
-		sp, dp = binary.BigEndian.Uint16(pkt[h:]), binary.BigEndian.Uint16(pkt[h+2:])
+	payload := pkt[h:]
+	if ipv4.Proto(pkt) == ipv4.UDP && len(payload) >= 8 {
+		sp, dp = binary.BigEndian.Uint16(payload), binary.BigEndian.Uint16(payload[2:])
+		payload = payload[8:]
 	}
-	return binary.BigEndian.Uint16(pkt[4:]), netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), sp),
+	f := fnv.New64a()
+	f.Write(payload)
+	return binary.BigEndian.Uint16(pkt[4:]), f.Sum64(), netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), sp),
 		netip.AddrPortFrom(ipv4.Addr(ipv4.Dst(pkt)), dp), true
 }
