@@ -71,10 +71,10 @@ func (b *tab) until(js string) {
 	}
 }
 
-func (b *tab) look(width, height int64, scheme string) {
+func (b *tab) look(width, height int64, scheme, medium string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, height))
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: medium, Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
 	if err != nil {
@@ -94,7 +94,7 @@ func TestPageInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := openTab(t)
-	b.look(1280, 900, "light")
+	b.look(1280, 900, "light", "screen")
 	b.do(chromedp.Navigate("file://" + file))
 
 	const visible = `[...document.querySelectorAll(".ladder")].filter(e => e.checkVisibility()).map(e => e.id).join()`
@@ -129,15 +129,17 @@ func TestPageInBrowser(t *testing.T) {
 		name          string
 		width, height int64
 		scheme        string
+		medium        string
 		at            string
 	}{
-		{"matrix", 1200, 1200, "light", "#ladder-9-3"},
-		{"matrix-dark", 1200, 1080, "dark", "#ladder-9-3"},
-		{"matrix-phone", 390, 844, "light", ""},
-		{"matrix-phone-dark", 390, 844, "dark", "#ladder-9-3"},
-		{"matrix-small", 320, 640, "light", "#ladder-9-3"},
+		{"matrix", 1200, 1200, "light", "screen", "#ladder-9-3"},
+		{"matrix-dark", 1200, 1080, "dark", "screen", "#ladder-9-3"},
+		{"matrix-phone", 390, 844, "light", "screen", ""},
+		{"matrix-phone-dark", 390, 844, "dark", "screen", "#ladder-9-3"},
+		{"matrix-small", 320, 640, "light", "screen", "#ladder-9-3"},
+		{"matrix-print", 1050, 1200, "light", "print", "#ladder-9-3"},
 	} {
-		b.look(s.width, s.height, s.scheme)
+		b.look(s.width, s.height, s.scheme, s.medium)
 		b.do(chromedp.Navigate("about:blank"), chromedp.Navigate("file://"+file+s.at))
 		if got := b.eval(`document.documentElement.scrollWidth <= innerWidth`); got != "true" {
 			t.Errorf("%s: wider than the window", s.name)
