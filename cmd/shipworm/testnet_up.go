@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -194,7 +195,8 @@ func (o *upOptions) has(host string) bool {
 
 // writeMap prints the network, and how to get to other hosts.
 func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "server\t%v %v\techo on port 7, a page on port 80\n", execServer[0], execServer[1])
 	for _, home := range o.homes {
 		outside := home.outside.String()
@@ -203,11 +205,16 @@ func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
 		}
 		fmt.Fprintf(tw, "%s\t%s\tNAT %s\n", home.name, outside, home.profile)
 		for _, h := range home.hosts {
-			fmt.Fprintf(tw, "  %s\t%v\n", h.name, h.addr)
+			fmt.Fprintf(tw, "  %s\t%v\t\n", h.name, h.addr)
 		}
 	}
 	if err := tw.Flush(); err != nil {
 		return err
+	}
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, "\nThe shell on %s ends all of this. Others open in other terminals, on any HOST:\n  %s --join %d:HOST\n\n",
 		o.in, command, id)
