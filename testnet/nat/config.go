@@ -127,9 +127,9 @@ type Config struct {
 	// external one in inbound, where they stand in binary: the "generic ALG"
 	// that RFC 5780, 3.6 detects and RFC 4787, REQ-10 forbids by default.
 	ALG bool `json:"alg,omitzero"`
-	// EarlyInbound is a quirk of Linux: an unsolicited UDP packet to the NAT
-	// leaves an entry, and a later mapping to its sender has to move to
-	// another port. Needs Overlap.
+	// EarlyInbound is a quirk of Linux: an unsolicited UDP packet that the
+	// router itself accepts leaves an entry, and a later mapping to its sender
+	// has to move to another port. Needs Overlap.
 	EarlyInbound bool `json:"early_inbound,omitzero"`
 	// ICMPEndsMapping is a bug that some NATs have: an ICMP error ends the
 	// mapping it is about, against RFC 4787, REQ-12.

@@ -23,8 +23,9 @@ var profiles = []struct {
 	{"symmetric-preserving", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overlap: true, Fragments: FragmentsAnyOrder}},
 	// Linux masquerading with an INPUT chain that drops: see linux below.
 	{"linux", "masquerade", linux(false)},
-	// The same with an INPUT chain that accepts or rejects: a stray packet is
-	// answered, and leaves an entry that moves the next mapping.
+	// The same with an INPUT chain that accepts: a stray packet is answered,
+	// and leaves an entry that moves the next mapping. (One that rejects
+	// answers too, but leaves nothing: linux with Reject.)
 	{"linux-open-input", "", linux(true)},
 	// All that RFC 4787, 5382, 5508 and 7857 demand or recommend of a home
 	// router.
