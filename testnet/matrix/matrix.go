@@ -39,7 +39,7 @@ import (
 // Defaults for zero fields of Config, and bounds; all of them are ours.
 const (
 	DefaultLimit = 10 * time.Second
-	MaxNATs      = 64
+	MaxNATs      = 32 // their ladders are kept in memory
 	MaxRuns      = 10000
 )
 
