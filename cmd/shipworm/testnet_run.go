@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -66,11 +65,7 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 	if o.simulated && o.real {
 		return usageError(errors.New("testnet run: --sim and --lab: want one of them"))
 	}
-	src, err := os.ReadFile(o.file)
-	if err != nil {
-		return usageError(fmt.Errorf("testnet run: %w", err))
-	}
-	s, err := scenario.Parse(src)
+	s, err := scenario.Load(o.file)
 	if err != nil {
 		return o.badFile(err, stderr)
 	}
@@ -92,7 +87,7 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 func (o *runOptions) badFile(err error, stderr io.Writer) error {
 	var bad *scenario.FileError
 	if !errors.As(err, &bad) {
-		return fmt.Errorf("testnet run: %s: %w", o.file, err)
+		return usageError(fmt.Errorf("testnet run: %w", err))
 	}
 	for _, p := range bad.Problems {
 		fmt.Fprintf(stderr, "%s:%v\n", o.file, p)

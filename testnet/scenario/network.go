@@ -96,10 +96,21 @@ func (p *parser) loops() bool {
 // nat reads what only NATs have.
 func (p *parser) nat(n *Node, s *section) {
 	profile, at, named := s.text("profile")
-	switch cfg, ok := nat.Profile(profile); {
+	path, pathAt, filed := s.text("file")
+	cfg, ok := nat.Profile(profile)
+	switch {
+	case s.find("profile") != nil && s.find("file") != nil:
+		p.add(s.find("file").at, "%s has both profile and file: want one of them", n.Name)
+	case filed:
+		c, err := p.load(path)
+		if err != nil {
+			p.add(pathAt, "%s", clean(err, "nat: profile: "))
+		}
+		c.External, c.Seed = nil, 0 // of the router where it was measured
+		*n.NAT = c
 	case named && !ok:
 		p.add(at, "no such NAT: %q: %s", profile, oneOf(nat.Profiles()))
-	case !named && s.find("profile") == nil:
+	case s.find("profile") == nil && s.find("file") == nil:
 		p.add(s.at, "profile is missing: %s", oneOf(nat.Profiles()))
 	default:
 		*n.NAT = cfg

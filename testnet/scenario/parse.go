@@ -1,8 +1,14 @@
 package scenario
 
 import (
+	"errors"
+	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"regexp"
+
+	"shipworm/testnet/nat"
 )
 
 // namePattern is what a host, NAT or program may be called: host names
@@ -11,14 +17,42 @@ var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 const nameWant = "want 1 to 32 of a-z, 0-9 and hyphens inside"
 
-// Parse reads a scenario file. What is wrong with it is a *FileError, which
-// holds as many problems as could be found at once.
+// Parse reads a scenario. What is wrong with it is a *FileError, which holds as
+// many problems as could be found at once. It opens no file: a NAT cannot have
+// a profile of its own.
 func Parse(src []byte) (*Scenario, error) {
+	return parse(src, func(string) (nat.Config, error) {
+		return nat.Config{}, errors.New("want profile: the scenario itself was not read from a file")
+	})
+}
+
+// Load reads a scenario file, and the profile files of its NATs, whose paths
+// are relative to its folder. Errors are those of Parse, or of reading the
+// file.
+func Load(path string) (*Scenario, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	return parse(src, func(name string) (nat.Config, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(path), name)
+		}
+		return nat.LoadProfile(name)
+	})
+}
+
+func parse(src []byte, load func(string) (nat.Config, error)) (*Scenario, error) {
 	tree, err := readTree(src)
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{s: &Scenario{Limit: DefaultLimit, Seed: 1}}
+	p := &parser{s: &Scenario{Limit: DefaultLimit, Seed: 1}, load: load}
 	p.file(p.section(tree))
 	if err := p.err(); err != nil {
 		return nil, err
@@ -32,6 +66,7 @@ type parser struct {
 	s *Scenario
 	// programTables are looked at before all of them are read.
 	programTables []*entry
+	load          func(path string) (nat.Config, error) // of a profile file
 }
 
 func (p *parser) file(s *section) {

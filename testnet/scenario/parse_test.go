@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,6 +53,18 @@ func TestBadFiles(t *testing.T) {
 		{"name taken", "[host.a]\n[nat.a]\nprofile = \"cone\"\n", []string{`2:6: the name "a" is taken: line 1 has it`}},
 		{"unknown NAT", "[host.a]\n[nat.n]\nprofile = \"cnoe\"\n", []string{`3:11: no such NAT: "cnoe": ` + natNames + "..."}},
 		{"no profile", "[host.a]\n[nat.n]\n", []string{`2:6: profile is missing: ` + natNames + "..."}},
+		{"profile and file", "[host.a]\n[nat.n]\nprofile = \"cone\"\nfile = \"x.json\"\n", []string{`4:1: n has both profile and file: want one of them`}},
+		{"file without a folder", "[host.a]\n[nat.n]\nfile = \"x.json\"\n", []string{`3:8: want profile: the scenario itself was not read from a file`}},
+		{"unknown knob", "[host.a]\n[nat.n]\nprofile = \"cone\"\nknobs = { maping = \"x\" }\n", []string{`4:11: no such knob: "maping": want mapping, filtering, tcp_mapping, ...`}},
+		{"bad words and types of knobs", "[host.a]\n[nat.n]\nprofile = \"cone\"\n[nat.n.knobs]\nmapping = \"open\"\nfiltering = 3\nlifetime = \"x\"\nport_min = 70_000\nparity = 1\nblock_ports = \"dns\"\nexternal = \"192.0.2.1\"\n", []string{
+			`5:11: mapping: no behavior "open": one of ["endpoint-independent" "address-dependent" "address-and-port-dependent"]`,
+			`6:13: filtering: it is an integer: want a string`,
+			`7:12: lifetime: invalid duration "x"`,
+			`8:12: port_min: 70_000: want a whole number from 0 to 65535`,
+			`9:10: parity: it is an integer: want true or false`,
+			`10:15: block_ports: it is a string: want a list`,
+			`11:1: no such knob: "external": want mapping, ...`}},
+		{"knobs that do not fit", "[host.a]\n[nat.n]\nprofile = \"cone\"\nknobs = { port_min = 5000, port_max = 4000 }\n", []string{`2:6: n: ...`}},
 		{"undefined NAT", "[nat.n]\nprofile = \"cone\"\n[host.a]\nbehind = \"m\"\n", []string{`4:10: behind = "m" is no NAT of this file: want n`}},
 		{"behind a host", "[host.a]\n[host.b]\nbehind = \"a\"\n", []string{`3:10: behind = "a" is no NAT of this file: there is none`}},
 		{"behind itself", "[host.a]\n[nat.n]\nprofile = \"cone\"\nbehind = \"m\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\n",
@@ -207,6 +220,9 @@ mapping = "address-dependent"
 filtering = "address-and-port-dependent"
 hairpin = "none"
 lifetime = "42s"
+block_ports = [137, 0x8a]
+host_limits = { udp = 20 }
+reject = true
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -218,8 +234,49 @@ lifetime = "42s"
 	}
 	want := []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("198.51.100.8")}
 	if c := n.NAT; c.Mapping != nat.AddressDependent || c.Filtering != nat.AddressAndPortDependent || c.Hairpin != nat.HairpinNone ||
-		c.Lifetime != 42*time.Second || !slices.Equal(c.External, want) {
+		c.Lifetime != 42*time.Second || !slices.Equal(c.BlockPorts, []uint16{137, 138}) || c.HostLimits.UDP != 20 || !c.Reject || !slices.Equal(c.External, want) {
 		t.Errorf("NAT %+v", c)
+	}
+}
+
+// A profile file is found next to the scenario, whatever the directory of the
+// process, and knobs go on top of it.
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	router := nat.Config{External: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, Filtering: nat.AddressDependent, Lifetime: 17 * time.Second, Seed: 5}
+	b, err := router.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("router.json", string(b))
+	write("home.toml", "[host.a]\n[nat.n]\nfile = \"router.json\"\nknobs = { reject = true }\n")
+	s, err := Load(filepath.Join(dir, "home.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := s.Nodes[1].NAT; c.Filtering != nat.AddressDependent || c.Lifetime != 17*time.Second || !c.Reject || c.Seed != 0 || c.External[0].String() != "198.51.100.1" {
+		t.Errorf("NAT %+v", c)
+	}
+	write("bad.toml", "[host.a]\n[nat.n]\nfile = \"gone.json\"\n")
+	var bad *FileError
+	if _, err := Load(filepath.Join(dir, "bad.toml")); !errors.As(err, &bad) || bad.Problems[0].Line != 3 || !strings.Contains(err.Error(), "gone.json") {
+		t.Errorf("Load = %v, want a problem of line 3", err)
+	}
+	if _, err := Load(filepath.Join(dir, "gone.toml")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Load = %v, want %v", err, os.ErrNotExist)
+	}
+}
+
+// Every knob of the engine can be named.
+func TestKnobNames(t *testing.T) {
+	names := knobNames()
+	if n := reflect.TypeFor[nat.Config]().NumField() - 2; len(names) != n {
+		t.Errorf("%d names for %d knobs: %v", len(names), n, names)
 	}
 }
 
