@@ -66,8 +66,8 @@ type path struct {
 	addr           netip.Addr
 }
 
-func benchPaths(b *testing.B) (ours, kernel path) {
-	_, home, server := newLab(b, "linux", link.Config{})
+func benchPaths(b *testing.B, line link.Config) (ours, kernel path) {
+	_, home, server := newLab(b, "linux", line)
 	client, far, addr := kernelNAT(b)
 	return path{home, server, server.Addr()}, path{client, far, addr}
 }
@@ -81,20 +81,26 @@ func median[T ~int64 | ~float64](v []T) T {
 // laboratory and its NAT, and through veth and the kernel's masquerade; the
 // medians of interleaved rounds.
 func BenchmarkLabTCP(b *testing.B) {
-	benchmarkThroughput(b, "-t", "1", "-C", "cubic")
+	benchmarkThroughput(b, link.Config{}, "-t", "1", "-C", "cubic")
+}
+
+// BenchmarkLabTCPDelay is the same over a line with a delay, which carries
+// packets and not super-packets.
+func BenchmarkLabTCPDelay(b *testing.B) {
+	benchmarkThroughput(b, link.Config{Delay: time.Millisecond}, "-t", "1", "-C", "cubic")
 }
 
 // BenchmarkLabUDP sends datagrams one by one, as fast as the laboratory takes
 // them.
 func BenchmarkLabUDP(b *testing.B) {
-	benchmarkThroughput(b, "-t", "1", "-u", "-b", "1G", "-l", "1200")
+	benchmarkThroughput(b, link.Config{}, "-t", "1", "-u", "-b", "0", "-l", "1200")
 }
 
-func benchmarkThroughput(b *testing.B, args ...string) {
+func benchmarkThroughput(b *testing.B, line link.Config, args ...string) {
 	if _, err := exec.LookPath("iperf3"); err != nil {
 		b.Skip("needs iperf3: ", err)
 	}
-	ours, kernel := benchPaths(b)
+	ours, kernel := benchPaths(b, line)
 	var a, c []float64
 	for b.Loop() {
 		for range 5 {
@@ -144,7 +150,7 @@ func iperf(t testing.TB, p path, args ...string) float64 {
 // ping, one question at a time, as fast as answers come, and compares the
 // medians with those over veth and the kernel's masquerade.
 func BenchmarkLabRoundTrip(b *testing.B) {
-	ours, kernel := benchPaths(b)
+	ours, kernel := benchPaths(b, link.Config{})
 	var askers []func(int) time.Duration
 	for _, p := range []path{ours, kernel} {
 		if err := p.server.Do(func() error { return startEcho(b, p.addr) }); err != nil {

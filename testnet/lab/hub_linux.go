@@ -32,6 +32,7 @@ type hub struct {
 	world   *sim.World
 	ports   map[int32]*port // by file descriptor
 	pending []*port         // may have packets to read
+	holding []*port         // have a run to hand over
 	armed   time.Time       // what the timer is set to; zero when it is not
 	closed  bool
 
@@ -49,6 +50,7 @@ type port struct {
 	host    *sim.Host
 	dev     *device
 	pending bool
+	run     run                 // of segments that arrived just now
 	hdr     [vnetHeaderLen]byte // of what is being written
 }
 
@@ -147,6 +149,7 @@ func (h *hub) drain() bool {
 			p.read()
 		}
 		h.pending = h.pending[:copy(h.pending, h.pending[ports:])]
+		h.flush()
 	}
 	h.advance()
 	return len(h.pending) > 0 && !h.closed
@@ -159,6 +162,7 @@ func (h *hub) advance() {
 		return
 	}
 	h.world.Advance(time.Now())
+	h.flush()
 	next, ok := h.world.Next()
 	if !ok || !h.armed.IsZero() && !next.Before(h.armed) {
 		return // a timer that comes too early does no harm
@@ -214,16 +218,13 @@ func (p *port) read() {
 func (h *hub) send(host *sim.Host, pkt []byte) {
 	if h.impaired || h.traced {
 		// A line decides about each packet, and an onlooker sees each.
+		now := time.Now()
+		h.world.Advance(now)
 		var ok bool
-		h.space, ok = h.header.finish(pkt, h.space, func(pkt []byte) {
-			now := time.Now()
-			h.world.Advance(now)
-			host.Send(pkt)
-			h.world.Advance(now)
-		})
-		if !ok {
+		if h.space, ok = h.header.finish(pkt, h.space, host.Send); !ok {
 			h.dropped.Add(1)
 		}
+		h.world.Advance(now)
 		return
 	}
 	now := time.Now()
@@ -234,12 +235,40 @@ func (h *hub) send(host *sim.Host, pkt []byte) {
 	h.current = nil
 }
 
-// receive hands a packet to the host's kernel.
+// receive takes a packet for the host's kernel.
 func (p *port) receive(_ time.Time, pkt []byte) {
-	var hdr vnetHeader
-	if c := p.hub.current; c != nil {
-		hdr = c.unfinished(pkt)
+	h := p.hub
+	if h.current == nil && p.run.add(pkt) {
+		return
 	}
+	p.flush()
+	switch {
+	case h.current != nil:
+		p.write(h.current.unfinished(pkt), pkt)
+	case p.run.start(pkt):
+		h.holding = append(h.holding, p)
+	default:
+		p.write(vnetHeader{}, pkt)
+	}
+}
+
+// flush hands over what receive has held back. The caller holds the lock.
+func (h *hub) flush() {
+	for _, p := range h.holding {
+		p.flush()
+	}
+	h.holding = h.holding[:0]
+}
+
+func (p *port) flush() {
+	if p.run.count > 0 {
+		p.write(p.run.take())
+	}
+}
+
+// write hands a packet to the host's kernel. What that answers at once is read
+// soon.
+func (p *port) write(hdr vnetHeader, pkt []byte) {
 	hdr.put(p.hdr[:])
 	if err := p.dev.write(p.hdr[:], pkt); err != nil {
 		p.hub.dropped.Add(1)
