@@ -49,7 +49,7 @@ func heap() uint64 {
 	return m.HeapInuse
 }
 
-// a million mappings with as many filter entries take less than 200 MiB,
+// A million mappings with as many filter entries take less than 200 MiB,
 // and end one by one at their time, without a search.
 func TestMillionMappings(t *testing.T) {
 	if testing.Short() {
