@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
@@ -166,7 +167,7 @@ func TestRoutersWithoutTranslation(t *testing.T) {
 
 // Every drop has a place and a reason.
 func TestDropReasons(t *testing.T) {
-	n := newLab(t, 1)
+	n := newLab(t, 1, invariant.Checksum)
 	server := n.host("server", "198.51.100.1")
 	home := n.router("home", "port-restricted", "203.0.113.1")
 	alice := n.behind(home, "alice", "192.168.1.2")

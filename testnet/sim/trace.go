@@ -21,6 +21,7 @@ const (
 	Delivered              // handed to its destination
 	Dropped                // by a node or a line, for Reason
 	Fragmented             // cut to fit a line; the fragments follow
+	Held                   // kept by a router until another packet comes, for Reason
 	Forged                 // made or changed by an adversary, named by Reason
 )
 
@@ -39,6 +40,8 @@ func (k Kind) String() string {
 		return "dropped"
 	case Fragmented:
 		return "fragmented"
+	case Held:
+		return "held"
 	case Forged:
 		return "forged"
 	}
