@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -353,18 +354,18 @@ func TestServerRoundRobin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, time.Millisecond)
 		h, _ := w.home("cone")
-		turn := 0
+		var turn atomic.Int32
 		c, _ := w.client(h, func(c *ClientConfig) {
 			c.Server = "teredo.example"
 			c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
-				turn++
+				n := turn.Add(1)
 				both := []netip.Addr{primary, nobody, primary}
-				return both[turn%2:][:2], nil
+				return both[n%2:][:2], nil
 			}
 		})
 		time.Sleep(time.Hour)
-		if n := w.sentBy(h); n > 6+18 || turn < 10 {
-			t.Errorf("%d solicitations in an hour, %d lookups", n, turn)
+		if n := w.sentBy(h); n > 6+18 || turn.Load() < 10 {
+			t.Errorf("%d solicitations in an hour, %d lookups", n, turn.Load())
 		}
 		if s := c.State(); s.State != engine.Offline {
 			t.Errorf("state %v", s.State)
