@@ -1,11 +1,9 @@
 package scenario
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"sync"
 	"time"
@@ -157,30 +155,22 @@ func (v *real) launch(t *Task) error {
 // command starts a program of the machine on a host.
 func (v *real) command(host *lab.Host, t *Task, argv []string, line func(string)) error {
 	cmd := host.Command(v.ctx, argv[0], argv[1:]...)
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
+	stdout := &lines{each: func(l string) { v.line(t, l); line(l) }}
+	stderr := &lines{each: func(l string) { v.line(t, l) }}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	var readers sync.WaitGroup
-	readers.Go(func() { v.read(t, stdout, line) })
-	readers.Go(func() { v.read(t, stderr, func(string) {}) })
 	v.programs.Go(func() {
-		readers.Wait()
 		err := cmd.Wait()
 		if v.ctx.Err() != nil {
 			return
 		}
-		code := cmd.ProcessState.ExitCode()
-		note := ""
-		if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) || code < 0 {
-			note = err.Error() // such as the signal that killed it
+		stdout.flush()
+		stderr.flush()
+		code, note := cmd.ProcessState.ExitCode(), ""
+		if code < 0 && err != nil {
+			note = err.Error() // the signal that killed it
 		}
 		t.Exit(code, note)
 	})
@@ -194,22 +184,37 @@ func (v *real) command(host *lab.Host, t *Task, argv []string, line func(string)
 	return nil
 }
 
-// read takes a program's output to its end.
-func (v *real) read(t *Task, from io.Reader, each func(string)) {
-	in := bufio.NewReaderSize(from, maxLine)
-	for {
-		b, more, err := in.ReadLine()
-		if err != nil {
-			return
+// line takes a line that a program printed.
+func (v *real) line(t *Task, line string) {
+	v.report(func(time.Duration) { t.output.add(line) })
+	if v.run.opts.Output != nil {
+		v.run.opts.Output(t.Program.Name, line)
+	}
+}
+
+// lines is a writer that hands on whole lines.
+type lines struct {
+	each func(string)
+	part []byte // of a line that has not ended
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	for rest := b; len(rest) > 0; {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		l.part = append(l.part, line[:min(len(line), maxLine-len(l.part))]...)
+		if ended {
+			l.each(string(l.part))
+			l.part = l.part[:0]
 		}
-		line := string(b)
-		for more && err == nil { // the rest of a line that is too long
-			_, more, err = in.ReadLine()
-		}
-		each(line)
-		v.run.stage.report(func(time.Duration) { t.output.add(line) })
-		if v.run.opts.Output != nil {
-			v.run.opts.Output(t.Program.Name, line)
-		}
+		rest = after
+	}
+	return len(b), nil
+}
+
+// flush hands on a last line without an end.
+func (l *lines) flush() {
+	if len(l.part) > 0 {
+		l.each(string(l.part))
+		l.part = nil
 	}
 }
