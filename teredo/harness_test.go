@@ -14,7 +14,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/teredo/engine"
 	"shipworm/teredo/packet"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -36,7 +38,8 @@ var (
 )
 
 // world is a simulated Internet on the clock of the test, real or virtual: a
-// host for a server, and homes behind NATs.
+// host for a server, and homes behind NATs. The invariants of L-05 hold on
+// every packet.
 type world struct {
 	t     testing.TB
 	w     *sim.World
@@ -53,6 +56,7 @@ type world struct {
 // hosts is four times it.
 func newWorld(t testing.TB, delay time.Duration) *world {
 	w := &world{t: t, w: sim.New(1, time.Now()), line: link.Config{Delay: delay}, sent: map[string]int{}}
+	invariant.Install(t, w.w, invariant.Config{Denied: engine.DeniedRanges(), Factor: map[string]float64{"server": 2.2}})
 	w.w.SetTrace(func(e sim.Event) {
 		if e.Kind == sim.Sent {
 			w.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,14 @@ import (
 
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
+)
+
+// The network of `testnet exec`, and the server of `testnet up`. The addresses
+// are documented in the help.
+var (
+	execServer  = []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
+	execOutside = netip.MustParseAddr("198.51.100.10")
+	execInside  = netip.MustParseAddr("192.168.1.2")
 )
 
 // execOptions are the flags of `testnet exec`.

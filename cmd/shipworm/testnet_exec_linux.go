@@ -19,13 +19,6 @@ import (
 	"shipworm/testnet/sim"
 )
 
-// The network of `testnet exec`. Its addresses are documented in the help.
-var (
-	execServer  = []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
-	execOutside = netip.MustParseAddr("198.51.100.10")
-	execInside  = netip.MustParseAddr("192.168.1.2")
-)
-
 // Exit codes of programs that could not be started, as shells have them.
 const (
 	exitNotExecutable = 126
@@ -44,11 +37,11 @@ const serverStart = 2 * time.Second
 
 func runTestnetExec(ctx context.Context, o *execOptions) error {
 	if _, err := exec.LookPath(o.argv[0]); err != nil {
-		return startError(err)
+		return startError("testnet exec", err)
 	}
 	inside, code, err := lab.Enter()
 	if err != nil {
-		return laboratoryError(err)
+		return laboratoryError("testnet exec", err)
 	}
 	if inside {
 		code, err = o.run(ctx)
@@ -67,7 +60,7 @@ func runTestnetExec(ctx context.Context, o *execOptions) error {
 func (o *execOptions) run(ctx context.Context) (int, error) {
 	l, err := lab.New(lab.Config{Seed: o.seed})
 	if err != nil {
-		return 0, laboratoryError(err)
+		return 0, laboratoryError("testnet exec", err)
 	}
 	defer func() {
 		// After an interrupt there is no time to be polite: what is left ends
@@ -81,7 +74,7 @@ func (o *execOptions) run(ctx context.Context) (int, error) {
 	}
 	server, err := l.Host("server", link.Config{}, execServer...)
 	if err != nil {
-		return 0, laboratoryError(err)
+		return 0, laboratoryError("testnet exec", err)
 	}
 	address := execInside
 	if o.natConfig.NoTranslation {
@@ -91,16 +84,16 @@ func (o *execOptions) run(ctx context.Context) (int, error) {
 	}
 	home, err := l.Router("nat", o.natConfig, o.line)
 	if err != nil {
-		return 0, laboratoryError(err)
+		return 0, laboratoryError("testnet exec", err)
 	}
 	host, err := home.Host("home", link.Config{}, address)
 	if err != nil {
-		return 0, laboratoryError(err)
+		return 0, laboratoryError("testnet exec", err)
 	}
 	if err := o.serve(ctx, server); err != nil {
 		return 0, err
 	}
-	return runProgram(ctx, host, o.argv)
+	return runProgram(ctx, "testnet exec", host, o.argv)
 }
 
 // serve starts what the program finds on the server, and returns when it can
@@ -113,7 +106,7 @@ func (o *execOptions) serve(ctx context.Context, server *lab.Host) error {
 	// Standard output belongs to the program alone.
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
-		return startError(err)
+		return startError("testnet exec", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -141,7 +134,7 @@ func (o *execOptions) serve(ctx context.Context, server *lab.Host) error {
 
 // runProgram runs the program with this process's streams and terminal, and
 // returns its exit code.
-func runProgram(ctx context.Context, host *lab.Host, argv []string) (int, error) {
+func runProgram(ctx context.Context, command string, host *lab.Host, argv []string) (int, error) {
 	cmd := host.Command(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// In a group of its own it could not read from the terminal.
@@ -158,7 +151,7 @@ func runProgram(ctx context.Context, host *lab.Host, argv []string) (int, error)
 	if err := cmd.Start(); ctx.Err() != nil {
 		return 0, ctx.Err()
 	} else if err != nil {
-		return 0, startError(err)
+		return 0, startError(command, err)
 	}
 	err := cmd.Wait()
 	state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
@@ -171,25 +164,25 @@ func runProgram(ctx context.Context, host *lab.Host, argv []string) (int, error)
 	return 0, err
 }
 
-func startError(err error) error {
+func startError(command string, err error) error {
 	code := exitNotExecutable
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		code = exitNotFound
 	}
-	return &exitError{code: code, err: fmt.Errorf("testnet exec: %w", err)}
+	return &exitError{code: code, err: fmt.Errorf("%s: %w", command, err)}
 }
 
 // laboratoryError adds what a person can do about a system that refuses.
-func laboratoryError(err error) error {
+func laboratoryError(command string, err error) error {
 	var refused *lab.NamespaceError
 	switch {
 	case errors.As(err, &refused):
-		return &exitError{code: exitPermission, err: fmt.Errorf("testnet exec: %w", err),
+		return &exitError{code: exitPermission, err: fmt.Errorf("%s: %w", command, err),
 			hint: "run it as root, or allow user namespaces: sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns"}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV):
-		return withHint(fmt.Errorf("testnet exec: %w", err), "the TUN device is missing: modprobe tun")
+		return withHint(fmt.Errorf("%s: %w", command, err), "the TUN device is missing: modprobe tun")
 	}
-	return fmt.Errorf("testnet exec: %w", err)
+	return fmt.Errorf("%s: %w", command, err)
 }
 
 // dropPrinter says why packets are dropped. It is called while packets wait, so

@@ -8,7 +8,9 @@ import (
 	"runtime"
 )
 
-func runTestnetExec(context.Context, *execOptions) error {
-	return withHint(errors.New("testnet exec: there are no network namespaces on "+runtime.GOOS),
+func runTestnetExec(context.Context, *execOptions) error { return errNoLaboratory("testnet exec") }
+
+func errNoLaboratory(command string) error {
+	return withHint(errors.New(command+": there are no network namespaces on "+runtime.GOOS),
 		"run it on Linux, in a virtual machine or in WSL 2")
 }

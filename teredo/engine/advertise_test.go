@@ -13,9 +13,16 @@ import (
 	"shipworm/teredo/wire"
 )
 
-// T-11: an advertisement that breaks one condition changes nothing; the same
-// one unbroken qualifies.
-func TestAdvertisementConditions(t *testing.T) {
+// badAdvertisement breaks one condition of T-11.
+type badAdvertisement struct {
+	name   string
+	from   netip.AddrPort
+	after  time.Duration
+	change func([]byte) []byte // of a good one's payload
+	drop   engine.Drop
+}
+
+func badAdvertisements() []badAdvertisement {
 	reseal := func(b []byte) []byte {
 		p := wire.Packet(b[wire.NonceSize+wire.OriginSize:])
 		p[42], p[43] = 0, 0
@@ -33,13 +40,7 @@ func TestAdvertisementConditions(t *testing.T) {
 		}
 	}
 	same := func(b []byte) []byte { return b }
-	for _, test := range []struct {
-		name   string
-		from   netip.AddrPort
-		after  time.Duration
-		change func([]byte) []byte
-		drop   engine.Drop
-	}{
+	return []badAdvertisement{
 		{"source address", addrPort("203.0.113.9:3544"), 0, same, engine.DropRASource},
 		{"source port", addrPort("203.0.113.1:3545"), 0, same, engine.DropRASource},
 		{"secondary not asked", addrPort("203.0.113.2:3544"), 0, same, engine.DropRANonce},
@@ -64,7 +65,13 @@ func TestAdvertisementConditions(t *testing.T) {
 		{"prefix of another server", serverPort, 0, set(ip+79, 9), engine.DropRAServer},
 		{"MTU 1279", serverPort, 0, func(b []byte) []byte { b[ip+94], b[ip+95] = 4, 0xff; return reseal(b) }, engine.DropRAInvalid},
 		{"global source", serverPort, 0, set(ip+8, 0x20), engine.DropRAInvalid},
-	} {
+	}
+}
+
+// T-11: an advertisement that breaks one condition changes nothing; the same
+// one unbroken qualifies.
+func TestAdvertisementConditions(t *testing.T) {
+	for _, test := range badAdvertisements() {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, func(c *engine.ClientConfig) { c.Secondary = secondary })
 			rs := r.begin()[0]

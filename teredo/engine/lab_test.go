@@ -10,6 +10,7 @@ import (
 
 	"shipworm/teredo/engine"
 	"shipworm/teredo/wire"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -28,7 +29,9 @@ func seeded(seed uint64) *rand.ChaCha8 {
 	return rand.NewChaCha8(key)
 }
 
-// lab is a simulated Internet with a Teredo server on it.
+// lab is a simulated Internet with a Teredo server on it. The invariants of
+// L-05 hold on every packet of every test: no loop (T-04), nothing to a denied
+// address (T-01), no amplification by the server (T-08).
 type lab struct {
 	t      testing.TB
 	w      *sim.World
@@ -47,6 +50,7 @@ type lab struct {
 // newLab makes a world with a server 20 ms away from everything.
 func newLab(t testing.TB, seed uint64, line link.Config) *lab {
 	l := &lab{t: t, w: sim.New(seed, start), seed: seed, line: line}
+	invariant.Install(t, l.w, invariant.Config{Denied: engine.DeniedRanges(), Factor: map[string]float64{"server": 2.2}})
 	l.host = l.must(l.w.Host("server", l.config(), primary, secondary))
 	for i, a := range []netip.Addr{primary, secondary} {
 		port, err := l.host.BindUDPAddr(netip.AddrPortFrom(a, wire.Port), func(now time.Time, from netip.AddrPort, b []byte) {

@@ -51,10 +51,6 @@ func (l *Lab) shutdown() error {
 	l.servers.Wait()
 	l.hub.stop()
 	for _, h := range hosts {
-		h.tun.Close()
-	}
-	l.hub.wait()
-	for _, h := range hosts {
 		h.ns.file.Close()
 	}
 	if err := writeHosts(nil); err != nil {

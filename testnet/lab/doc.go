@@ -29,7 +29,10 @@
 // machine; they differ in their network only. Host names resolve through a
 // private /etc/hosts.
 //
+// Multicast reaches the hosts of the same home. A host may get more interfaces
+// than its line: a veth pair between two of them, made by ip(8) with the path of
+// [Host.Netns], makes one the other's router, for routers that are programs.
+//
 // What it leaves out: IPv6 between hosts (a host may bring up its own, and
-// tunnel it), broadcast and multicast on a home's LAN, and every system but
-// Linux.
+// tunnel it), broadcast, and every system but Linux.
 package lab

@@ -26,9 +26,16 @@ type NamespaceError struct {
 func (e *NamespaceError) Error() string { return "lab: " + e.Op + ": " + e.Err.Error() }
 func (e *NamespaceError) Unwrap() error { return e.Err }
 
-// marker tells a re-executed process its stage, and the network namespace that
-// it must not be in: "init:4026531840", then "main:4026531840".
+// marker tells a re-executed process its stage, the network namespace that it
+// must not be in, and the number of the process that waits for it outside:
+// "init:4026531840:4711", then "main:4026531840:4711".
 const marker = "SHIPWORM_LAB"
+
+func readMarker() (stage, outer, id string) {
+	stage, rest, _ := strings.Cut(os.Getenv(marker), ":")
+	outer, id, _ = strings.Cut(rest, ":")
+	return stage, outer, id
+}
 
 // Enter moves the rest of the program into namespaces of its own.
 //
@@ -49,9 +56,9 @@ const marker = "SHIPWORM_LAB"
 // Enter must be called before the program starts anything: all that came
 // before happens again inside.
 func Enter() (inside bool, code int, err error) {
-	switch stage, outer, _ := strings.Cut(os.Getenv(marker), ":"); {
+	switch stage, outer, id := readMarker(); {
 	case stage == "init" && os.Getpid() == 1:
-		code, err = runInit(outer)
+		code, err = runInit(outer + ":" + id)
 		return false, code, err
 	case stage == "main" && entered():
 		return true, 0, nil
@@ -64,8 +71,8 @@ func Enter() (inside bool, code int, err error) {
 // child of the namespace's init, in another network than the machine's. The
 // environment alone is no proof, since children inherit it.
 func entered() bool {
-	stage, outer, ok := strings.Cut(os.Getenv(marker), ":")
-	if !ok || stage != "main" || os.Getppid() != 1 {
+	stage, outer, _ := readMarker()
+	if outer == "" || stage != "main" || os.Getppid() != 1 {
 		return false
 	}
 	here, err := netnsID("/proc/self/ns/net")
@@ -84,7 +91,7 @@ func runOuter() (int, error) {
 	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = os.Args
-	cmd.Env = append(withoutMarker(os.Environ()), marker+"=init:"+outer)
+	cmd.Env = append(withoutMarker(os.Environ()), fmt.Sprintf("%s=init:%s:%d", marker, outer, os.Getpid()))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	attr := &syscall.SysProcAttr{
 		// No IPC namespace: a program shares memory with the machine's X server.

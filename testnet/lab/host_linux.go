@@ -2,11 +2,11 @@ package lab
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
 
+	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
 
@@ -19,12 +19,12 @@ type Host struct {
 	name  string
 	addrs []netip.Addr
 	ns    *namespace
-	tun   io.ReadWriteCloser
+	sim   *sim.Host
 }
 
 // host makes the namespace and joins it to the host that place adds to the
 // world. With a valid gateway it is on a LAN.
-func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, place func() (*sim.Host, error)) (*Host, error) {
+func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, line link.Config, place func() (*sim.Host, error)) (*Host, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx.Err() != nil {
@@ -43,6 +43,7 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, place fu
 		}
 	}
 	l.hub.mu.Lock()
+	l.hub.impaired = l.hub.impaired || !perfect(line)
 	node, err := place()
 	l.hub.mu.Unlock()
 	if err != nil {
@@ -52,25 +53,28 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, place fu
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{lab: l, name: name, addrs: addrs, ns: ns}
+	h := &Host{lab: l, name: name, addrs: addrs, ns: ns, sim: node}
+	var dev *device
 	err = ns.do(func() error {
-		if h.tun, err = openTUN(); err != nil {
+		if dev, err = openTUN(); err != nil {
 			return err
 		}
 		return configure(addrs, bits, gateway)
 	})
+	if err == nil {
+		err = l.hub.attach(node, dev)
+	}
 	if err != nil {
-		if h.tun != nil {
-			h.tun.Close()
+		if dev != nil {
+			dev.close()
 		}
 		ns.file.Close()
 		return nil, fmt.Errorf("host %s: %w", name, err)
 	}
-	l.hub.attach(node, h.tun)
 	l.hosts = append(l.hosts, h)
 	names := make([]hostName, 0, len(l.hosts))
 	for _, h := range l.hosts {
-		names = append(names, hostName{h.name, h.addrs[0]})
+		names = append(names, hostName{h.name, h.addrs[0], h.ns.file.Fd()})
 	}
 	if err := writeHosts(names); err != nil {
 		l.log.Warn("names of hosts will not resolve", "err", err)
@@ -84,6 +88,14 @@ func (h *Host) Name() string { return h.name }
 
 // Addr returns the host's first address.
 func (h *Host) Addr() netip.Addr { return h.addrs[0] }
+
+// Change calls f with the simulated host, to change its line while programs
+// run. f is called under the laboratory's lock: it must be quick and may not
+// call the laboratory. From then on every packet crosses the lines by itself,
+// see [Lab].
+func (h *Host) Change(f func(*sim.Host) error) error {
+	return h.lab.Change(func(*sim.World) error { return f(h.sim) })
+}
 
 // Do runs f in the host's network namespace and returns its error. Sockets that
 // f opens stay in the host and can be used from anywhere. Goroutines that f

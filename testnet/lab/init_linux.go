@@ -9,8 +9,8 @@ import (
 
 // runInit is process 1 of the laboratory: it prepares the mounts, starts the
 // program a last time and collects every orphan. When it returns, the kernel
-// ends whatever still runs.
-func runInit(outer string) (int, error) {
+// ends whatever still runs. rest is of the marker.
+func runInit(rest string) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
 	if err := prepareMounts(); err != nil {
@@ -19,7 +19,7 @@ func runInit(outer string) (int, error) {
 	if err := loopbackUp(); err != nil {
 		return 1, &NamespaceError{"bringing up the loopback interface", err}
 	}
-	env := append(withoutMarker(os.Environ()), marker+"=main:"+outer)
+	env := append(withoutMarker(os.Environ()), marker+"=main:"+rest)
 	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
 		Env:   env,
 		Files: []uintptr{0, 1, 2},

@@ -23,6 +23,12 @@ type Config struct {
 }
 
 // A Lab is an Internet in miniature. Its methods are safe for concurrent use.
+//
+// While every line is perfect and there is no trace, what a program sends in
+// one go crosses the routers in one piece of up to 64 KiB, as it would between
+// two virtual machines, and is checksummed by nobody. As soon as a line has a
+// property, a trace is set or the network is changed, there are only packets
+// such as a wire carries.
 type Lab struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -60,7 +66,7 @@ func New(cfg Config) (*Lab, error) {
 // Host adds a host with public addresses, directly on the Internet, behind an
 // access line. Its name resolves to the first address on every host.
 func (l *Lab) Host(name string, line link.Config, addrs ...netip.Addr) (*Host, error) {
-	return l.host(name, addrs, netip.Addr{}, func() (*sim.Host, error) {
+	return l.host(name, addrs, netip.Addr{}, line, func() (*sim.Host, error) {
 		return l.hub.world.Host(name, line, addrs...)
 	})
 }
@@ -70,6 +76,7 @@ func (l *Lab) Host(name string, line link.Config, addrs ...netip.Addr) (*Host, e
 func (l *Lab) Router(name string, cfg nat.Config, uplink link.Config) (*Router, error) {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
+	l.hub.impaired = l.hub.impaired || !perfect(uplink)
 	r, err := l.hub.world.Router(name, cfg, uplink)
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -84,6 +91,26 @@ func (l *Lab) SetTrace(f func(sim.Event)) {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
 	l.hub.world.SetTrace(f)
+	l.hub.traced = f != nil
+}
+
+// Change calls f with the simulated world, to watch its lines or have something
+// happen at a time. f is called under the laboratory's lock: it must be quick
+// and may not call the laboratory. From then on every packet crosses the lines
+// by itself, see [Lab].
+func (l *Lab) Change(f func(*sim.World) error) error {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.hub.impaired = true
+	err := f(l.hub.world)
+	l.hub.advance()
+	return err
+}
+
+// perfect reports whether a line leaves every packet as and when it is.
+func perfect(c link.Config) bool {
+	c.Seed = 0
+	return c == link.Config{}
 }
 
 // Dropped returns the number of packets that a host's kernel refused to take.
@@ -101,7 +128,7 @@ type Router struct {
 // first address of that network is the router's own, and answers pings.
 func (r *Router) Host(name string, line link.Config, addr netip.Addr) (*Host, error) {
 	gateway := netip.PrefixFrom(addr, lanBits).Masked().Addr().Next()
-	return r.lab.host(name, []netip.Addr{addr}, gateway, func() (*sim.Host, error) {
+	return r.lab.host(name, []netip.Addr{addr}, gateway, line, func() (*sim.Host, error) {
 		if r.gateway.IsValid() && r.gateway != gateway {
 			return nil, fmt.Errorf("router %s: host %s %v is not on its network: %w", r.sim.Name(), name, addr, sim.ErrBadAddress)
 		}
@@ -118,6 +145,7 @@ func (r *Router) Host(name string, line link.Config, addr netip.Addr) (*Host, er
 func (r *Router) Router(name string, cfg nat.Config, uplink link.Config) (*Router, error) {
 	r.lab.hub.mu.Lock()
 	defer r.lab.hub.mu.Unlock()
+	r.lab.hub.impaired = r.lab.hub.impaired || !perfect(uplink)
 	inner, err := r.sim.Router(name, cfg, uplink)
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -127,9 +155,8 @@ func (r *Router) Router(name string, cfg nat.Config, uplink link.Config) (*Route
 
 // Change calls f with the simulated router, to reboot its NAT, give it another
 // address or change its line while programs run. f is called under the
-// laboratory's lock: it must be quick and may not call the laboratory.
+// laboratory's lock: it must be quick and may not call the laboratory. From
+// then on every packet crosses the lines by itself, see [Lab].
 func (r *Router) Change(f func(*sim.Router) error) error {
-	r.lab.hub.mu.Lock()
-	defer r.lab.hub.mu.Unlock()
-	return f(r.sim)
+	return r.lab.Change(func(*sim.World) error { return f(r.sim) })
 }

@@ -68,9 +68,13 @@ const (
 	hostsEnd   = "# end of laboratory\n"
 )
 
+// hostName is a line of the laboratory's part: "203.0.113.1\tserver\t# fd/9",
+// the comment naming the host's namespace among the files of the laboratory's
+// process, for Join.
 type hostName struct {
 	name string
 	addr netip.Addr
+	fd   uintptr
 }
 
 // writeHosts replaces the laboratory's part of /etc/hosts. It writes only to
@@ -99,7 +103,7 @@ func writeHosts(names []hostName) error {
 	}
 	out.WriteString(hostsBegin)
 	for _, n := range names {
-		fmt.Fprintf(out, "%s\t%s\n", n.addr, n.name)
+		fmt.Fprintf(out, "%s\t%s\t# fd/%d\n", n.addr, n.name, n.fd)
 	}
 	out.WriteString(hostsEnd)
 	if err := f.Truncate(0); err != nil {

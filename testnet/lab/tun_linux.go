@@ -2,11 +2,11 @@ package lab
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"github.com/songgao/water"
 	"github.com/vishvananda/netlink"
@@ -19,38 +19,96 @@ const (
 	ifaceName = "eth0"
 	ifaceMTU  = 1500
 	// A longer queue than a TUN's default 500 packets, because a burst of TCP
-	// arrives in the hub faster than one reader drains it.
+	// arrives in the hub faster than it is drained.
 	ifaceQueue = 1000
 )
 
+// A device is a TUN device that exchanges packets together with what a network
+// card would still do to them: see vnetHeader. It never blocks.
+type device struct {
+	fd  int
+	iov [2]unix.Iovec // of write: one at a time
+}
+
 // openTUN makes the interface of the current network namespace. Nothing is read
 // from it until it is up.
-func openTUN() (io.ReadWriteCloser, error) {
+func openTUN() (*device, error) {
+	if err := makeTUN(); err != nil {
+		return nil, fmt.Errorf("lab: creating a TUN device: %w", err)
+	}
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("lab: opening a TUN device: %w", err)
+	}
+	if err := attachTUN(fd); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("lab: opening a TUN device: %w", err)
+	}
+	return &device{fd: fd}, nil
+}
+
+// makeTUN leaves a device without an owner: one that water holds cannot be
+// given the offload header any more.
+func makeTUN() error {
 	// water opens the device without O_CLOEXEC. The lock keeps a program from
-	// being started, and from inheriting the device, before the flag is set.
+	// being started, and from inheriting it, before it is closed again.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	cfg := water.Config{DeviceType: water.TUN}
 	cfg.Name = ifaceName
+	cfg.Persist = true
 	tun, err := water.New(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("lab: creating a TUN device: %w", err)
+		return err
 	}
-	file, ok := tun.ReadWriteCloser.(syscall.Conn)
-	if !ok {
-		tun.Close()
-		return nil, fmt.Errorf("lab: creating a TUN device: no file descriptor")
-	}
-	raw, err := file.SyscallConn()
-	if err == nil {
-		err = raw.Control(func(fd uintptr) { unix.CloseOnExec(int(fd)) })
-	}
-	if err != nil {
-		tun.Close()
-		return nil, fmt.Errorf("lab: creating a TUN device: %w", err)
-	}
-	return tun.ReadWriteCloser, nil
+	return tun.Close()
 }
+
+// attachTUN takes the device over, so that it goes when fd is closed.
+func attachTUN(fd int) error {
+	req, err := unix.NewIfreq(ifaceName)
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		return os.NewSyscallError("TUNSETIFF", err)
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0); err != nil {
+		return os.NewSyscallError("TUNSETPERSIST", err)
+	}
+	const basic = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO_ECN
+	// Linux knows segmentation of UDP since 6.2, and wants both or neither.
+	const full = basic | unix.TUN_F_USO4 | unix.TUN_F_USO6
+	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, full) != nil {
+		if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, basic); err != nil {
+			return os.NewSyscallError("TUNSETOFFLOAD", err)
+		}
+	}
+	return nil
+}
+
+// read fills b with a header and a packet. It returns EAGAIN if there is none.
+func (d *device) read(b []byte) (int, error) { return unix.Read(d.fd, b) }
+
+// write hands a packet to the host's kernel. hdr and pkt must not be empty.
+func (d *device) write(hdr, pkt []byte) error {
+	d.iov[0].Base, d.iov[1].Base = &hdr[0], &pkt[0]
+	d.iov[0].SetLen(len(hdr))
+	d.iov[1].SetLen(len(pkt))
+	for {
+		_, _, e := unix.Syscall(unix.SYS_WRITEV, uintptr(d.fd), uintptr(unsafe.Pointer(&d.iov)), uintptr(len(d.iov)))
+		switch e {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return e
+		}
+	}
+}
+
+func (d *device) close() { unix.Close(d.fd) }
 
 // configure brings the current namespace's interfaces up. With a valid gateway
 // the host is on a LAN of prefix length bits, whose router is the gateway;

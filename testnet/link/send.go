@@ -25,6 +25,10 @@ func (l *Link) Send(now time.Time, size int) Delivery {
 				return Delivery{Reason: QueueFull}
 			}
 		}
+		if c.CoDel && l.codel.drops(depart, depart.Sub(now), l.waiting(now), c) {
+			l.stats.Waited++
+			return Delivery{Reason: Waited}
+		}
 		depart = depart.Add(transmission(size, c.Rate))
 		l.busy = depart
 	}
@@ -38,6 +42,14 @@ func (l *Link) Send(now time.Time, size int) Delivery {
 		l.stats.Duplicated++
 		d.n = 2
 		d.at[1] = l.arrive(depart)
+	}
+	if c.Corrupt > 0 {
+		for i := range d.n {
+			if l.rng.Float64() < c.Corrupt {
+				l.stats.Corrupted++
+				d.flip[i] = 1 + l.rng.Uint32N(1<<31)
+			}
+		}
 	}
 	return d
 }

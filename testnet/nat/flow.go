@@ -21,6 +21,9 @@ type flow struct {
 	header   int  // length of the IPv4 header
 	src, dst endpoint
 	icmpErr  bool // an ICMP error: src and dst have no ports
+	other    bool // a protocol without ports
+	first    bool // the first piece of a datagram
+	later    bool // another piece: src and dst have no ports
 }
 
 // parse checks a packet and reads its flow. outbound says on which side the
@@ -34,7 +37,10 @@ func parse(b []byte, outbound bool, f *flow) ([]byte, Reason) {
 	f.proto, f.header = ipv4.Proto(pkt), h
 	f.src.addr, f.dst.addr = ipv4.Src(pkt), ipv4.Dst(pkt)
 	if ipv4.Fragment(pkt) {
-		return nil, Fragmented
+		f.later = ipv4.FragmentOffset(pkt) > 0
+		if f.first = !f.later; f.later {
+			return pkt, Unspecified
+		}
 	}
 	body := pkt[h:]
 	switch f.proto {
@@ -42,12 +48,12 @@ func parse(b []byte, outbound bool, f *flow) ([]byte, Reason) {
 		if len(body) < 8 {
 			return nil, Malformed
 		}
-		if n := int(be.Uint16(body[4:])); n < 8 || n > len(body) {
+		if n := int(be.Uint16(body[4:])); n < 8 || n > len(body) && !f.first {
 			return nil, Malformed
 		}
 	case protoTCP:
 		if len(body) < 20 {
-			return nil, Malformed
+			return nil, Malformed // as a first piece, one that hides its flags (RFC 1858, 3)
 		}
 		f.flags = body[13]
 	case protoICMP:
@@ -61,14 +67,18 @@ func parse(b []byte, outbound bool, f *flow) ([]byte, Reason) {
 			} else {
 				f.dst.port = be.Uint16(body[4:])
 			}
-		case ipv4.Unreachable, ipv4.SourceQuench, ipv4.TimeExceeded, ipv4.ParameterError:
+		case ipv4.Unreachable, ipv4.TimeExceeded, ipv4.ParameterError:
+			if f.first {
+				return nil, Fragmented
+			}
 			f.icmpErr = true
 		default:
 			return nil, BadICMP
 		}
 		return pkt, Unspecified
 	default:
-		return nil, BadProtocol
+		f.other = true
+		return pkt, Unspecified
 	}
 	f.src.port, f.dst.port = be.Uint16(body), be.Uint16(body[2:])
 	return pkt, Unspecified
@@ -92,7 +102,9 @@ func rewrite(pkt []byte, f *flow, source bool, to endpoint) {
 	addr.Replace32(be.Uint32(pkt[at:]), to.addr)
 	be.PutUint32(pkt[at:], to.addr)
 	be.PutUint16(pkt[10:], addr.Apply(be.Uint16(pkt[10:])))
-
+	if f.other {
+		return
+	}
 	if f.proto == protoICMP {
 		portAt = f.header + echoID
 	} else {
@@ -101,6 +113,15 @@ func rewrite(pkt []byte, f *flow, source bool, to endpoint) {
 	all.Replace16(be.Uint16(pkt[portAt:]), to.port)
 	be.PutUint16(pkt[portAt:], to.port)
 	mend(pkt, f.proto, f.header, all)
+}
+
+// rewriteAddr changes an address of a header whose transport checksum does
+// not cover it, or is not in this packet.
+func rewriteAddr(pkt []byte, at int, to uint32) {
+	var d ipv4.Delta
+	d.Replace32(be.Uint32(pkt[at:]), to)
+	be.PutUint32(pkt[at:], to)
+	be.PutUint16(pkt[10:], d.Apply(be.Uint16(pkt[10:])))
 }
 
 // mend applies a change to the transport checksum.

@@ -1,9 +1,11 @@
 package nat_test
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/nat"
@@ -27,6 +29,14 @@ func FuzzPacket(f *testing.F) {
 		icmpError(inA1.Addr(), ipv4.AppendUDP(nil, 1, server, inA1, []byte("payload")), 35),
 		icmpError(inB1.Addr(), ipv4.AppendUDP(nil, 1, external, inB1, nil), 28),
 	}
+	// The pieces of a datagram, and protocol 41.
+	for _, p := range cut(ipv4.AppendUDP(nil, 9, inA1, server, payload), 24) {
+		seeds = append(seeds, p)
+	}
+	six := ipv4.AppendUDP(nil, 1, inA1, server, []byte("an IPv6 packet"))
+	six[9] = 41
+	sumHeader(six)
+	seeds = append(seeds, six, ipv4.AppendUDP(nil, 1, inA1, server, inA1.Addr().AsSlice()))
 	for i := range nat.Profiles() {
 		for _, s := range seeds {
 			f.Add(uint8(i), false, s)
@@ -57,9 +67,87 @@ func FuzzPacket(f *testing.F) {
 		}
 		for i := range 2 {
 			out, in := slices.Clone(data), slices.Clone(data)
-			now := start.Add(1 << (i * 30))
+			now := start.Add(1 << (i * 33))
 			checkPacket(t, data, out, n.Outbound(now, out))
 			checkPacket(t, data, in, n.Inbound(now, in))
+			if p := n.Poll(now.Add(nat.SYNDelay)); p != nil {
+				checkPacket(t, data, slices.Clone(data), nat.Verdict{Reason: nat.SYNHeld, Reply: p})
+			}
+		}
+	})
+}
+
+// FuzzConfig builds any configuration that a profile file can spell and runs a
+// stream of packets drawn from the input through it: nothing panics, bounds
+// hold, and after long enough all tables are empty.
+func FuzzConfig(f *testing.F) {
+	for _, name := range nat.Profiles() {
+		c, _ := nat.Profile(name)
+		b, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, []byte("a few packets, \x00\x01\x02\x83\x84\x85\x46\x47 please"))
+	}
+	f.Fuzz(func(t *testing.T, file, traffic []byte) {
+		var c nat.Config
+		if json.Unmarshal(file, &c) != nil || len(traffic) > 4096 {
+			return
+		}
+		if !c.NoTranslation {
+			c.External = []netip.Addr{addr("203.0.113.1"), addr("203.0.113.2")}
+		}
+		n, err := nat.New(c)
+		if err != nil {
+			return
+		}
+		now := start
+		bound := n.Config().MaxMappings
+		for i, x := range traffic {
+			in := inside(x&3, 5000+uint16(x>>2&3))
+			out := []netip.AddrPort{outX1, outX2, outY1}[x%3]
+			ext := netip.AddrPortFrom(addr("203.0.113.1"), 5000+uint16(x&7))
+			if rows := n.Mappings(now); len(rows) > 0 && x&64 != 0 {
+				ext = rows[int(x)%len(rows)].External
+			}
+			var pkt []byte
+			from, to, run := in, out, n.Outbound
+			if x&128 != 0 {
+				from, to, run = out, ext, n.Inbound
+			}
+			switch i % 5 {
+			case 0:
+				pkt = ipv4.AppendTCP(nil, 1, from, to, 1<<(x%5), payload)
+			case 1:
+				pkt = cut(ipv4.AppendUDP(nil, uint16(x&1), from, to, payload), 24)[x%3]
+			case 2:
+				pkt = ipv4.AppendEcho(nil, ipv4.EchoRequest*(1-x>>7), from.Addr(), to.Addr(), uint16(x), 1, nil)
+			default:
+				pkt = ipv4.AppendUDP(nil, 1, from, to, payload)
+			}
+			before := slices.Clone(pkt)
+			checkPacket(t, before, pkt, run(now, pkt))
+			if got := len(n.Mappings(now)); got > bound {
+				t.Fatalf("%d mappings, at most %d", got, bound)
+			}
+			if x == '!' {
+				n.Reset()
+			}
+			now = now.Add(time.Duration(x) * time.Second / 16)
+		}
+		for {
+			rows := n.Mappings(now)
+			if len(rows) == 0 {
+				break
+			}
+			if last := rows[0].Expires; last.After(now) {
+				now = last
+			} else {
+				t.Fatalf("%v should have ended at %v, it is %v", rows[0], last, now)
+			}
+		}
+		if s := n.Stats(); s.Expired > s.Created {
+			t.Fatalf("%+v", s)
 		}
 	})
 }

@@ -137,3 +137,5 @@ var (
 	outX2 = ep("198.51.100.1:2222")
 	outY1 = ep("198.51.100.9:1111")
 )
+
+func everyone() []netip.Addr { return []netip.Addr{addr("203.0.113.1")} }

@@ -24,7 +24,7 @@ func parseQuote(pkt []byte, header int, askerIsSource bool, q *quote) Reason {
 		return BadICMP
 	}
 	q.header = int(b[0]&15) * 4
-	if q.header < ipv4.HeaderLen || len(b) < q.header+8 || ipv4.Fragment(b) {
+	if q.header < ipv4.HeaderLen || len(b) < q.header+8 || ipv4.FragmentOffset(b) != 0 {
 		return BadICMP
 	}
 	if ipv4.Fold(ipv4.Sum(b[:q.header], 0)) != 0xffff {
@@ -53,32 +53,39 @@ func parseQuote(pkt []byte, header int, askerIsSource bool, q *quote) Reason {
 
 // quotedMapping finds the mapping of a quoted packet that we once sent out,
 // and asks whether its destination was one that the inside sent to.
-func (n *NAT) quotedMapping(proto byte, outer, remote endpoint) *mapping {
-	m := n.in[n.inKey(proto, outer, remote)]
-	if m == nil {
-		return nil
+func (n *NAT) quotedMapping(proto byte, outer, remote endpoint) (uint32, *mapping) {
+	i := n.findOuter(proto, outer, remote)
+	if i == 0 {
+		return 0, nil
 	}
-	if _, why := n.filter(m, remote); why != Permitted {
-		return nil
+	m := n.maps.at(i)
+	if _, why := n.filter(i, m, remote); why != Permitted {
+		return 0, nil
 	}
-	return m
+	return i, m
 }
 
 // inboundError translates an error about a packet that we sent out: the quote
 // is that packet as the outside saw it (RFC 5508, 4.2.1). It neither refreshes
 // nor ends a mapping (RFC 4787, REQ-12; RFC 5508, 4.3; RFC 7857, 7).
-func (n *NAT) inboundError(pkt []byte, f *flow) Verdict {
+func (n *NAT) inboundError(pkt []byte, f *flow, now int64) Verdict {
 	var q quote
+	if n.cfg.DropICMPErrors {
+		return n.drop(ErrorsDropped)
+	}
 	if why := parseQuote(pkt, f.header, true, &q); why != Unspecified {
 		return n.drop(why)
 	}
-	m := n.quotedMapping(q.proto, q.src, q.dst)
+	i, m := n.quotedMapping(q.proto, q.src, q.dst)
 	if m == nil || q.src.addr != f.dst.addr {
 		return n.drop(UnknownQuote)
 	}
 	if !n.cfg.NoTranslation {
 		rewriteQuote(pkt, f, &q, true, m.inner)
 		rewriteAddr(pkt, 16, m.inner.addr)
+	}
+	if n.cfg.ICMPEndsMapping && m.kind == live {
+		n.endMapping(i, now)
 	}
 	return n.forward(QuotedFlow)
 }
@@ -89,13 +96,17 @@ func (n *NAT) inboundError(pkt []byte, f *flow) Verdict {
 // us, so is the error (RFC 5508, 5).
 func (n *NAT) outboundError(pkt []byte, f *flow) Verdict {
 	var q quote
+	if n.cfg.DropICMPErrors {
+		return n.drop(ErrorsDropped)
+	}
 	if why := parseQuote(pkt, f.header, false, &q); why != Unspecified {
 		return n.drop(why)
 	}
-	m := n.out[n.outKey(q.proto, q.dst, q.src)]
-	if m == nil || q.src.addr != f.dst.addr {
+	i := n.findInner(q.proto, q.dst, q.src)
+	if i == 0 || q.src.addr != f.dst.addr {
 		return n.drop(UnknownQuote)
 	}
+	m := n.maps.at(i)
 	if n.cfg.NoTranslation {
 		return n.forward(QuotedFlow)
 	}
@@ -104,7 +115,7 @@ func (n *NAT) outboundError(pkt []byte, f *flow) Verdict {
 		if n.cfg.Hairpin == HairpinNone {
 			return n.drop(NoHairpin)
 		}
-		if asker = n.quotedMapping(q.proto, q.src, m.outer); asker == nil {
+		if _, asker = n.quotedMapping(q.proto, q.src, m.outer); asker == nil {
 			return n.drop(UnknownQuote)
 		}
 	}
@@ -157,13 +168,4 @@ func rewriteQuote(pkt []byte, f *flow, q *quote, source bool, to endpoint) {
 		}
 	}
 	mend(pkt, protoICMP, f.header, outer)
-}
-
-// rewriteAddr changes an address of the outer header, which no ICMP checksum
-// covers.
-func rewriteAddr(pkt []byte, at int, to uint32) {
-	var d ipv4.Delta
-	d.Replace32(be.Uint32(pkt[at:]), to)
-	be.PutUint32(pkt[at:], to)
-	be.PutUint16(pkt[10:], d.Apply(be.Uint16(pkt[10:])))
 }

@@ -25,7 +25,7 @@ func echoID(pkt []byte) uint16 { return binary.BigEndian.Uint16(pkt[24:]) }
 
 // RFC 5508, 3.1, REQ-1 and 3.2, REQ-2: echoes are mapped by identifier and
 // live a minute.
-func TestICMPEcho(t *testing.T) {
+func TestRFC5508_REQ1_REQ2_Echo(t *testing.T) {
 	b := newBench(t, nat.Config{Filtering: apd, Seed: 1})
 	x, y := outX1.Addr(), outY1.Addr()
 	pa, v := b.echo(true, ipv4.EchoRequest, inA1.Addr(), x, 7)
@@ -68,7 +68,7 @@ func icmpError(from netip.Addr, pkt []byte, n int) []byte {
 
 // RFC 5508, 4.2.1, REQ-4: an error about a packet of ours is translated inside
 // and out, so that the sender finds in it exactly what it sent.
-func TestICMPErrorInbound(t *testing.T) {
+func TestRFC5508_REQ4_ErrorInbound(t *testing.T) {
 	router := addr("198.18.0.1")
 	for _, tc := range []struct {
 		name string
@@ -117,7 +117,7 @@ func TestICMPErrorInbound(t *testing.T) {
 }
 
 // RFC 5508, 4.2.2, REQ-5: an error from the inside shows only our side.
-func TestICMPErrorOutbound(t *testing.T) {
+func TestRFC5508_REQ5_ErrorOutbound(t *testing.T) {
 	b := newBench(t, nat.Config{Allocation: nat.Random, Seed: 5})
 	x := b.out(inA1, outX1)
 	pkt := b.udp(outX1, x)
@@ -138,7 +138,7 @@ func TestICMPErrorOutbound(t *testing.T) {
 }
 
 // RFC 5508, 5, REQ-7: an error about a hairpinned packet is turned back too.
-func TestICMPErrorHairpinned(t *testing.T) {
+func TestRFC5508_REQ7_ErrorHairpinned(t *testing.T) {
 	b := newBench(t, nat.Config{Hairpin: nat.HairpinExternalSource, Seed: 1})
 	b.out(inA1, outX1)
 	xb := b.out(inB1, outX1)
@@ -161,7 +161,7 @@ func TestICMPErrorHairpinned(t *testing.T) {
 
 // RFC 4787, 9, REQ-12 and RFC 5508, 4.3: no ICMP message ends a mapping or
 // keeps it alive; REQ-12a: nor does its source matter.
-func TestREQ12ICMPKeepsMapping(t *testing.T) {
+func TestRFC4787_REQ12_ICMPKeepsMapping(t *testing.T) {
 	b := newBench(t, nat.Config{Filtering: apd, Refresh: nat.RefreshBoth})
 	pkt := b.udp(inA1, outX1)
 	b.outbound(pkt)
@@ -186,7 +186,7 @@ func TestREQ12ICMPKeepsMapping(t *testing.T) {
 }
 
 // RFC 5508, 4.1, REQ-3 and forged errors: one case per rule.
-func TestICMPErrorRefused(t *testing.T) {
+func TestRFC5508_REQ3_ErrorRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		mutate func(b *bench, e []byte) []byte

@@ -2,16 +2,17 @@
 // with the time, are rewritten in place, and come out with a verdict that
 // names its reason.
 //
-// The behaviours are those of RFC 4787 for UDP, each a knob of [Config]:
-// mapping, filtering, port allocation, pooling, parity, lifetimes and their
-// refresh, hairpinning. TCP follows the same mapping rules with the lifetimes
-// of RFC 5382 and RFC 7857; ICMP echo is mapped by its identifier and ICMP
-// errors about a known flow are translated inside and out (RFC 5508).
-// Checksums are changed incrementally (RFC 1624).
+// The behaviours are those of RFC 4787 for UDP, RFC 5382 for TCP and RFC 5508
+// for ICMP, as updated by RFC 7857, and of RFC 6888 for carriers; each is a
+// knob of [Config], and docs/nat-conformance.md says where each requirement is
+// tested. Checksums are changed incrementally (RFC 1624). Beside the knobs
+// stand quirks that real NATs have against the RFCs, so that programs can be
+// tried with them.
 //
-// Left out: fragments (dropped, with that reason), ALGs (payloads are never
-// touched), IPv6, other transports, and TCP sequence checks. The time to live
-// is the business of the router around the engine.
+// Left out: IPv6, Basic NAT (addresses without ports), TCP sequence checks,
+// ALGs that know a protocol, and ICMP queries other than echo. The time to
+// live and the size of packets are the business of the router around the
+// engine.
 //
 //	cfg, _ := nat.Profile("port-restricted")
 //	cfg.External = []netip.Addr{netip.MustParseAddr("203.0.113.7")}
@@ -28,6 +29,7 @@ package nat
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"shipworm/testnet/internal/ipv4"
@@ -42,6 +44,7 @@ const (
 	Drop    Action = iota // throw it away; it is unchanged
 	Forward               // send it on, rewritten, in the direction it was going
 	Back                  // Outbound only: rewritten, send it back to the inside (hairpin)
+	Hold                  // a copy is kept, to come out in Verdict.Also of a later packet or never
 )
 
 // String returns the action as a word.
@@ -51,6 +54,8 @@ func (a Action) String() string {
 		return "forward"
 	case Back:
 		return "hairpin"
+	case Hold:
+		return "hold"
 	}
 	return "drop"
 }
@@ -62,6 +67,9 @@ type Verdict struct {
 	// Reply is an ICMP error to send back to where the packet came from, or
 	// nil. It is valid until the next call on the NAT.
 	Reply []byte
+	// Also are packets that were held until this one came; they go where it
+	// goes, after it. They are valid until the next call on the NAT.
+	Also [][]byte
 }
 
 // Stats counts what happened since New; Count has the verdicts by reason.
@@ -79,17 +87,26 @@ type NAT struct {
 	rng      *rand.Rand
 
 	epoch time.Time // time of the first packet; the tables count from it
+	last  int64     // time of the latest
 	begun bool
 
-	out   map[key]*mapping // by internal endpoint and what Mapping adds
-	in    map[key]*mapping // by external endpoint and what Overlap adds
-	peers map[key]*peer    // by mapping number and remote endpoint
-	hosts map[uint32]*host // internal hosts that have mappings
+	maps        slab[mapping]
+	by          [3]index // chains of mappings
+	live        int      // entries that MaxMappings bounds
+	quarantined int      // entries that MaxQuarantined bounds
+	peers       slab[peer]
+	byPeer      index
+	hosts       map[uint32]*host // internal hosts that have mappings
+	forwards    map[forwardKey]forward
+	sources     map[forwardKey]uint32 // forwards by internal endpoint
+	fragments   fragments
+	syns        []pendingSYN
 
-	timers [classes]queue
-	nextID uint32
-	nextXP int    // external address for the next host
-	cursor uint32 // next port of Sequential
+	timers []queue
+	nextXP int        // external address for the next host
+	cursor uint32     // next port of Sequential
+	nextID uint16     // IP identification, for RewriteID
+	used   [][]uint64 // port blocks in use, by external address
 
 	reply  []byte
 	stats  Stats
@@ -101,48 +118,83 @@ func New(c Config) (*NAT, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	c = c.withDefaults()
-	n := &NAT{cfg: c}
-	for _, a := range c.External {
-		v, _ := ipv4.Number(a)
-		n.external = append(n.external, v)
-	}
-	n.Reset()
+	n := &NAT{cfg: c.withDefaults()}
+	n.setExternal()
+	n.forget()
 	return n, nil
 }
 
 // Reset forgets every mapping and starts the dice and counters for ports anew,
-// as a router does that lost power.
+// as a router does that lost power. Forwards stay, being configuration, and
+// with Quarantine so do the ports that were in use (RFC 6888, REQ-8).
 func (n *NAT) Reset() {
+	var kept []mapping
+	if n.cfg.Quarantine > 0 {
+		n.maps.each(func(_ uint32, m *mapping) {
+			if (m.kind == live && m.proto != protoTCP || m.kind == held) && len(kept) < n.cfg.MaxQuarantined {
+				kept = append(kept, mapping{proto: m.proto, outer: m.outer, remote: m.remote, kind: held})
+			}
+		})
+	}
+	forwards := n.Forwards()
+	n.forget()
+	for _, f := range forwards {
+		_ = n.AddForward(f) // cannot fail in an empty table: it was there before
+	}
+	for _, m := range kept {
+		i := n.insert(m)
+		n.quarantined++
+		n.start(mappingTimer(i), &n.maps.at(i).timer, quarantined, n.last)
+	}
+}
+
+// forget empties all tables.
+func (n *NAT) forget() {
 	n.rng = rand.New(rand.NewPCG(n.cfg.Seed, 0x6e6174))
-	n.out = make(map[key]*mapping)
-	n.in = make(map[key]*mapping)
-	n.peers = make(map[key]*peer)
+	n.maps, n.peers = slab[mapping]{}, slab[peer]{}
+	n.by, n.byPeer = [3]index{}, index{}
+	n.live, n.quarantined = 0, 0
 	n.hosts = make(map[uint32]*host)
-	n.cursor = 0
-	n.nextXP = 0
-	n.timers = [classes]queue{}
-	for i := range n.timers {
-		n.timers[i].life = n.cfg.life(class(i))
+	n.forwards = make(map[forwardKey]forward)
+	n.sources = make(map[forwardKey]uint32)
+	n.fragments = fragments{}
+	n.syns = nil
+	n.cursor, n.nextXP, n.nextID = 0, 0, 0
+	n.used = nil
+	n.timers = n.timers[:0]
+	for _, life := range n.cfg.lives() {
+		n.timers = append(n.timers, queue{life: life})
 	}
 }
 
 // SetExternal replaces the external addresses and forgets every mapping, as
-// happens when the provider hands out another address.
+// happens when the provider hands out another address. Forwards move to the
+// address that takes the place of theirs; those without one end.
 func (n *NAT) SetExternal(addrs ...netip.Addr) error {
 	c := n.cfg
 	c.External = append([]netip.Addr(nil), addrs...)
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	old, forwards := n.cfg.External, n.Forwards()
 	n.cfg = c
+	n.setExternal()
+	n.forget()
+	for _, f := range forwards {
+		if i := slices.Index(old, f.External.Addr()); i >= 0 && i < len(addrs) {
+			f.External = netip.AddrPortFrom(addrs[i], f.External.Port())
+			_ = n.AddForward(f)
+		}
+	}
+	return nil
+}
+
+func (n *NAT) setExternal() {
 	n.external = n.external[:0]
-	for _, a := range addrs {
+	for _, a := range n.cfg.External {
 		v, _ := ipv4.Number(a)
 		n.external = append(n.external, v)
 	}
-	n.Reset()
-	return nil
 }
 
 // Config returns the configuration in force, defaults filled in.
@@ -165,9 +217,13 @@ func (n *NAT) tick(now time.Time) int64 {
 	if !n.begun {
 		n.epoch, n.begun = now, true
 	}
-	t := int64(now.Sub(n.epoch))
-	n.expire(t)
-	return t
+	// One that goes backwards all the same must not disorder the queues.
+	n.last = max(n.last, int64(now.Sub(n.epoch)))
+	n.expire(n.last)
+	if len(n.fragments.order) > 0 {
+		n.expireFragments(n.last)
+	}
+	return n.last
 }
 
 func (n *NAT) isExternal(a uint32) bool {
@@ -182,29 +238,17 @@ func (n *NAT) isExternal(a uint32) bool {
 func (n *NAT) drop(r Reason) Verdict {
 	n.stats.Dropped++
 	n.counts[r]++
-	return Verdict{Drop, r, nil}
+	return Verdict{Action: Drop, Reason: r}
 }
 
 func (n *NAT) forward(r Reason) Verdict {
 	n.stats.Forwarded++
 	n.counts[r]++
-	return Verdict{Forward, r, nil}
+	return Verdict{Action: Forward, Reason: r}
 }
 
 func (n *NAT) back(r Reason) Verdict {
 	n.stats.Hairpinned++
 	n.counts[r]++
-	return Verdict{Back, r, nil}
-}
-
-// reject drops pkt and, where the configuration says so, answers it.
-func (n *NAT) reject(r Reason, pkt []byte) Verdict {
-	v := n.drop(r)
-	if n.cfg.Reject {
-		n.reply = ipv4.AppendError(n.reply[:0], ipv4.Unreachable, ipv4.CodePort, 0, ipv4.Dst(pkt), pkt)
-		if len(n.reply) > 0 {
-			v.Reply = n.reply
-		}
-	}
-	return v
+	return Verdict{Action: Back, Reason: r}
 }

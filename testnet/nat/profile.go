@@ -4,36 +4,101 @@ import "time"
 
 // profiles are in the order in which Profiles lists them. Where a name is only
 // about mapping and filtering, the rest is what RFC 4787 recommends.
+//
+// No profile claims to be a product: the names say which document describes
+// the behaviour, or which software it is.
 var profiles = []struct {
 	name   string
 	alias  string
 	config Config
 }{
 	// The four of RFC 3489, 5.
-	{"cone", "full-cone", Config{Hairpin: HairpinExternalSource, Refresh: RefreshBoth}},
-	{"address-restricted", "restricted", Config{Filtering: AddressDependent, Hairpin: HairpinExternalSource, Refresh: RefreshBoth}},
-	{"port-restricted", "restricted-port", Config{Filtering: AddressAndPortDependent, Hairpin: HairpinExternalSource, Refresh: RefreshBoth}},
-	{"symmetric", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Random}},
+	{"cone", "full-cone", Config{Hairpin: HairpinExternalSource, Refresh: RefreshBoth, Fragments: FragmentsAnyOrder}},
+	{"address-restricted", "restricted", Config{Filtering: AddressDependent, Hairpin: HairpinExternalSource, Refresh: RefreshBoth, Fragments: FragmentsAnyOrder}},
+	{"port-restricted", "restricted-port", Config{Filtering: AddressAndPortDependent, Hairpin: HairpinExternalSource, Refresh: RefreshBoth, Fragments: FragmentsAnyOrder}},
+	{"symmetric", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Random, Fragments: FragmentsAnyOrder}},
 	// Its milder cousins, which RFC 6081 can traverse.
-	{"symmetric-address", "", Config{Mapping: AddressDependent, Filtering: AddressDependent, Allocation: Random}},
-	{"symmetric-sequential", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Sequential}},
-	{"symmetric-preserving", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overlap: true}},
-	// Linux masquerading: the port is kept where its tuple is free, so it
-	// looks endpoint-independent until two hosts collide; 30 s, and 120 s
-	// after an answer (nf_conntrack_udp_timeout, _stream); TCP 5 days.
-	{"linux", "masquerade", Config{
-		Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overlap: true,
-		Lifetime: 30 * time.Second, LifetimeAnswered: 120 * time.Second, Refresh: RefreshBoth,
-		TCPEstablished: 5 * 24 * time.Hour, TCPTransitory: 2 * time.Minute, ICMPLifetime: 30 * time.Second,
-		Hairpin: HairpinNone,
+	{"symmetric-address", "", Config{Mapping: AddressDependent, Filtering: AddressDependent, Allocation: Random, Fragments: FragmentsAnyOrder}},
+	{"symmetric-sequential", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Sequential, Fragments: FragmentsAnyOrder}},
+	{"symmetric-preserving", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overlap: true, Fragments: FragmentsAnyOrder}},
+	// Linux masquerading with an INPUT chain that drops: see linux below.
+	{"linux", "masquerade", linux(false)},
+	// The same with an INPUT chain that accepts: a stray packet is answered,
+	// and leaves an entry that moves the next mapping. (One that rejects
+	// answers too, but leaves nothing: linux with Reject.)
+	{"linux-open-input", "", linux(true)},
+	// All that RFC 4787, 5382, 5508 and 7857 demand or recommend of a home
+	// router.
+	{"rfc4787", "behave", Config{
+		Filtering: EndpointIndependent, Hairpin: HairpinExternalSource, Refresh: RefreshBoth, Contiguity: true,
+		UnsolicitedTCP: UnsolicitedDelayed, Refusal: RefuseProhibited, Fragments: FragmentsAnyOrder, RewriteID: true,
 	}},
-	// A carrier's NAT as RFC 6888 wants it: few ports for each customer.
-	{"carrier", "cgn", Config{Allocation: Random, Hairpin: HairpinExternalSource, MaxPerHost: 1024}},
+	// A simple home gateway as RFC 6092 recommends it for IPv6 and home
+	// routers do it for IPv4: endpoint-independent mapping, a filter that
+	// admits known addresses only, two minutes for UDP (REC-14).
+	{"home", "", Config{
+		Filtering: AddressDependent, Refresh: RefreshBoth, Lifetime: 2 * time.Minute,
+		PortLifetimes: []PortLifetime{{53, 30 * time.Second}}, Fragments: FragmentsInOrder,
+	}},
+	// The common home router of the surveys behind RFC 4787, 5382 and 5780
+	// that keeps ports, filters strictly, does not hairpin and forgets soon.
+	{"home-strict", "", Config{
+		Filtering: AddressAndPortDependent, Lifetime: 60 * time.Second, UnsolicitedTCP: UnsolicitedReset,
+		TCPEstablished: time.Hour, TCPTransitory: time.Minute, ICMPLifetime: 30 * time.Second, Fragments: FragmentsInOrder,
+	}},
+	// A home router with the generic ALG that RFC 5780, 3.6 describes.
+	{"home-alg", "", Config{
+		Filtering: AddressAndPortDependent, Refresh: RefreshBoth, Hairpin: HairpinInternalSource, ALG: true,
+		Lifetime: 3 * time.Minute, Fragments: FragmentsInOrder,
+	}},
+	// The NAT of RFC 4787, 4.2.1 that overloads ports: most programs fail
+	// when two hosts use the same port.
+	{"home-overloading", "", Config{
+		Filtering: AddressAndPortDependent, Allocation: Overloading, Refresh: RefreshBoth,
+	}},
+	// A carrier's NAT as RFC 6888 wants it: paired, endpoint-independent, one
+	// or more blocks of random ports for each customer, ports rested.
+	{"cgn", "carrier", Config{
+		Allocation: Random, PortBlock: 512, MaxBlocks: 4, HostLimits: Limits{ICMP: 256}, HostRate: 500,
+		Hairpin: HairpinExternalSource, Quarantine: 120 * time.Second, Refusal: RefuseUnreachable,
+		Fragments: FragmentsAnyOrder, RewriteID: true,
+	}},
+	// A hotspot: many guests, few mappings each, everything short, and no way
+	// between guests (RFC 6888, 2 describes the fairness it is after).
+	{"hotel", "", Config{
+		Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Random,
+		Lifetime: 30 * time.Second, MaxPerHost: 128, HostRate: 50,
+		TCPEstablished: 15 * time.Minute, TCPTransitory: 30 * time.Second, ICMPLifetime: 10 * time.Second,
+	}},
+	// An enterprise's firewall: symmetric over a pool of addresses, strict,
+	// silent, no ICMP errors, nothing opened from outside.
+	{"enterprise", "", Config{
+		Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Random, ArbitraryPooling: true,
+		TCPOutboundOnly: true, DropICMPErrors: true, Lifetime: 60 * time.Second, BlockPorts: []uint16{3544},
+		TCPEstablished: time.Hour, TCPTransitory: 30 * time.Second, Refusal: RefuseProhibited, Fragments: FragmentsInOrder,
+	}},
 	// A router that forgets after half a minute and only counts its own side.
-	{"short-lived", "", Config{Filtering: AddressAndPortDependent, Lifetime: 30 * time.Second}},
-	{"firewall", "", Config{NoTranslation: true, Filtering: AddressAndPortDependent, Refresh: RefreshBoth}},
+	{"short-lived", "", Config{Filtering: AddressAndPortDependent, Lifetime: 30 * time.Second, Fragments: FragmentsAnyOrder}},
+	{"firewall", "", Config{NoTranslation: true, Filtering: AddressAndPortDependent, Refresh: RefreshBoth, Fragments: FragmentsAnyOrder, OtherProtocols: true}},
+	{"teredo-blocked", "", Config{Filtering: AddressAndPortDependent, Refresh: RefreshBoth, BlockPorts: []uint16{3544}, Fragments: FragmentsAnyOrder}},
 	{"udp-blocked", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Block: 17}},
 	{"none", "open", Config{NoTranslation: true}},
+}
+
+// linux is masquerading by Linux's nf_nat with the defaults of
+// nf_conntrack-sysctl: a flow keeps its port where the tuple is free, else one
+// that its source already has, else a random one. So it looks
+// endpoint-independent to most programs. UDP lives 30 s, and 120 s once
+// answered and two seconds old; TCP five days.
+func linux(openInput bool) Config {
+	return Config{
+		Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overlap: true, ReuseSource: true,
+		Lifetime: 30 * time.Second, LifetimeAnswered: 120 * time.Second, AnsweredAge: 2 * time.Second, Refresh: RefreshBoth,
+		TCPEstablished: 5 * 24 * time.Hour, TCPTransitory: 2 * time.Minute, TCPClosing: 2 * time.Minute, TCPReset: 10 * time.Second,
+		ICMPLifetime: 30 * time.Second, OtherProtocols: true, OtherLifetime: 10 * time.Minute,
+		Hairpin: HairpinNone, Fragments: FragmentsAnyOrder,
+		EarlyInbound: openInput, Reject: openInput,
+	}
 }
 
 // Profile returns a named configuration, without External and Seed; false if

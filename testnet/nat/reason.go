@@ -16,6 +16,9 @@ const (
 	QuotedFlow   // an ICMP error about a known flow
 	Untranslated // no translation and no filter
 
+	FragmentFollows // a later piece, treated as the first
+	FragmentHeld    // a later piece that came first
+
 	Malformed        // not a whole, correct IPv4 packet
 	Fragmented       // a fragment
 	BadProtocol      // a protocol the engine does not translate
@@ -29,9 +32,20 @@ const (
 	FilteredPort     // inbound, the inside sent to that address but another port
 	NoHairpin        // to an inside endpoint, and hairpinning is off
 	UnknownQuote     // an ICMP error about no known flow
+	EarlyEntry       // Config.EarlyInbound: a stray packet of the same sender was first
+	PortHeld         // Config.Quarantine: the port of a mapping that ended
+	Unopened         // Config.TCPOutboundOnly
+	StrayReset       // a TCP reset from the inside, about no connection
+	SYNHeld          // an unsolicited SYN whose answer comes later
+	FragmentEarly    // a later piece without the first
+	TooManyFragments // more than MaxFragmented datagrams in pieces
+	ErrorsDropped    // Config.DropICMPErrors
+
 	PortsExhausted   // no external port left
-	TableFull        // MaxMappings or MaxPeers reached
-	HostLimitReached // MaxPerHost reached
+	TableFull        // MaxMappings, MaxPeers or MaxPeersPerHost reached
+	HostLimitReached // MaxPerHost or HostLimits reached
+	HostTooFast      // HostRate exceeded
+	NotSubscriber    // not in Config.Subscribers
 
 	reasons // how many there are
 )
@@ -45,7 +59,7 @@ var reasonText = [...]string{
 	QuotedFlow:       "ICMP error about a known flow",
 	Untranslated:     "forwarded without translation",
 	Malformed:        "not a well-formed IPv4 packet",
-	Fragmented:       "fragments are not supported",
+	Fragmented:       "fragments are dropped",
 	BadProtocol:      "protocol is not translated",
 	BadICMP:          "ICMP message is not translated",
 	BadChecksum:      "ICMP error with a wrong checksum",
@@ -57,9 +71,21 @@ var reasonText = [...]string{
 	FilteredPort:     "filtered: the inside sent to this address but not to this port",
 	NoHairpin:        "hairpinning is off",
 	UnknownQuote:     "ICMP error about no known flow",
+	FragmentFollows:  "follows the first fragment",
+	FragmentHeld:     "held until the first fragment comes",
+	EarlyEntry:       "an earlier packet of this sender left an entry for the NAT itself",
+	PortHeld:         "the mapping of this port has ended",
+	Unopened:         "connections are opened from the inside only",
+	StrayReset:       "a reset for no connection",
+	SYNHeld:          "unsolicited SYN, to be answered after 6 s unless the inside opens the connection",
+	FragmentEarly:    "a fragment came before the first of its datagram",
+	TooManyFragments: "too many datagrams in fragments",
+	ErrorsDropped:    "ICMP errors are dropped",
 	PortsExhausted:   "no external port is free",
 	TableFull:        "the table is full",
 	HostLimitReached: "the inside host has too many mappings",
+	HostTooFast:      "the inside host makes mappings too fast",
+	NotSubscriber:    "the inside host is no subscriber",
 }
 
 // String returns the reason as a plain English sentence fragment.

@@ -18,7 +18,7 @@ const (
 
 // RFC 4787, 4.1, REQ-1: endpoint-independent mapping is the default; the other
 // two behaviours differ exactly where the RFC says.
-func TestREQ1Mapping(t *testing.T) {
+func TestRFC4787_REQ1_Mapping(t *testing.T) {
 	if new(nat.Config).Mapping != ei {
 		t.Error("endpoint-independent mapping is not the default")
 	}
@@ -52,7 +52,7 @@ func TestREQ1Mapping(t *testing.T) {
 }
 
 // RFC 4787, 4.1, REQ-2: pooling is paired unless arbitrary is asked for.
-func TestREQ2Pooling(t *testing.T) {
+func TestRFC4787_REQ2_Pooling(t *testing.T) {
 	pool := []netip.Addr{addr("203.0.113.1"), addr("203.0.113.2"), addr("203.0.113.3")}
 	used := func(c nat.Config) map[netip.Addr]bool {
 		c.External, c.Seed = pool, 1
@@ -80,7 +80,7 @@ func TestREQ2Pooling(t *testing.T) {
 }
 
 // RFC 7857, 4: a host whose paired address has no port left gets no other.
-func TestPairedPoolRunsOut(t *testing.T) {
+func TestRFC7857_4_PairedPoolRunsOut(t *testing.T) {
 	b := newBench(t, nat.Config{External: []netip.Addr{addr("203.0.113.1"), addr("203.0.113.2")}, PortMin: 4000, PortMax: 4001})
 	b.out(ep("10.0.0.1:1"), outX1)
 	b.out(ep("10.0.0.1:2"), outX1)
@@ -92,7 +92,7 @@ func TestPairedPoolRunsOut(t *testing.T) {
 
 // RFC 4787, 4.2.1, REQ-3: no two internal endpoints share an external one,
 // whatever the allocation.
-func TestREQ3NoOverloading(t *testing.T) {
+func TestRFC4787_REQ3_NoOverloading(t *testing.T) {
 	for _, alloc := range []nat.Allocation{nat.Preserving, nat.Sequential, nat.Random} {
 		t.Run(alloc.String(), func(t *testing.T) {
 			b := newBench(t, nat.Config{Allocation: alloc, PortMin: 5000, PortMax: 5015, Seed: 3})
@@ -113,7 +113,7 @@ func TestREQ3NoOverloading(t *testing.T) {
 }
 
 // RFC 4787, 4.2.1, REQ-3a: ports stay in their class, well-known or not.
-func TestREQ3aPortClasses(t *testing.T) {
+func TestRFC4787_REQ3a_PortClasses(t *testing.T) {
 	for _, alloc := range []nat.Allocation{nat.Preserving, nat.Sequential, nat.Random} {
 		b := newBench(t, nat.Config{Allocation: alloc, Seed: 1})
 		for i := range 200 {
@@ -166,7 +166,7 @@ func TestSequentialWrapsAndSkips(t *testing.T) {
 }
 
 // RFC 4787, 4.2.2, REQ-4: parity is kept where asked for.
-func TestREQ4Parity(t *testing.T) {
+func TestRFC4787_REQ4_Parity(t *testing.T) {
 	for _, alloc := range []nat.Allocation{nat.Preserving, nat.Sequential, nat.Random} {
 		b := newBench(t, nat.Config{Allocation: alloc, Parity: true, PortMin: 4001, PortMax: 4400, Seed: 1})
 		for i := range 100 {
@@ -181,7 +181,7 @@ func TestREQ4Parity(t *testing.T) {
 }
 
 // RFC 4787, 4.3, REQ-5: five minutes by default, configurable, exact.
-func TestREQ5Lifetime(t *testing.T) {
+func TestRFC4787_REQ5_Lifetime(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		set  time.Duration
@@ -252,7 +252,7 @@ func TestFilterEntriesAreRefreshed(t *testing.T) {
 
 // RFC 4787, 4.3, REQ-6: outbound packets refresh, always; inbound ones where
 // configured; refused ones never (RFC 7857, 7).
-func TestREQ6Refresh(t *testing.T) {
+func TestRFC4787_REQ6_Refresh(t *testing.T) {
 	const step = 4 * time.Minute
 	t.Run("outbound refreshes", func(t *testing.T) {
 		for _, r := range []nat.Refresh{nat.RefreshOutbound, nat.RefreshBoth} {
@@ -315,7 +315,7 @@ func TestFilterEntriesExpire(t *testing.T) {
 }
 
 // RFC 4787, 4.4, REQ-7 (2): numbers that occur on both sides are kept apart.
-func TestREQ7SameNumbersOnBothSides(t *testing.T) {
+func TestRFC4787_REQ7_SameNumbersOnBothSides(t *testing.T) {
 	b := newBench(t, nat.Config{External: []netip.Addr{addr("10.0.0.1")}, Filtering: apd})
 	outside := ep("10.0.0.7:53")
 	inside := ep("10.0.0.7:5000")
@@ -330,7 +330,7 @@ func TestREQ7SameNumbersOnBothSides(t *testing.T) {
 
 // RFC 4787, 5, REQ-8: the three filters, over every mapping behaviour, with
 // the reason for each refusal.
-func TestREQ8Filtering(t *testing.T) {
+func TestRFC4787_REQ8_Filtering(t *testing.T) {
 	for _, mapping := range []nat.Behavior{ei, ad, apd} {
 		for _, tc := range []struct {
 			filtering      nat.Behavior
@@ -364,7 +364,7 @@ func TestREQ8Filtering(t *testing.T) {
 }
 
 // RFC 4787, 6, REQ-9: the three ways with packets to our own external side.
-func TestREQ9Hairpinning(t *testing.T) {
+func TestRFC4787_REQ9_Hairpinning(t *testing.T) {
 	for _, tc := range []struct {
 		hairpin nat.Hairpin
 		action  nat.Action
@@ -413,7 +413,7 @@ func TestREQ9Hairpinning(t *testing.T) {
 
 // RFC 4787, 7, REQ-10: there is no ALG: payloads that spell addresses pass
 // unchanged.
-func TestREQ10NoALG(t *testing.T) {
+func TestRFC4787_REQ10_NoALG(t *testing.T) {
 	b := newBench(t, nat.Config{Allocation: nat.Random})
 	payload := append([]byte("c=IN IP4 192.168.1.2\r\nm=audio 5000 RTP/AVP 0\r\n"), 192, 168, 1, 2, 0x13, 0x88)
 	pkt := ipv4.AppendUDP(nil, 1, inA1, outX1, payload)
@@ -427,7 +427,7 @@ func TestREQ10NoALG(t *testing.T) {
 
 // RFC 4787, 8, REQ-11: behaviour does not change, not even when the preserved
 // port collides.
-func TestREQ11Deterministic(t *testing.T) {
+func TestRFC4787_REQ11_Deterministic(t *testing.T) {
 	b := newBench(t, nat.Config{Seed: 1})
 	first := b.out(inB1, outX1)
 	x1 := b.out(inA1, outX1) // port 5000 is taken
@@ -439,7 +439,7 @@ func TestREQ11Deterministic(t *testing.T) {
 
 // RFC 7857, 3: ports may overlap where the destinations differ; then inbound
 // packets are told apart by their source.
-func TestOverlap(t *testing.T) {
+func TestRFC7857_3_PortOverlap(t *testing.T) {
 	b := newBench(t, nat.Config{Mapping: apd, Filtering: apd, Overlap: true, Seed: 1})
 	ax, by := b.out(inA1, outX1), b.out(inB1, outY1)
 	if ax != by || ax.Port() != 5000 {

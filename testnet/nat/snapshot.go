@@ -19,7 +19,9 @@ type Mapping struct {
 	// port 0 if only the address, invalid if it is endpoint-independent.
 	Remote netip.AddrPort
 	// Expires is when an idle mapping ends; for TCP, its last connection.
+	// Zero for a static mapping.
 	Expires time.Time
+	Static  bool // a PortForward
 	// Peers are the remote endpoints that the filter lets in; port 0 = any
 	// port. Empty where the mapping itself decides.
 	Peers []netip.AddrPort
@@ -38,23 +40,30 @@ func (m Mapping) String() string {
 // and external endpoint and remote. It may be slow.
 func (n *NAT) Mappings(now time.Time) []Mapping {
 	n.tick(now)
-	rows := make([]Mapping, 0, len(n.out))
-	for _, m := range n.out {
-		row := Mapping{Protocol: m.proto, Internal: m.inner.addrPort(), External: m.outer.addrPort()}
-		if n.cfg.Mapping != EndpointIndependent {
+	rows := make([]Mapping, 0, n.live)
+	n.maps.each(func(_ uint32, m *mapping) {
+		if m.kind != live && m.kind != static {
+			return
+		}
+		row := Mapping{Protocol: m.proto, Internal: m.inner.addrPort(), External: m.outer.addrPort(), Static: m.kind == static}
+		if n.cfg.mapping(m.proto) != EndpointIndependent && !row.Static {
 			row.Remote = m.remote.addrPort()
 		}
 		due := m.timer.due
-		for p := m.peers; p != nil; p = p.next {
+		for i := m.peers; i != 0; {
+			p := n.peers.at(i)
 			due = max(due, p.timer.due)
-			if n.filtered() && p.remote == n.filterScope(p.remote) {
+			if n.filtered(m.proto) && p.remote == n.filterScope(m.proto, p.remote) {
 				row.Peers = append(row.Peers, p.remote.addrPort())
 			}
+			i = p.next
 		}
 		slices.SortFunc(row.Peers, netip.AddrPort.Compare)
-		row.Expires = n.epoch.Add(time.Duration(due))
+		if !row.Static {
+			row.Expires = n.epoch.Add(time.Duration(due))
+		}
 		rows = append(rows, row)
-	}
+	})
 	slices.SortFunc(rows, func(a, b Mapping) int {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), a.Internal.Compare(b.Internal),
 			a.External.Compare(b.External), a.Remote.Compare(b.Remote))

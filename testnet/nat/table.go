@@ -1,29 +1,10 @@
 package nat
 
-// A key is 16 bytes without padding, so that the map hashes it in one go.
-type key struct{ hi, lo uint64 }
-
 // An endpoint is an address and a port; for ICMP echo the port is the
-// identifier.
+// identifier, for protocols without ports it is zero.
 type endpoint struct {
 	addr uint32
 	port uint16
-}
-
-func (e endpoint) lo() uint64 { return uint64(e.port) }
-
-// flowKey is the key of a local endpoint and the part of the remote one that a
-// behaviour looks at.
-func flowKey(proto byte, local, remote endpoint, b Behavior) key {
-	k := key{uint64(local.addr) << 32, uint64(proto)<<32 | local.lo()<<16}
-	switch b {
-	case AddressAndPortDependent:
-		k.lo |= remote.lo()
-		fallthrough
-	case AddressDependent:
-		k.hi |= uint64(remote.addr)
-	}
-	return k
 }
 
 // scope blanks the part of a remote endpoint that a behaviour ignores.
@@ -37,212 +18,247 @@ func scope(remote endpoint, b Behavior) endpoint {
 	return remote
 }
 
+// kind says what an entry of the mapping table stands for.
+type kind uint8
+
+const (
+	live   kind = iota + 1
+	static      // a port forward: no timer, no filter but its own
+	early       // what an unsolicited packet left behind (Config.EarlyInbound)
+	held        // the port of an ended mapping (Config.Quarantine)
+)
+
 // A mapping ties an internal endpoint to an external one.
 type mapping struct {
-	id       uint32
-	proto    byte
-	answered bool // a packet came in
 	inner    endpoint
 	outer    endpoint
-	remote   endpoint // the part that Config.Mapping looks at
-	host     *host
-	peers    *peer // all of this mapping's
-	recent   *peer // the last one looked up: most flows have one
-	timer    timer // idle for TCP, whose mapping lives as long as its peers
+	remote   endpoint // the part that the mapping behaviour looks at
+	next     [3]uint32
+	peers    uint32 // all of this mapping's
+	recent   uint32 // the last one looked up: most flows have one
+	timer    timer  // idle for TCP, whose mapping lives as long as its peers
+	born     int64
+	proto    byte
+	kind     kind
+	answered bool  // a packet came in
+	special  class // of Config.PortLifetimes, while nothing else was sent to; else 0
 }
+
+// The chains that a mapping is in.
+const (
+	byInner = iota
+	byOuter
+	bySource // by internal endpoint alone, for Config.ReuseSource
+)
 
 // A peer is a remote endpoint that the inside talked to: a permission of the
 // filter, and for TCP a connection.
 type peer struct {
-	key        key
 	remote     endpoint // port 0 for a permission of a whole address
-	owner      *mapping
-	prev, next *peer // of the same mapping
-	tcp        connection
+	owner      uint32
+	prev, next uint32 // of the same mapping
+	chain      uint32
 	timer      timer
+	tcp        connection
 }
 
 // A host is an inside address with at least one mapping.
 type host struct {
 	external int // index: pooling is paired by default
 	mappings int
+	perProto Limits // counted, not bounded
+	peers    int
+	blocks   []block
+	tokens   int64 // new mappings that HostRate allows, in billionths
+	filled   int64 // when tokens was right
 }
 
-// class is one idle time; each has a queue of its own, so that the oldest
-// timer of a class is always at its head.
-type class uint8
-
-const (
-	udpFresh class = iota
-	udpAnswered
-	tcpTransitory
-	tcpEstablished
-	icmpEcho
-	classes
-)
-
-// A timer belongs to a mapping or, if peer is set, to a peer.
-type timer struct {
-	prev, next *timer
-	queued     bool
-	class      class
-	due        int64
-	mapping    *mapping
-	peer       *peer
+// key hashes what a chain goes by.
+func (n *NAT) key(which int, m *mapping) uint64 {
+	switch which {
+	case byOuter:
+		return hash(m.proto, m.outer, n.inScope(m.proto, m.remote))
+	case bySource:
+		return hash(m.proto, m.inner, endpoint{})
+	}
+	return hash(m.proto, m.inner, m.remote)
 }
 
-type queue struct {
-	life       int64
-	head, tail *timer
+func (n *NAT) chain(which int, i uint32) {
+	next := func(i uint32) *uint32 { return &n.maps.at(i).next[which] }
+	m := n.maps.at(i)
+	h := n.key(which, m)
+	at := n.by[which].slot(h, next, func(i uint32) uint64 { return n.key(which, n.maps.at(i)) })
+	m.next[which], *at = *at, i
 }
 
-// start puts a timer at the end of the queue of its class, running or not.
-func (n *NAT) start(t *timer, c class, now int64) {
-	q := &n.timers[c]
-	if t.queued && t.class == c && q.tail == t {
-		t.due = now + q.life
-		return
-	}
-	n.stop(t)
-	t.queued, t.class, t.due = true, c, now+q.life
-	t.prev, t.next = q.tail, nil
-	if q.tail != nil {
-		q.tail.next = t
-	} else {
-		q.head = t
-	}
-	q.tail = t
+func (n *NAT) unchain(which int, i uint32) {
+	n.by[which].remove(n.key(which, n.maps.at(i)), i, func(i uint32) *uint32 { return &n.maps.at(i).next[which] })
 }
 
-func (n *NAT) stop(t *timer) {
-	if !t.queued {
-		return
-	}
-	q := &n.timers[t.class]
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		q.head = t.next
-	}
-	if t.next != nil {
-		t.next.prev = t.prev
-	} else {
-		q.tail = t.prev
-	}
-	t.prev, t.next, t.queued = nil, nil, false
-}
-
-// expire removes what is due; a timer is due once its whole idle time passed.
-func (n *NAT) expire(now int64) {
-	for c := range n.timers {
-		q := &n.timers[c]
-		for q.head != nil && q.head.due <= now {
-			if t := q.head; t.peer != nil {
-				n.removePeer(t.peer)
-			} else {
-				n.removeMapping(t.mapping)
-				n.stats.Expired++
-			}
-		}
-	}
-}
-
-// touch prolongs a mapping's own timer.
-func (n *NAT) touch(m *mapping, now int64) {
-	switch m.proto {
-	case protoUDP:
-		if m.answered {
-			n.start(&m.timer, udpAnswered, now)
-		} else {
-			n.start(&m.timer, udpFresh, now)
-		}
-	case protoICMP:
-		n.start(&m.timer, icmpEcho, now)
-	}
-}
-
-func peerKey(m *mapping, remote endpoint) key {
-	return key{uint64(m.id), uint64(remote.addr)<<16 | remote.lo()}
-}
-
-func (n *NAT) findPeer(m *mapping, remote endpoint) *peer {
-	if p := m.recent; p != nil && p.remote == remote {
-		return p
-	}
-	p := n.peers[peerKey(m, remote)]
-	if p != nil {
-		m.recent = p
-	}
-	return p
-}
-
-// addPeer returns the entry for remote, making it if there is room; else nil.
-func (n *NAT) addPeer(m *mapping, remote endpoint) *peer {
-	if p := n.findPeer(m, remote); p != nil {
-		return p
-	}
-	if len(n.peers) >= n.cfg.MaxPeers {
-		n.stats.Refused++
-		return nil
-	}
-	p := &peer{key: peerKey(m, remote), remote: remote, owner: m, next: m.peers}
-	p.timer.peer = p
-	if p.next != nil {
-		p.next.prev = p
-	}
-	m.peers, m.recent = p, p
-	n.peers[p.key] = p
-	return p
-}
-
-func (n *NAT) removePeer(p *peer) {
-	m := p.owner
-	n.stop(&p.timer)
-	delete(n.peers, p.key)
-	if p.prev != nil {
-		p.prev.next = p.next
-	} else {
-		m.peers = p.next
-	}
-	if p.next != nil {
-		p.next.prev = p.prev
-	}
-	if m.recent == p {
-		m.recent = nil
-	}
-	if m.proto == protoTCP && m.peers == nil {
-		n.removeMapping(m)
-		n.stats.Expired++
-	}
-}
-
-func (n *NAT) removeMapping(m *mapping) {
-	n.stop(&m.timer)
-	for p := m.peers; p != nil; p = p.next {
-		n.stop(&p.timer)
-		delete(n.peers, p.key)
-	}
-	m.peers, m.recent = nil, nil
-	delete(n.out, n.outKey(m.proto, m.inner, m.remote))
-	delete(n.in, n.inKey(m.proto, m.outer, m.remote))
-	if m.host.mappings--; m.host.mappings == 0 {
-		delete(n.hosts, m.inner.addr)
-	}
-}
-
-func (n *NAT) outKey(proto byte, inner, remote endpoint) key {
-	return flowKey(proto, inner, remote, n.cfg.Mapping)
-}
-
-// inKey finds a mapping from the outside. External endpoints are unique unless
-// they may overlap.
-func (n *NAT) inKey(proto byte, outer, remote endpoint) key {
+// inScope is what tells mappings with one external endpoint apart: nothing,
+// unless they may overlap.
+func (n *NAT) inScope(proto byte, remote endpoint) endpoint {
 	if n.overlaps() {
-		return flowKey(proto, outer, remote, n.cfg.Mapping)
+		return scope(remote, n.cfg.mapping(proto))
 	}
-	return flowKey(proto, outer, endpoint{}, EndpointIndependent)
+	return endpoint{}
 }
 
 // overlaps reports whether several mappings may have one external endpoint:
 // when asked for, and without translation, where nothing else is possible.
 func (n *NAT) overlaps() bool { return n.cfg.Overlap || n.cfg.NoTranslation }
+
+// findInner returns the mapping of an internal endpoint for a destination.
+func (n *NAT) findInner(proto byte, inner, remote endpoint) uint32 {
+	remote = scope(remote, n.cfg.mapping(proto))
+	for i := n.by[byInner].head(hash(proto, inner, remote)); i != 0; {
+		m := n.maps.at(i)
+		if m.inner == inner && m.remote == remote && m.proto == proto {
+			return i
+		}
+		i = m.next[byInner]
+	}
+	if len(n.forwards) > 0 {
+		return n.forwardOf(proto, inner)
+	}
+	return 0
+}
+
+// findOuter returns the entry for an external endpoint as seen from remote.
+func (n *NAT) findOuter(proto byte, outer, remote endpoint) uint32 {
+	remote = n.inScope(proto, remote)
+	overlaps := n.overlaps()
+	for i := n.by[byOuter].head(hash(proto, outer, remote)); i != 0; {
+		m := n.maps.at(i)
+		if m.outer == outer && m.proto == proto && (!overlaps || m.remote == remote) {
+			return i
+		}
+		i = m.next[byOuter]
+	}
+	if len(n.forwards) > 0 {
+		return n.forwards[forwardKey{proto, outer}].id
+	}
+	return 0
+}
+
+// findSource returns the newest mapping of an internal endpoint.
+func (n *NAT) findSource(proto byte, inner endpoint) uint32 {
+	for i := n.by[bySource].head(hash(proto, inner, endpoint{})); i != 0; {
+		m := n.maps.at(i)
+		if m.inner == inner && m.proto == proto {
+			return i
+		}
+		i = m.next[bySource]
+	}
+	return 0
+}
+
+// insert puts a mapping in the table.
+func (n *NAT) insert(m mapping) uint32 {
+	i := n.maps.get()
+	*n.maps.at(i) = m
+	switch m.kind {
+	case live:
+		n.live++
+		n.chain(byInner, i)
+		if n.cfg.ReuseSource {
+			n.chain(bySource, i)
+		}
+		n.stats.Created++
+	case early:
+		n.live++
+	case static:
+		return i
+	}
+	n.chain(byOuter, i)
+	return i
+}
+
+// endMapping ends an entry. The port of a live mapping may go to quarantine:
+// TCP's not, for its connections were followed to their end (RFC 6888, REQ-8a).
+func (n *NAT) endMapping(i uint32, now int64) {
+	m := n.maps.at(i)
+	n.stop(&m.timer)
+	for m.peers != 0 {
+		n.dropPeer(m.peers)
+	}
+	if m.kind == live {
+		n.unchain(byInner, i)
+		if n.cfg.ReuseSource {
+			n.unchain(bySource, i)
+		}
+		n.leave(m)
+		n.live--
+		if n.cfg.Quarantine > 0 && m.proto != protoTCP && !n.cfg.NoTranslation && n.cfg.Allocation != Overloading {
+			n.quarantine(i, now)
+			return
+		}
+	}
+	switch m.kind {
+	case early:
+		n.live--
+	case held:
+		n.quarantined--
+	}
+	n.unchain(byOuter, i)
+	n.maps.put(i)
+}
+
+// quarantine keeps the port of a mapping that ended, and frees the one that
+// was kept longest where there are too many.
+func (n *NAT) quarantine(i uint32, now int64) {
+	if n.quarantined >= n.cfg.MaxQuarantined {
+		if oldest := n.timers[quarantined].head; oldest != 0 {
+			n.endMapping(uint32(oldest>>1), now)
+		}
+	}
+	m := n.maps.at(i)
+	m.kind, m.recent = held, 0
+	n.quarantined++
+	n.start(mappingTimer(i), &m.timer, quarantined, now)
+}
+
+// leave takes a mapping from its host's account.
+func (n *NAT) leave(m *mapping) {
+	h := n.hosts[m.inner.addr]
+	h.mappings--
+	h.perProto.add(m.proto, -1)
+	if h.mappings == 0 {
+		n.freeBlocks(h)
+		delete(n.hosts, m.inner.addr)
+	}
+}
+
+func (l *Limits) add(proto byte, d int) {
+	switch proto {
+	case protoUDP:
+		l.UDP += d
+	case protoTCP:
+		l.TCP += d
+	case protoICMP:
+		l.ICMP += d
+	}
+}
+
+// touch prolongs a mapping's own timer.
+func (n *NAT) touch(i uint32, m *mapping, now int64) {
+	if m.proto != protoTCP && m.kind == live {
+		n.start(mappingTimer(i), &m.timer, n.classOf(m, now), now)
+	}
+}
+
+// classOf is the idle time that a mapping without connections has now.
+func (n *NAT) classOf(m *mapping, now int64) class {
+	switch {
+	case m.proto == protoICMP:
+		return icmpEcho
+	case m.proto != protoUDP:
+		return otherProtocol
+	case m.special != 0:
+		return m.special
+	case m.answered && now-m.born >= int64(n.cfg.AnsweredAge):
+		return udpAnswered
+	}
+	return udpFresh
+}

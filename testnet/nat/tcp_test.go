@@ -26,7 +26,7 @@ func (b *bench) segment(outbound bool, from, to netip.AddrPort, flags byte) (net
 
 // RFC 5382, 5, REQ-5: an established connection lives 2 h 4 min idle, one that
 // is opening, closing or was reset four minutes.
-func TestTCPLifetimes(t *testing.T) {
+func TestRFC5382_REQ5_Lifetimes(t *testing.T) {
 	const (
 		syn, ack, fin, rst = ipv4.SYN, ipv4.ACK, ipv4.FIN, ipv4.RST
 		established        = 2*time.Hour + 4*time.Minute
@@ -99,7 +99,7 @@ func TestTCPSharedMapping(t *testing.T) {
 }
 
 // RFC 5382, 4.1 and 4.3: the filter is that of UDP.
-func TestTCPFiltering(t *testing.T) {
+func TestRFC5382_REQ3_Filtering(t *testing.T) {
 	for _, tc := range []struct {
 		filtering      nat.Behavior
 		port, stranger nat.Reason

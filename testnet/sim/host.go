@@ -26,6 +26,7 @@ type Host struct {
 	nextID uint16 // of IPv4 headers
 	port   uint16 // last one picked for port 0
 	spare  []byte // to build packets in
+	pieces pieces // of fragmented datagrams
 }
 
 // Host puts a host on the Internet. The line's configuration holds for each
@@ -101,13 +102,37 @@ func (h *Host) Send(pkt []byte) {
 	}
 }
 
-// arrive delivers a packet to a UDP port or to Receive.
+// SendForged is Send for adversaries: the packet counts as forged wherever it
+// goes, so that invariants do not blame the network for it.
+func (h *Host) SendForged(pkt []byte) {
+	w := h.world
+	w.stats.Sent++
+	w.stats.Forged++
+	w.note(h.name, Forged, "sent by an adversary", pkt)
+	p := w.buffers.copy(pkt)
+	p.forged = true
+	if !h.line.send(p, true) {
+		w.drop(h.line.upName, p, reasonTooBig)
+	}
+}
+
+// arrive delivers a packet to a UDP port or to Receive. Without a port, as in a
+// laboratory whose hosts have kernels, fragments are the receiver's business.
 func (h *Host) arrive(p *buffer) {
 	w := h.world
 	pkt, header, ok := ipv4.Check(p.b)
 	if !ok {
 		w.drop(h.name, p, reasonMalformed)
 		return
+	}
+	if ipv4.Fragment(pkt) && len(h.ports) > 0 {
+		whole := h.pieces.add(h, pkt, header)
+		w.buffers.release(p)
+		if whole == nil {
+			return
+		}
+		p = w.buffers.copy(whole)
+		pkt, header, _ = ipv4.Check(p.b)
 	}
 	if u := h.lookup(pkt, header); u != nil {
 		w.deliver(h.name, pkt)

@@ -23,6 +23,7 @@ type line struct {
 	up, down *link.Link
 	upName   string
 	downName string
+	taps     []*Tap
 }
 
 func (w *World) newLine(name string, c link.Config, net *network, end node) (*line, error) {
@@ -46,16 +47,15 @@ func (l *line) send(p *buffer, up bool) bool {
 	if up {
 		dir, name = l.up, l.upName
 	}
+	if p.id == 0 {
+		w.packets++
+		p.id = w.packets
+	}
 	d := dir.Send(w.Now(), len(p.b))
 	if d.Reason == link.TooBig {
-		return false
+		return l.fragment(p, up, dir.Config().MTU)
 	}
-	if len(w.watchers) > 0 {
-		t := Transit{Time: w.Now(), Line: name, Up: up, Duplicate: p.duplicate, Packet: p.b}
-		for _, f := range w.watchers {
-			f(t)
-		}
-	}
+	l.show(p, up, len(d.Times()))
 	times := d.Times()
 	if len(times) == 0 {
 		w.drop(name, p, d.Reason.String())
@@ -70,13 +70,45 @@ func (l *line) send(p *buffer, up bool) bool {
 			return true
 		}
 		if i > 0 {
-			p = w.buffers.copy(p.b)
+			p = w.buffers.twin(p, p.b)
 			p.duplicate = true
 		}
 		w.inside++
 		w.push(event{at: int64(t.Sub(w.start)), line: l, up: up, pkt: p})
 	}
 	return true
+}
+
+// show has the watchers see a packet.
+func (l *line) show(p *buffer, up bool, copies int) {
+	w := l.world
+	if len(w.watchers) == 0 {
+		return
+	}
+	t := Transit{
+		Time: w.Now(), Line: l.way(up), Up: up, ID: p.id,
+		Copies: copies, Duplicate: p.duplicate, Forged: p.forged, Packet: p.b,
+	}
+	for _, f := range w.watchers {
+		f(t)
+	}
+}
+
+// way is the name of the line in one direction.
+func (l *line) way(up bool) string {
+	if up {
+		return l.upName
+	}
+	return l.downName
+}
+
+// emerge lets a packet leave the line.
+func (l *line) emerge(p *buffer, up bool) {
+	if up {
+		l.net.route(p, l)
+	} else {
+		l.end.arrive(p)
+	}
 }
 
 // drop ends the life of a packet.
@@ -100,10 +132,20 @@ type Transit struct {
 	Time time.Time
 	Line string // name of the node and the direction: "alice/up"
 	Up   bool   // from the node towards its network
+	// ID numbers the packets of a world. A packet keeps it through routers, and
+	// shares it with the copies and fragments that the network makes of it.
+	ID uint64
+	// Copies is how many will come out at the other end of the line: 0 if it
+	// is lost, 2 if the line duplicates it.
+	Copies int
 	// Duplicate tells that the packet is the second copy that a line made of
 	// one (link.Config.Duplicate), here or before.
 	Duplicate bool
-	Packet    []byte // valid during the call, must not be changed
+	// Forged tells that an adversary made or changed the packet ([Host.Tap],
+	// [Host.SendForged]), so that it says nothing about those who keep to the
+	// rules.
+	Forged bool
+	Packet []byte // valid during the call, must not be changed
 }
 
 // String returns time of day, line and packet in one line.

@@ -18,6 +18,7 @@ const (
 	reasonRedirect  = "destination is on the network it came from"
 	reasonNoPort    = "no socket on this port"
 	reasonNotMine   = "delivered to a host that has not this address"
+	reasonPieces    = "the other fragments did not come"
 )
 
 // A network delivers by destination address: the Internet, or the LAN of a
@@ -116,7 +117,7 @@ func (n *network) flood(p *buffer, from *line) {
 	}
 	for _, l := range n.lines {
 		if l != from {
-			c := w.buffers.copy(p.b)
+			c := w.buffers.twin(p, p.b)
 			if !l.send(c, false) {
 				w.drop(l.downName, c, reasonTooBig)
 			}

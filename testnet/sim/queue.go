@@ -7,6 +7,7 @@ type event struct {
 	fn   func()
 	line *line
 	up   bool // came out at the network's end
+	past bool // the line's taps have seen it
 	pkt  *buffer
 }
 
@@ -68,9 +69,16 @@ const smallBuffer = 2048
 
 // A buffer is one packet on its way. It has one owner at a time.
 type buffer struct {
-	b         []byte
-	space     []byte
-	duplicate bool // made by a line
+	b     []byte
+	space []byte
+	origin
+}
+
+// origin is where a packet comes from. All its copies and fragments share it.
+type origin struct {
+	id        uint64 // counts the packets of the world; 0 = not counted yet
+	duplicate bool   // made by a line
+	forged    bool   // made or changed by an adversary
 }
 
 // pool keeps small buffers for reuse; at most MaxInFlight are ever made.
@@ -92,7 +100,14 @@ func (p *pool) copy(pkt []byte) *buffer {
 	return b
 }
 
+// twin copies pkt, which is made of from, into a buffer of the same origin.
+func (p *pool) twin(from *buffer, pkt []byte) *buffer {
+	b := p.copy(pkt)
+	b.origin = from.origin
+	return b
+}
+
 func (p *pool) release(b *buffer) {
-	b.b, b.duplicate = nil, false
+	b.b, b.origin = nil, origin{}
 	p.free = append(p.free, b)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/link"
@@ -20,6 +21,7 @@ type Router struct {
 	lan     *network
 	gateway uint32 // its address on the LAN; 0 = none
 	spare   []byte
+	poll    time.Time // when the NAT wants to send something
 }
 
 // Router puts a NAT router on the Internet. Its external addresses are those
@@ -117,15 +119,16 @@ func (r *Router) outbound(p *buffer) {
 		return
 	}
 	v := r.nat.Outbound(w.Now(), p.b)
+	late := r.late(v)
+	r.plan()
 	switch v.Action {
-	case nat.Forward:
-		w.note(r.name, Forwarded, v.Reason.String(), p.b)
-		if !r.line.send(p, true) {
-			r.tooBig(p)
+	case nat.Forward, nat.Back:
+		r.pass(p, v, v.Action == nat.Forward)
+		for _, q := range late {
+			r.pass(q, v, v.Action == nat.Forward)
 		}
-	case nat.Back:
-		w.note(r.name, Hairpinned, v.Reason.String(), p.b)
-		r.lan.route(p, nil)
+	case nat.Hold:
+		r.hold(p, v)
 	default:
 		r.refuse(p, v, true)
 	}
@@ -147,12 +150,65 @@ func (r *Router) arrive(p *buffer) {
 		return
 	}
 	v := r.nat.Inbound(w.Now(), p.b)
-	if v.Action != nat.Forward {
+	late := r.late(v)
+	r.plan()
+	switch v.Action {
+	case nat.Forward:
+		r.pass(p, v, false)
+		for _, q := range late {
+			r.pass(q, v, false)
+		}
+	case nat.Hold:
+		r.hold(p, v)
+	default:
 		r.refuse(p, v, false)
+	}
+}
+
+// pass sends a translated packet up the line, or into the LAN.
+func (r *Router) pass(p *buffer, v nat.Verdict, up bool) {
+	kind := Forwarded
+	if v.Action == nat.Back {
+		kind = Hairpinned
+	}
+	r.world.note(r.name, kind, v.Reason.String(), p.b)
+	if !up {
+		r.lan.route(p, nil)
+	} else if !r.line.send(p, true) {
+		r.tooBig(p)
+	}
+}
+
+// late copies the packets that the NAT held until now: its next call, which
+// passing the first of them may cause, overwrites them.
+func (r *Router) late(v nat.Verdict) []*buffer {
+	var late []*buffer
+	for _, b := range v.Also {
+		late = append(late, r.world.buffers.copy(b))
+	}
+	return late
+}
+
+// hold ends a packet of which the NAT keeps a copy.
+func (r *Router) hold(p *buffer, v nat.Verdict) {
+	r.world.note(r.name, Held, v.Reason.String(), p.b)
+	r.world.buffers.release(p)
+}
+
+// plan makes sure that what the NAT sends later on its own is sent.
+func (r *Router) plan() {
+	next, ok := r.nat.Next()
+	if !ok || next.Equal(r.poll) {
 		return
 	}
-	w.note(r.name, Forwarded, v.Reason.String(), p.b)
-	r.lan.route(p, nil)
+	r.poll = next
+	r.world.At(next, func() {
+		r.poll = time.Time{}
+		for b := r.nat.Poll(r.world.Now()); b != nil; b = r.nat.Poll(r.world.Now()) {
+			r.answer(b, false)
+		}
+		r.plan()
+	})
 }
 
 // refuse ends a packet that the NAT dropped, with the answer it may deserve.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
@@ -166,7 +167,7 @@ func TestRoutersWithoutTranslation(t *testing.T) {
 
 // Every drop has a place and a reason.
 func TestDropReasons(t *testing.T) {
-	n := newLab(t, 1)
+	n := newLab(t, 1, invariant.Checksum)
 	server := n.host("server", "198.51.100.1")
 	home := n.router("home", "port-restricted", "203.0.113.1")
 	alice := n.behind(home, "alice", "192.168.1.2")
@@ -187,7 +188,10 @@ func TestDropReasons(t *testing.T) {
 		},
 			"home", "filtered: the inside sent to this address but not to this port"},
 		{"lost", func() { alice.SetLink(link.Config{Loss: 1}); a.send(s.LocalAddr(), "x") }, "alice/up", "lost on the line"},
-		{"too big", func() { alice.SetLink(link.Config{MTU: 100}); a.send(s.LocalAddr(), strings.Repeat("x", 73)) },
+		{"too big", func() {
+			alice.SetLink(link.Config{MTU: 100})
+			alice.Send(whole(ipv4.AppendUDP(nil, 1, a.LocalAddr(), s.LocalAddr(), make([]byte, 73))))
+		},
 			"alice/up", "larger than the line's MTU"},
 		{"multicast", func() { s.send(addrPort("224.0.0.1:9"), "x") }, "internet", "multicast does not leave a LAN"},
 	} {
@@ -305,7 +309,7 @@ func TestPingRouter(t *testing.T) {
 }
 
 // RFC 4787, 10, REQ-13: a packet with DF that does not fit the uplink is
-// answered; without DF it is dropped, for we do not fragment.
+// answered; without DF it is cut.
 func TestFragmentationNeeded(t *testing.T) {
 	n := newLab(t, 1)
 	home, err := n.Router("home", config(t, "cone", "203.0.113.1"), link.Config{MTU: 1280})
@@ -316,17 +320,17 @@ func TestFragmentationNeeded(t *testing.T) {
 	got := []byte(nil)
 	alice.Receive = func(_ time.Time, pkt []byte) { got = append([]byte(nil), pkt...) }
 	pkt := ipv4.AppendUDP(nil, 1, addrPort("192.168.1.2:5000"), addrPort("198.51.100.1:1"), make([]byte, 1253))
+	server := n.host("server", "198.51.100.1")
+	port := n.bind(server, 1)
 	alice.Send(pkt)
 	n.run(time.Second)
-	n.dropped("home/up", "larger than the line's MTU")
+	if len(port.got) != 1 || len(port.got[0]) != 1253 {
+		t.Errorf("without DF: %d datagrams", len(port.got))
+	}
 	if got != nil {
 		t.Errorf("without DF: %s", ipv4.Summary(got))
 	}
-	pkt[6] |= 0x40
-	pkt[10], pkt[11] = 0, 0
-	c := ^ipv4.Fold(ipv4.Sum(pkt[:20], 0))
-	pkt[10], pkt[11] = byte(c>>8), byte(c)
-	alice.Send(pkt)
+	alice.Send(whole(pkt))
 	n.run(time.Second)
 	if len(got) < 48 || ipv4.Summary(got)[:25] != "ICMP fragmentation needed" || int(got[26])<<8|int(got[27]) != 1280 {
 		t.Fatalf("got %s %x", ipv4.Summary(got), got)

@@ -20,6 +20,9 @@ const (
 	Hairpinned             // by a router, back into its LAN, after translation
 	Delivered              // handed to its destination
 	Dropped                // by a node or a line, for Reason
+	Fragmented             // cut to fit a line; the fragments follow
+	Held                   // kept by a router until another packet comes, for Reason
+	Forged                 // made or changed by an adversary, named by Reason
 )
 
 // String returns the kind as a word.
@@ -35,6 +38,12 @@ func (k Kind) String() string {
 		return "delivered"
 	case Dropped:
 		return "dropped"
+	case Fragmented:
+		return "fragmented"
+	case Held:
+		return "held"
+	case Forged:
+		return "forged"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }

@@ -13,7 +13,10 @@
 // above and a LAN below, where hosts reach each other directly. Every host and
 // router hangs on its network by an access line whose link.Config holds for
 // each direction. Hosts answer nothing by themselves: no ping, no closed port.
-// Left out: IPv6, ARP, routing protocols, IP fragments and reassembly.
+// A packet larger than a line is cut into fragments, or dropped if it forbids
+// that; hosts put fragments together for their UDP ports. An adversary sits on a
+// line ([Host.Tap]) or is a host that forges ([Host.SendForged]); see package
+// adversary. Left out: IPv6, ARP, routing protocols, fragments with IP options.
 //
 //	w := sim.New(1, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 //	server, _ := w.Host("server", link.Config{Delay: 20 * time.Millisecond}, netip.MustParseAddr("198.51.100.1"))
@@ -54,7 +57,8 @@ type World struct {
 	start   time.Time
 	now     int64 // nanoseconds since start
 	queue   eventQueue
-	inside  int // packets in the queue
+	inside  int    // packets in the queue
+	packets uint64 // put on lines, copies and fragments not counted
 	buffers pool
 
 	internet *network
@@ -73,6 +77,7 @@ type World struct {
 type Stats struct {
 	Sent, Delivered, Dropped uint64 // packets by hosts; copies made by a line are delivered too
 	Busy                     uint64 // dropped because of MaxInFlight
+	Forged                   uint64 // made or changed by adversaries
 }
 
 // New returns a world with an empty Internet whose clock stands at start.
@@ -126,11 +131,11 @@ func (w *World) step() {
 		return
 	}
 	w.inside--
-	if e.up {
-		e.line.net.route(e.pkt, e.line)
-	} else {
-		e.line.end.arrive(e.pkt)
+	if len(e.line.taps) > 0 && !e.past {
+		e.line.tapped(e.pkt, e.up)
+		return
 	}
+	e.line.emerge(e.pkt, e.up)
 }
 
 // Settle runs events until none is left or the next one lies beyond limit

@@ -14,6 +14,7 @@ const (
 
 // Codes of Unreachable (RFC 792, RFC 1191).
 const (
+	CodeHost         = 1
 	CodePort         = 3
 	CodeFragNeeded   = 4
 	CodeAdminBlocked = 13 // RFC 1812, 5.2.7.1
@@ -114,6 +115,38 @@ func AppendError(b []byte, kind, code byte, rest uint32, from uint32, pkt []byte
 	b = be.AppendUint32(b, rest)
 	b = append(b, quote...)
 	be.PutUint16(b[n+2:], ^Fold(Sum(b[n:], 0)))
+	return b
+}
+
+// AppendReset appends the TCP reset that a host without the connection sends
+// in answer to a segment (RFC 9293, 3.10.7.1), and nothing for a segment that
+// is itself a reset or is not whole. The sender's addresses are those of pkt.
+func AppendReset(b []byte, pkt []byte) []byte {
+	p, h, ok := Check(pkt)
+	if !ok || Proto(p) != TCP || Fragment(p) || len(p) < h+20 || p[h+13]&RST != 0 || !unicast(Src(p)) || !unicast(Dst(p)) {
+		return b
+	}
+	seg := p[h:]
+	data := max(0, len(seg)-int(seg[12]>>4)*4)
+	seq, ack, flags := be.Uint32(seg[8:]), uint32(0), byte(RST)
+	if seg[13]&ACK == 0 {
+		seq, flags = 0, RST|ACK
+		ack = be.Uint32(seg[4:]) + uint32(data)
+		if seg[13]&SYN != 0 {
+			ack++
+		}
+		if seg[13]&FIN != 0 {
+			ack++
+		}
+	}
+	src, dst := Dst(p), Src(p)
+	b = header(b, 0, TCP, src, dst, HeaderLen+20)
+	n := len(b)
+	b = append(b, seg[2], seg[3], seg[0], seg[1])
+	b = be.AppendUint32(b, seq)
+	b = be.AppendUint32(b, ack)
+	b = append(b, 5<<4, flags, 0, 0, 0, 0, 0, 0)
+	be.PutUint16(b[n+16:], ^Fold(Sum(b[n:], pseudo(src, dst, TCP, 20))))
 	return b
 }
 

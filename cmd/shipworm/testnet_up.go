@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+)
+
+// upOptions are the flags of `testnet up`.
+type upOptions struct {
+	nat, nat2 string
+	hosts     int
+	in        string
+	join      string
+	delay     time.Duration
+	loss      percentage
+	seed      uint64
+	verbose   bool
+
+	homes    []upHome
+	line     link.Config
+	joinID   int
+	joinHost string
+	argv     []string
+}
+
+// upHome is one home of the map, its first host first.
+type upHome struct {
+	name    string
+	profile string
+	nat     nat.Config
+	outside netip.Addr
+	hosts   []upHost
+}
+
+type upHost struct {
+	name string
+	addr netip.Addr
+}
+
+// upMaxHosts keeps the addresses of a home in its /24.
+const upMaxHosts = 50
+
+func newTestnetUpCmd() *cobra.Command {
+	var o upOptions
+	c := &cobra.Command{
+		Use:   "up --nat NAME [flags] [-- PROGRAM [ARGS...]]",
+		Short: "Build two homes behind NATs, and open a shell in one",
+		Long: `Build two homes behind NATs and a server, print a map, and open a shell on the
+host "alice". The shell is $SHELL, or the PROGRAM given. Every host finds the
+others by name as far as the NATs let packets through; the server echoes UDP and
+TCP on port 7, and tells on port 80 from which address and port a client came.
+
+--join opens further shells on any of the hosts, from another terminal: the map
+shows how. Root is not needed.
+
+Nothing else can be reached, and nothing reaches the network of this machine.
+Everything ends with the first shell, further shells and daemons included, and
+also when it is killed. The files are those of this machine: this is no sandbox.`,
+		Example: `  shipworm testnet up --nat port-restricted --nat2 symmetric
+  shipworm testnet up --nat linux --hosts 3 --in bob2 -- bash
+  shipworm testnet up --join 4711:bob -- iperf3 -s`,
+		RunE: func(c *cobra.Command, args []string) error {
+			o.argv = args
+			if err := o.resolve(c.Flags().NFlag()); err != nil {
+				return usageError(fmt.Errorf("testnet up: %w", err))
+			}
+			if o.join != "" {
+				return joinTestnet(&o)
+			}
+			return runTestnetUp(c.Context(), &o)
+		},
+	}
+	f := c.Flags()
+	f.SetInterspersed(false)
+	f.StringVar(&o.nat, "nat", "", "the NAT of both homes; see `NAME`s in testnet list")
+	f.StringVar(&o.nat2, "nat2", "", "another NAT for the second home (`NAME`)")
+	f.IntVar(&o.hosts, "hosts", 1, "`number` of hosts in each home")
+	f.StringVar(&o.in, "in", "alice", "the `HOST` to open the shell on")
+	f.StringVar(&o.join, "join", "", "open a shell on a host of a laboratory that is up (`NUMBER:HOST`)")
+	f.DurationVar(&o.delay, "delay", 0, "`time` that a packet takes between a home and the Internet, each way")
+	f.Var(&o.loss, "loss", "`share` of packets lost there, each way: 1.5% or 0.015")
+	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped")
+	return c
+}
+
+// resolve looks the names up and checks the values. flags is how many were
+// given.
+func (o *upOptions) resolve(flags int) error {
+	if len(o.argv) == 0 {
+		shell := os.Getenv("SHELL")
+		if shell == "" {
+			shell = "/bin/sh"
+		}
+		o.argv = []string{shell}
+	}
+	if o.join != "" {
+		id, host, ok := strings.Cut(o.join, ":")
+		n, err := strconv.Atoi(id)
+		if !ok || err != nil || n <= 0 || host == "" {
+			return fmt.Errorf("--join wants NUMBER:HOST as the map shows it, not %q", o.join)
+		}
+		if flags > 1 {
+			return errors.New("--join takes no other flag: the laboratory is up already")
+		}
+		o.joinID, o.joinHost = n, host
+		return nil
+	}
+	valid := "valid are " + strings.Join(nat.Profiles(), ", ")
+	if o.nat == "" {
+		return errors.New("--nat is missing: " + valid)
+	}
+	if o.nat2 == "" {
+		o.nat2 = o.nat
+	}
+	if o.hosts < 1 || o.hosts > upMaxHosts {
+		return fmt.Errorf("--hosts must be 1 to %d", upMaxHosts)
+	}
+	for i, profile := range []string{o.nat, o.nat2} {
+		home, ok := newUpHome(i, profile, o.hosts)
+		if !ok {
+			return fmt.Errorf("no such NAT: %q: %s", profile, valid)
+		}
+		home.nat.Seed = o.seed
+		o.homes = append(o.homes, home)
+	}
+	if !o.has(o.in) {
+		return fmt.Errorf("no such host: %q: there are %s", o.in, strings.Join(o.names(), ", "))
+	}
+	o.line = link.Config{Delay: o.delay, Loss: float64(o.loss), Seed: o.seed}
+	return o.line.Validate()
+}
+
+// newUpHome gives a home its addresses: private ones, or where nothing is
+// translated, those of the network that the outside address is from.
+func newUpHome(i int, profile string, hosts int) (upHome, bool) {
+	cfg, ok := nat.Profile(profile)
+	if !ok {
+		return upHome{}, false
+	}
+	h := upHome{
+		name:    []string{"home1", "home2"}[i],
+		profile: profile,
+		nat:     cfg,
+		outside: netip.AddrFrom4([][4]byte{{198, 51, 100, 10}, {192, 0, 2, 10}}[i]),
+	}
+	first := netip.AddrFrom4([4]byte{192, 168, byte(i + 1), 2})
+	if cfg.NoTranslation {
+		first = h.outside
+	} else {
+		h.nat.External = []netip.Addr{h.outside}
+	}
+	for n := range hosts {
+		name := []string{"alice", "bob"}[i]
+		if n > 0 {
+			name += strconv.Itoa(n + 1)
+		}
+		h.hosts = append(h.hosts, upHost{name, first})
+		first = first.Next()
+	}
+	return h, true
+}
+
+func (o *upOptions) names() []string {
+	names := []string{"server"}
+	for _, home := range o.homes {
+		for _, h := range home.hosts {
+			names = append(names, h.name)
+		}
+	}
+	return names
+}
+
+func (o *upOptions) has(host string) bool {
+	for _, n := range o.names() {
+		if n == host {
+			return true
+		}
+	}
+	return false
+}
+
+// writeMap prints the network, and how to get to other hosts.
+func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
+	var table bytes.Buffer
+	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "server\t%v %v\techo on port 7, a page on port 80\n", execServer[0], execServer[1])
+	for _, home := range o.homes {
+		outside := home.outside.String()
+		if home.nat.NoTranslation {
+			outside = "-"
+		}
+		fmt.Fprintf(tw, "%s\t%s\tNAT %s\n", home.name, outside, home.profile)
+		for _, h := range home.hosts {
+			fmt.Fprintf(tw, "  %s\t%v\t\n", h.name, h.addr)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nThe shell on %s ends all of this. Others open in other terminals, on any HOST:\n  %s --join %d:HOST\n\n",
+		o.in, command, id)
+	return err
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+
+	"shipworm/testnet/lab"
+	"shipworm/testnet/link"
+)
+
+func runTestnetUp(ctx context.Context, o *upOptions) error {
+	if _, err := exec.LookPath(o.argv[0]); err != nil {
+		return startError("testnet up", err)
+	}
+	inside, code, err := lab.Enter()
+	if err != nil {
+		return laboratoryError("testnet up", err)
+	}
+	if inside {
+		code, err = o.run(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return &exitError{code: code} // the shell has said why
+	}
+	return nil
+}
+
+// run is the part inside the laboratory's namespaces.
+func (o *upOptions) run(ctx context.Context) (int, error) {
+	l, err := lab.New(lab.Config{Seed: o.seed})
+	if err != nil {
+		return 0, laboratoryError("testnet up", err)
+	}
+	defer func() {
+		if ctx.Err() == nil {
+			l.Close() // otherwise what is left ends with this process
+		}
+	}()
+	hosts, err := o.build(l)
+	if err != nil {
+		return 0, laboratoryError("testnet up", err)
+	}
+	if o.verbose {
+		l.SetTrace(dropPrinter(os.Stderr))
+	}
+	// Standard output belongs to the program.
+	if err := o.writeMap(os.Stderr, "shipworm testnet up", lab.ID()); err != nil {
+		return 0, err
+	}
+	return runProgram(ctx, "testnet up", hosts[o.in], o.argv)
+}
+
+// build puts everything up, and returns the hosts by name.
+func (o *upOptions) build(l *lab.Lab) (map[string]*lab.Host, error) {
+	server, err := l.Host("server", link.Config{}, execServer...)
+	if err != nil {
+		return nil, err
+	}
+	hosts := map[string]*lab.Host{"server": server}
+	for _, home := range o.homes {
+		router, err := l.Router(home.name, home.nat, o.line)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range home.hosts {
+			if hosts[h.name], err = router.Host(h.name, link.Config{}, h.addr); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return hosts, server.Reflect()
+}
+
+// joinTestnet turns this process into the program on the other host.
+func joinTestnet(o *upOptions) error {
+	err := lab.Join(o.joinID, o.joinHost, o.argv[0], o.argv[1:]...)
+	err = fmt.Errorf("testnet up: %w", err)
+	var unknown *lab.HostError
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return withHint(err, "install util-linux")
+	case errors.Is(err, fs.ErrPermission):
+		return &exitError{code: exitPermission, err: err, hint: "only root and the user who called testnet up can join"}
+	case errors.As(err, &unknown):
+		return usageError(err)
+	}
+	return withHint(err, "the number is on the last line of the map that testnet up prints")
+}

@@ -1,0 +1,165 @@
+package invariant
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"net/netip"
+	"strings"
+	"time"
+
+	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/sim"
+)
+
+// checksums reports packets whose IPv4 header is malformed, or whose header,
+// UDP, TCP or ICMP checksum is wrong.
+func checksums(report func(sim.Transit)) func(sim.Transit) {
+	return func(t sim.Transit) {
+		if t.Forged {
+			return
+		}
+		if pkt, header, ok := ipv4.Check(t.Packet); !ok || !ipv4.TransportOK(pkt, header) {
+			report(t)
+		}
+	}
+}
+
+// What timeToLive remembers at least: so many packets, or those of so long.
+const (
+	pathWindow = 1 << 16
+	pathTime   = 10 * time.Minute
+)
+
+// timeToLive reports packets that crossed a router without losing of their
+// time to live, or gained on the way. Between a line up and a line down of the
+// same network there is no router.
+func timeToLive(report func(sim.Transit)) func(sim.Transit) {
+	type key struct {
+		id     uint64
+		offset int // fragments travel on their own
+	}
+	type step struct {
+		ttl byte
+		up  bool
+	}
+	recent, old := map[key]step{}, map[key]step{}
+	var since time.Time
+	return func(t sim.Transit) {
+		if t.Forged || t.Duplicate {
+			return
+		}
+		pkt, _, ok := ipv4.Check(t.Packet)
+		if !ok || ipv4.Multicast(ipv4.Dst(pkt)) {
+			return // a multicast is on several lines at once
+		}
+		k, now := key{t.ID, ipv4.FragmentOffset(pkt)}, step{ipv4.TTL(pkt), t.Up}
+		before, known := recent[k]
+		if !known {
+			before, known = old[k]
+		}
+		if known && (now.ttl > before.ttl || now.ttl == before.ttl && now.up == before.up) {
+			report(t)
+		}
+		if len(recent) >= pathWindow || t.Time.Sub(since) >= pathTime {
+			recent, old, since = map[key]step{}, recent, t.Time
+		}
+		recent[k] = now
+	}
+}
+
+// denied reports UDP datagrams that a node sends towards its network for a
+// denied address. On the way down to a private host they are at home.
+func denied(prefixes []netip.Prefix, allow func(sim.Transit) bool, report func(sim.Transit)) func(sim.Transit) {
+	type span struct{ first, mask uint32 }
+	var spans []span
+	for _, p := range prefixes {
+		if v, ok := ipv4.Number(p.Addr()); ok {
+			mask := ^uint32(0) << (32 - p.Bits())
+			spans = append(spans, span{v & mask, mask})
+		}
+	}
+	return func(t sim.Transit) {
+		if t.Forged || !t.Up {
+			return
+		}
+		pkt, _, ok := ipv4.Check(t.Packet)
+		if !ok || ipv4.Proto(pkt) != ipv4.UDP {
+			return
+		}
+		dst := ipv4.Dst(pkt)
+		for _, s := range spans {
+			if dst&s.mask == s.first {
+				if allow == nil || !allow(t) {
+					report(t)
+				}
+				return
+			}
+		}
+	}
+}
+
+// factor reports the packets of a node beyond its share of what came to it:
+// what its line loses does not count, what its line doubles counts twice.
+func factor(limits map[string]float64, report func(sim.Transit)) func(sim.Transit) {
+	type account struct{ limit, in, out float64 }
+	nodes := map[string]*account{}
+	for name, limit := range limits {
+		nodes[name] = &account{limit: limit}
+	}
+	return func(t sim.Transit) {
+		slash := strings.LastIndexByte(t.Line, '/')
+		a := nodes[t.Line[:max(slash, 0)]]
+		if a == nil || t.Up && t.Forged {
+			return
+		}
+		pkt, header, ok := ipv4.Check(t.Packet)
+		if !ok || ipv4.Proto(pkt) != ipv4.UDP {
+			return
+		}
+		size := len(pkt) - header
+		if ipv4.FragmentOffset(pkt) == 0 {
+			size -= 8
+		}
+		if !t.Up {
+			a.in += float64(size * t.Copies)
+			return
+		}
+		if a.out += float64(size); a.out > a.limit*a.in {
+			report(t)
+		}
+	}
+}
+
+// minCanary keeps accidents out: 8 random bytes do not occur by chance.
+const minCanary = 8
+
+// canaries reports packets in which a secret can be read. A canary that is too
+// short is found in every packet, so that nobody relies on it.
+func canaries(secrets [][]byte, report func(sim.Transit)) func(sim.Transit) {
+	var forms [][]byte
+	for _, s := range secrets {
+		if len(s) < minCanary {
+			return report
+		}
+		x := hex.EncodeToString(s)
+		forms = append(forms, bytes.Clone(s), []byte(x), []byte(strings.ToUpper(x)))
+		// Inside a longer text base64 has three alignments. What depends on
+		// the bytes before and behind is cut off.
+		for lead := range 3 {
+			padded := append(make([]byte, lead), s...)
+			first, last := (lead*8+5)/6, len(padded)*8/6
+			forms = append(forms,
+				[]byte(base64.RawStdEncoding.EncodeToString(padded)[first:last]),
+				[]byte(base64.RawURLEncoding.EncodeToString(padded)[first:last]))
+		}
+	}
+	return func(t sim.Transit) {
+		for _, f := range forms {
+			if bytes.Contains(t.Packet, f) {
+				report(t)
+				return
+			}
+		}
+	}
+}

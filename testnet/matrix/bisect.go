@@ -1,0 +1,167 @@
+package matrix
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"shipworm/testnet/nat"
+)
+
+// MaxChanges is the largest number of knobs that Bisect turns at once: with
+// more, a search takes minutes, and a solution is no longer an explanation.
+const MaxChanges = 4
+
+// A Solution is a set of changes with which a pair connects.
+type Solution struct {
+	Changes []Adjust `json:"changes"`
+	Cell    Cell     `json:"cell"`
+}
+
+// A Bisection is what Bisect found.
+type Bisection struct {
+	Method string
+	Title  string
+	// Before is the pair as it is.
+	Before Cell
+	// Solutions are all those with the smallest number of changes, in a fixed
+	// order: A's NAT before B's, the more open setting first. It is empty if
+	// the pair connects already, or if there is none.
+	Solutions []Solution
+	Tried     int // combinations
+	Most      int // changes that were tried at once
+}
+
+// BisectConfig is Run's configuration, and the pair. NATs is not used.
+type BisectConfig struct {
+	Config
+	A, B string
+	// Most is how many knobs are turned at once at most; 0 means 3, and
+	// MaxChanges is the limit.
+	Most int
+}
+
+// Bisect finds the smallest changes of two NATs that make a pair connect: it
+// tries every single change of a knob of either, then every two, and so on,
+// and returns all solutions of the first number that has any. It returns
+// early, with the cause, if ctx ends.
+func Bisect(ctx context.Context, c BisectConfig) (*Bisection, error) {
+	c.NATs = []string{c.A}
+	if c.A != c.B {
+		c.NATs = append(c.NATs, c.B)
+	}
+	var errs []error
+	if c.Most == 0 {
+		c.Most = 3
+	}
+	if c.Most < 1 || c.Most > MaxChanges {
+		errs = append(errs, fmt.Errorf("%d changes at most: want 1 to %d", c.Most, MaxChanges))
+	}
+	if err := errors.Join(append(errs, c.check())...); err != nil {
+		return nil, fmt.Errorf("matrix: %w", err)
+	}
+	a, _ := c.Profile(c.A)
+	b, _ := c.Profile(c.B)
+	out := &Bisection{Method: c.Method.Name(), Title: c.Method.Title()}
+	var err error
+	if out.Before, err = c.try(ctx, c.A, c.B, a, b); err != nil || out.Before.Outcome == Connected {
+		return out, err
+	}
+	changes := append(adjustments("A", a), adjustments("B", b)...)
+	for out.Most < c.Most && len(out.Solutions) == 0 {
+		out.Most++
+		if err := c.search(ctx, out, a, b, changes, nil); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// search extends a set of changes to out.Most of them in every way, and keeps
+// those that help.
+func (c *BisectConfig) search(ctx context.Context, out *Bisection, a, b nat.Config, rest, chosen []Adjust) error {
+	if len(chosen) == out.Most {
+		return c.probe(ctx, out, a, b, chosen)
+	}
+	for i, x := range rest {
+		// One knob has one position.
+		if n := len(chosen); n > 0 && chosen[n-1].NAT == x.NAT && chosen[n-1].Knob == x.Knob {
+			continue
+		}
+		if err := c.search(ctx, out, a, b, rest[i+1:], append(chosen[:len(chosen):len(chosen)], x)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *BisectConfig) probe(ctx context.Context, out *Bisection, a, b nat.Config, chosen []Adjust) error {
+	for _, x := range chosen {
+		if x.NAT == "A" {
+			x.set(&a)
+		} else {
+			x.set(&b)
+		}
+	}
+	if valid(a) != nil || valid(b) != nil {
+		return nil // overlapping ports, for one, need mappings that depend on the destination
+	}
+	out.Tried++
+	cell, err := c.try(ctx, c.A, c.B, a, b)
+	if err == nil && cell.Outcome == Connected {
+		out.Solutions = append(out.Solutions, Solution{chosen, cell})
+	}
+	return err
+}
+
+// String returns the solution in one sentence.
+func (s Solution) String() string {
+	parts := make([]string, len(s.Changes))
+	for i, c := range s.Changes {
+		parts[i] = c.String()
+	}
+	return fmt.Sprintf("%s (%s)", strings.Join(parts, ", and "), seconds(s.Cell.Time))
+}
+
+// WriteText writes the result for a person.
+func (b *Bisection) WriteText(w io.Writer) error {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s, %s (A) -> %s (B): %s\n", b.Title, b.Before.From, b.Before.To, b.Before.verdict())
+	if b.Before.Outcome == Connected {
+		fmt.Fprintln(&s, "There is nothing to change.")
+	} else {
+		switch n := len(b.Solutions); {
+		case n == 0:
+			fmt.Fprintf(&s, "No change of up to %s helps (%d tried).\n", count(b.Most, "knob"), b.Tried)
+		default:
+			fmt.Fprintf(&s, "It connects with %s, in %s (%d tried):\n", count(b.Most, "change"), count(n, "way"), b.Tried)
+		}
+		for _, x := range b.Solutions {
+			fmt.Fprintf(&s, "  %s\n", x)
+		}
+	}
+	_, err := io.WriteString(w, s.String())
+	return err
+}
+
+// WriteJSON writes the result for programs, in schema 1.
+func (b *Bisection) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	solutions := b.Solutions
+	if solutions == nil {
+		solutions = []Solution{}
+	}
+	return enc.Encode(struct {
+		Schema    int        `json:"schema"`
+		Method    string     `json:"method"`
+		Before    Cell       `json:"before"`
+		Most      int        `json:"most"`
+		Tried     int        `json:"tried"`
+		Solutions []Solution `json:"solutions"`
+	}{Schema, b.Method, b.Before, b.Most, b.Tried, solutions})
+}

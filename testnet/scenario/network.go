@@ -1,0 +1,133 @@
+package scenario
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"shipworm/testnet/nat"
+)
+
+// network reads hosts and NATs, and gives addresses to those that have none.
+func (p *parser) network(nats, hosts []*entry) {
+	tables := append(slices.Clone(nats), hosts...)
+	slices.SortStableFunc(tables, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
+	})
+	isNAT := map[*entry]bool{}
+	for _, e := range nats {
+		isNAT[e] = true
+	}
+	sections := map[*Node]*section{}
+	taken := map[string]position{}
+	for _, e := range tables {
+		if !namePattern.MatchString(e.key) || e.key == "internet" {
+			p.add(e.at, "%q is no name of a node: %s", e.key, nameWant)
+			continue
+		}
+		if before, ok := taken[e.key]; ok {
+			p.add(e.at, "the name %q is taken: line %d has it", e.key, before.line)
+			continue
+		}
+		taken[e.key] = e.at
+		n := &Node{Name: e.key, at: e.at}
+		if isNAT[e] {
+			n.NAT = &nat.Config{}
+		}
+		sections[n] = p.section(e.value.table)
+		p.s.Nodes = append(p.s.Nodes, n)
+	}
+	for _, n := range p.s.Nodes {
+		p.wire(n, sections[n])
+	}
+	if !p.loops() {
+		p.address()
+	}
+}
+
+// wire reads one node.
+func (p *parser) wire(n *Node, s *section) {
+	n.Behind, _ = p.node(s, "behind", "NAT")
+	if t, ok := s.inline("link"); ok {
+		p.line(t)(&n.Line)
+		if err := n.Line.Validate(); err != nil {
+			p.add(t.at, "link: %s", clean(err, "link: "))
+		}
+	}
+	if n.IsNAT() {
+		p.nat(n, s)
+	} else {
+		n.Addrs, n.addrsAt = s.addresses("address")
+		if n.Behind != nil && len(n.Addrs) > 1 {
+			p.add(n.addrsAt[1], "%s has %d addresses: want one behind a NAT", n.Name, len(n.Addrs))
+		}
+	}
+	s.finish()
+}
+
+// clean makes one line of a joined error, without its prefix.
+func clean(err error, prefix string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), prefix), "\n", "; ")
+}
+
+// loops reports NATs that are behind themselves.
+func (p *parser) loops() bool {
+	found := false
+	for _, n := range p.s.Nodes {
+		if !n.IsNAT() {
+			continue
+		}
+		seen := map[*Node]bool{}
+		for at := n; at != nil; at = at.Behind {
+			if at == n && seen[n] {
+				p.add(n.at, "%s is behind itself", n.Name)
+				found = true
+			}
+			if seen[at] {
+				break
+			}
+			seen[at] = true
+		}
+	}
+	return found
+}
+
+// nat reads what only NATs have.
+func (p *parser) nat(n *Node, s *section) {
+	profile, at, named := s.text("profile")
+	path, pathAt, filed := s.text("file")
+	cfg, ok := nat.Profile(profile)
+	switch {
+	case s.find("profile") != nil && s.find("file") != nil:
+		p.add(s.find("file").at, "%s has both profile and file: want one of them", n.Name)
+	case filed:
+		c, err := p.load(path)
+		if err != nil {
+			p.add(pathAt, "%s", clean(err, "nat: profile: "))
+		}
+		c.External, c.Seed = nil, 0 // of the router where it was measured
+		*n.NAT = c
+	case named && !ok:
+		p.add(at, "no such NAT: %q: %s", profile, oneOf(nat.Profiles()))
+	case s.find("profile") == nil && s.find("file") == nil:
+		p.add(s.at, "profile is missing: %s", oneOf(nat.Profiles()))
+	default:
+		*n.NAT = cfg
+	}
+	n.Addrs, n.addrsAt = s.addresses("external")
+	if lan, at, ok := s.text("lan"); ok {
+		prefix, err := netip.ParsePrefix(lan)
+		if err != nil || !prefix.Addr().Is4() || prefix.Bits() != lanBits || prefix != prefix.Masked() {
+			p.add(at, "lan %q: want an IPv4 network of 24 bits, such as \"192.168.1.0/24\"", lan)
+		} else {
+			n.Lan = prefix
+		}
+	}
+	if t, ok := s.inline("knobs"); ok {
+		p.knobs(n.NAT, t)
+	}
+	if n.NAT.NoTranslation && len(n.Addrs) > 0 {
+		p.add(n.addrsAt[0], "%s does not translate: want no external address", n.Name)
+	}
+}
