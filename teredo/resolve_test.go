@@ -204,7 +204,7 @@ func TestServerRoundRobin(t *testing.T) {
 			c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
 				turn := turns.Add(1)
 				both := []netip.Addr{primary, nobody, primary}
-				return both[n%2:][:2], nil
+				return both[turn%2:][:2], nil
 			}
 		})
 		time.Sleep(time.Hour)
