@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
@@ -116,23 +115,19 @@ func ParseProfile(name string) (Config, error) {
 	return c, nil
 }
 
-// LoadProfile reads a profile file. External need not be in it.
-func LoadProfile(path string) (Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("nat: profile: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
+// ReadProfile reads a profile file to its end, at most a mebibyte. External
+// need not be in it.
+func ReadProfile(r io.Reader) (Config, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxProfile+1))
 	if err != nil {
 		return Config{}, fmt.Errorf("nat: profile: %w", err)
 	}
 	if len(b) > maxProfile {
-		return Config{}, fmt.Errorf("nat: profile %s: more than %d bytes", path, maxProfile)
+		return Config{}, fmt.Errorf("nat: profile: more than %d bytes", maxProfile)
 	}
 	var c Config
 	if err := json.Unmarshal(b, &c); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, locate(b, err))
+		return Config{}, locate(b, err)
 	}
 	return c, nil
 }

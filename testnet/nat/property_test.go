@@ -24,6 +24,23 @@ type row struct {
 	remote  netip.AddrPort // the first destination
 	due     time.Time
 	peers   map[netip.AddrPort]time.Time
+
+	born     time.Time
+	answered bool
+	special  uint16 // the only port sent to, if that has a lifetime of its own
+}
+
+// life is how long a packet keeps a mapping and what it refreshes.
+func (m *model) life(r *row, now time.Time) time.Duration {
+	for _, p := range m.cfg.PortLifetimes {
+		if p.Port == r.special {
+			return p.Lifetime
+		}
+	}
+	if r.answered && now.Sub(r.born) >= m.cfg.AnsweredAge {
+		return m.cfg.LifetimeAnswered
+	}
+	return m.cfg.Lifetime
 }
 
 func alike(b nat.Behavior, x, y netip.AddrPort) bool {
@@ -52,6 +69,16 @@ func (m *model) outbound(in, to netip.AddrPort) *row {
 		}
 	}
 	return nil
+}
+
+// count is how many mappings an inside host has.
+func (m *model) count(host netip.Addr) (n int) {
+	for _, r := range m.rows {
+		if r.in.Addr() == host {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *model) inbound(from, ext netip.AddrPort) (*row, nat.Reason) {
@@ -88,9 +115,22 @@ func TestModel(t *testing.T) {
 			Allocation: rapid.SampledFrom([]nat.Allocation{nat.Preserving, nat.Sequential, nat.Random}).Draw(t, "allocation"),
 			Refresh:    rapid.SampledFrom([]nat.Refresh{nat.RefreshOutbound, nat.RefreshBoth}).Draw(t, "refresh"),
 			Parity:     rapid.Bool().Draw(t, "parity"),
+			Step:       rapid.Uint16Range(0, 5).Draw(t, "step"),
 			Lifetime:   10 * time.Second,
 			PortMin:    5000, PortMax: 5063,
-			Seed: rapid.Uint64().Draw(t, "seed"),
+			LifetimeAnswered: time.Duration(rapid.IntRange(10, 20).Draw(t, "answered")) * time.Second,
+			AnsweredAge:      time.Duration(rapid.IntRange(0, 5).Draw(t, "age")) * time.Second,
+			MaxPerHost:       rapid.SampledFrom([]int{0, 2}).Draw(t, "limit"),
+			Seed:             rapid.Uint64().Draw(t, "seed"),
+		}
+		if rapid.Bool().Draw(t, "a port has its lifetime") {
+			c.PortLifetimes = []nat.PortLifetime{{Port: 5001, Lifetime: 7 * time.Second}}
+		}
+		if c.Mapping != ei {
+			c.ReuseSource = rapid.Bool().Draw(t, "reuse")
+		}
+		if !c.Parity {
+			c.PortBlock = rapid.SampledFrom([]uint16{0, 8}).Draw(t, "block")
 		}
 		n, err := nat.New(c)
 		if err != nil {
@@ -113,13 +153,25 @@ func TestModel(t *testing.T) {
 				in, to := endpoints("in", inside), endpoints("to", outside)
 				pkt := ipv4.AppendUDP(nil, 1, in, to, []byte("x"))
 				v := n.Outbound(now, pkt)
+				m.clean(now)
+				r := m.outbound(in, to)
+				if r == nil && c.MaxPerHost > 0 && m.count(in.Addr()) >= c.MaxPerHost {
+					if v.Reason != nat.HostLimitReached {
+						t.Fatalf("%v > %v: %v beyond the limit", in, to, v.Reason)
+					}
+					return
+				}
+				if r == nil && c.PortBlock > 0 && m.count(in.Addr()) >= int(c.PortBlock) {
+					if v.Reason != nat.PortsExhausted {
+						t.Fatalf("%v > %v: %v beyond the block", in, to, v.Reason)
+					}
+					return
+				}
 				if v.Action != nat.Forward {
 					t.Fatalf("%v > %v: %v", in, to, v.Reason)
 				}
 				checkSums(t, pkt)
 				ext, _ := ends(pkt)
-				m.clean(now)
-				r := m.outbound(in, to)
 				if (r == nil) != (v.Reason == nat.NewMapping) {
 					t.Fatalf("%v > %v: %v, but the model has %+v", in, to, v.Reason, r)
 				}
@@ -128,17 +180,24 @@ func TestModel(t *testing.T) {
 						if o.ext == ext {
 							t.Fatalf("%v was given to %v and %v", ext, o.in, in)
 						}
+						if c.PortBlock > 0 && o.ext.Addr() == ext.Addr() && o.in.Addr() != in.Addr() &&
+							(o.ext.Port()-5000)/c.PortBlock == (ext.Port()-5000)/c.PortBlock {
+							t.Fatalf("%v and %v share a block: %v, %v", o.in, in, o.ext, ext)
+						}
 					}
 					if ext.Port() < 5000 || ext.Port() > 5063 || c.Parity && ext.Port()%2 != in.Port()%2 {
 						t.Fatalf("%v got port %d", in, ext.Port())
 					}
-					r = &row{in: in, ext: ext, remote: to, peers: map[netip.AddrPort]time.Time{}}
+					r = &row{in: in, ext: ext, remote: to, peers: map[netip.AddrPort]time.Time{}, born: now, special: to.Port()}
 					m.rows = append(m.rows, r)
+				}
+				if r.special != to.Port() {
+					r.special = 0
 				}
 				if ext != r.ext {
 					t.Fatalf("%v > %v: from %v, the model says %v", in, to, ext, r.ext)
 				}
-				r.due = now.Add(c.Lifetime)
+				r.due = now.Add(m.life(r, now))
 				for p := range r.peers {
 					if alike(c.Filtering, p, to) {
 						r.peers[p] = r.due
@@ -166,8 +225,10 @@ func TestModel(t *testing.T) {
 				if _, dst := ends(pkt); dst != r.in {
 					t.Fatalf("%v > %v: went to %v instead of %v", from, to, dst, r.in)
 				}
-				if c.Refresh == nat.RefreshBoth {
-					r.due = now.Add(c.Lifetime)
+				first := !r.answered
+				r.answered = true
+				if c.Refresh == nat.RefreshBoth || first && c.LifetimeAnswered > c.Lifetime {
+					r.due = now.Add(m.life(r, now))
 					for p := range r.peers {
 						if alike(c.Filtering, p, from) || c.Filtering <= c.Mapping {
 							r.peers[p] = r.due
