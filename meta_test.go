@@ -194,6 +194,8 @@ func TestImportDirection(t *testing.T) {
 				t.Errorf("%s imports %s", f.path, imp)
 			}
 			pure := f.dir() == "testnet/nat" || f.dir() == "testnet/link" || f.dir() == "teredo/wire" || f.dir() == "teredo/engine" || f.dir() == "ra/session"
+			// Reading a profile from a path is the engine's only I/O, in a file of its own.
+			pure = pure && f.path != "testnet/nat/load.go"
 			if pure && !f.test() && (imp == "net" || imp == "os" || imp == "log/slog" || strings.HasPrefix(imp, "golang.org/x/net")) {
 				t.Errorf("%s: pure package imports %s", f.path, imp)
 			}
