@@ -37,8 +37,8 @@ func (s *slab[T]) put(i uint32) {
 	s.free = append(s.free, i)
 }
 
-// inUse calls f with each number that was ever handed out; f knows from the
-// entry whether it still is.
+// each calls f with every number that was ever handed out; the entry tells
+// whether it still is.
 func (s *slab[T]) each(f func(i uint32, v *T)) {
 	for i := uint32(1); i <= s.next; i++ {
 		f(i, s.at(i))
@@ -61,9 +61,8 @@ func (x *index) head(h uint64) uint32 {
 	return x.heads[h&uint64(len(x.heads)-1)]
 }
 
-// slot makes room for one more entry and returns where its chain begins.
-// relink puts an entry at the end of another chain when the table grows: it
-// is told the tails so far.
+// slot makes room for one more entry and returns where its chain begins. next
+// and hash tell of the entries that are in the table already, for it may grow.
 func (x *index) slot(h uint64, next func(i uint32) *uint32, hash func(i uint32) uint64) *uint32 {
 	if x.size >= len(x.heads) {
 		x.grow(next, hash)

@@ -2,6 +2,7 @@ package ipv4_test
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -148,4 +149,40 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// RFC 9293, 3.10.7.1: the reset for a segment of no connection acknowledges
+// what the segment carried, or takes its acknowledgement as sequence number.
+func TestAppendReset(t *testing.T) {
+	a, b := netip.MustParseAddrPort("192.0.2.1:10"), netip.MustParseAddrPort("198.51.100.2:20")
+	for _, tc := range []struct {
+		name    string
+		flags   byte
+		payload string
+		want    string // sequence and acknowledgement number, offset, flags
+	}{
+		{"SYN", ipv4.SYN, "", "000000000000000150" + "14"},
+		{"SYN with data", ipv4.SYN, "abc", "000000000000000450" + "14"},
+		{"FIN", ipv4.FIN, "", "000000000000000150" + "14"},
+		{"ACK", ipv4.ACK, "abc", "000000000000000050" + "04"},
+	} {
+		r := ipv4.AppendReset(nil, ipv4.AppendTCP(nil, 1, a, b, tc.flags, []byte(tc.payload)))
+		p, h, ok := ipv4.Check(r)
+		if !ok || !ipv4.TransportOK(p, h) || ipv4.Addr(ipv4.Dst(p)) != a.Addr() || ipv4.Addr(ipv4.Src(p)) != b.Addr() {
+			t.Errorf("%s: %x", tc.name, r)
+			continue
+		}
+		if got := fmt.Sprintf("%x", p[24:34]); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+	for name, pkt := range map[string][]byte{
+		"reset": ipv4.AppendTCP(nil, 1, a, b, ipv4.RST, nil),
+		"UDP":   ipv4.AppendUDP(nil, 1, a, b, nil),
+		"none":  nil,
+	} {
+		if r := ipv4.AppendReset(nil, pkt); len(r) != 0 {
+			t.Errorf("%s is answered with %x", name, r)
+		}
+	}
 }
