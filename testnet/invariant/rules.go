@@ -13,10 +13,10 @@ import (
 )
 
 // checksums reports packets whose IPv4 header is malformed, or whose header,
-// UDP, TCP or ICMP checksum is wrong.
+// UDP, TCP or ICMP checksum is wrong, unless a line flipped a bit in them.
 func checksums(report func(sim.Transit)) func(sim.Transit) {
 	return func(t sim.Transit) {
-		if t.Forged {
+		if t.Forged || t.Corrupted {
 			return
 		}
 		if pkt, header, ok := ipv4.Check(t.Packet); !ok || !ipv4.TransportOK(pkt, header) {

@@ -134,7 +134,14 @@ func (h *Host) arrive(p *buffer) {
 		p = w.buffers.copy(whole)
 		pkt, header, _ = ipv4.Check(p.b)
 	}
-	if u := h.lookup(pkt, header); u != nil {
+	u := h.lookup(pkt, header)
+	// RFC 1122, 4.1.3.4: a datagram with a wrong checksum is dropped. Where
+	// Receive is a kernel, that judges what is not for a port here.
+	if (u != nil || h.Receive == nil) && ipv4.Proto(pkt) == ipv4.UDP && !ipv4.TransportOK(pkt, header) {
+		w.drop(h.name, p, reasonChecksum)
+		return
+	}
+	if u != nil {
 		w.deliver(h.name, pkt)
 		body := pkt[header:]
 		from := netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), be.Uint16(body))

@@ -64,19 +64,35 @@ func (l *line) send(p *buffer, up bool) bool {
 	for i, t := range times {
 		if w.inside >= MaxInFlight {
 			w.stats.Busy++
-			if i == 0 {
-				w.drop(name, p, reasonBusy)
-			}
+			w.drop(name, p, reasonBusy)
 			return true
 		}
-		if i > 0 {
-			p = w.buffers.twin(p, p.b)
-			p.duplicate = true
+		// The next copy is made before this one may be spoilt.
+		var next *buffer
+		if i+1 < len(times) && w.inside+1 < MaxInFlight {
+			next = w.buffers.twin(p, p.b)
+			next.duplicate = true
+		}
+		if d.Corrupted(i) {
+			d.Corrupt(i, p.b)
+			l.corrupted(p, name)
 		}
 		w.inside++
 		w.push(event{at: int64(t.Sub(w.start)), line: l, up: up, pkt: p})
+		if p = next; p == nil {
+			return true
+		}
 	}
 	return true
+}
+
+// corrupted marks a packet in which the line has flipped a bit. The trace has
+// it at once, as it has a loss.
+func (l *line) corrupted(p *buffer, name string) {
+	w := l.world
+	p.corrupted = true
+	w.stats.Corrupted++
+	w.note(name, Corrupted, reasonCorrupted, p.b)
 }
 
 // show has the watchers see a packet.
@@ -87,7 +103,7 @@ func (l *line) show(p *buffer, up bool, copies int) {
 	}
 	t := Transit{
 		Time: w.Now(), Line: l.way(up), Up: up, ID: p.id,
-		Copies: copies, Duplicate: p.duplicate, Forged: p.forged, Packet: p.b,
+		Copies: copies, Duplicate: p.duplicate, Forged: p.forged, Corrupted: p.corrupted, Packet: p.b,
 	}
 	for _, f := range w.watchers {
 		f(t)
@@ -145,7 +161,10 @@ type Transit struct {
 	// [Host.SendForged]), so that it says nothing about those who keep to the
 	// rules.
 	Forged bool
-	Packet []byte // valid during the call, must not be changed
+	// Corrupted tells that an earlier line flipped a bit of the packet
+	// (link.Config.Corrupt), so that its checksums may be wrong.
+	Corrupted bool
+	Packet    []byte // valid during the call, must not be changed
 }
 
 // String returns time of day, line and packet in one line.

@@ -18,6 +18,8 @@ const (
 	reasonRedirect  = "destination is on the network it came from"
 	reasonNoPort    = "no socket on this port"
 	reasonNotMine   = "delivered to a host that has not this address"
+	reasonChecksum  = "wrong UDP checksum"
+	reasonCorrupted = "a bit flipped on the line"
 	reasonPieces    = "the other fragments did not come"
 )
 

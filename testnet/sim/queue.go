@@ -79,6 +79,7 @@ type origin struct {
 	id        uint64 // counts the packets of the world; 0 = not counted yet
 	duplicate bool   // made by a line
 	forged    bool   // made or changed by an adversary
+	corrupted bool   // changed by a line
 }
 
 // pool keeps small buffers for reuse; at most MaxInFlight are ever made.

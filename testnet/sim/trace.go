@@ -23,6 +23,7 @@ const (
 	Fragmented             // cut to fit a line; the fragments follow
 	Held                   // kept by a router until another packet comes, for Reason
 	Forged                 // made or changed by an adversary, named by Reason
+	Corrupted              // changed by a line; Packet is what will come out
 )
 
 // String returns the kind as a word.
@@ -44,6 +45,8 @@ func (k Kind) String() string {
 		return "held"
 	case Forged:
 		return "forged"
+	case Corrupted:
+		return "corrupted"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }

@@ -71,9 +71,9 @@ func (h *Host) pick(a netip.Addr) uint16 {
 	return 0
 }
 
-// lookup finds the port that a packet is for.
+// lookup finds the port that a packet is for, whose checksum may be wrong.
 func (h *Host) lookup(pkt []byte, header int) *UDPPort {
-	if len(h.ports) == 0 || ipv4.Proto(pkt) != ipv4.UDP || ipv4.Fragment(pkt) || !ipv4.TransportOK(pkt, header) {
+	if len(h.ports) == 0 || ipv4.Proto(pkt) != ipv4.UDP || ipv4.Fragment(pkt) || len(pkt) < header+8 {
 		return nil
 	}
 	dst := netip.AddrPortFrom(ipv4.Addr(ipv4.Dst(pkt)), be.Uint16(pkt[header+2:]))

@@ -78,6 +78,7 @@ type Stats struct {
 	Sent, Delivered, Dropped uint64 // packets by hosts; copies made by a line are delivered too
 	Busy                     uint64 // dropped because of MaxInFlight
 	Forged                   uint64 // made or changed by adversaries
+	Corrupted                uint64 // copies in which a line flipped a bit
 }
 
 // New returns a world with an empty Internet whose clock stands at start.
