@@ -179,7 +179,7 @@ func containsAny(list []string, part string) bool {
 var netReasons = []string{
 	"too many packets in flight", "no host has this address", "multicast does not leave a LAN",
 	"time to live exceeded", "destination is on the network it came from", "no socket on this port",
-	"delivered to a host that has not this address", "the other fragments did not come",
+	"delivered to a host that has not this address", "the other fragments did not come", "wrong UDP checksum",
 }
 
 // reasons returns why packets are dropped.

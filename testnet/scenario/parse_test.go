@@ -40,7 +40,7 @@ func TestBadFiles(t *testing.T) {
 		{"unknown key", small + "[hots.x]\n", []string{`7:2: unknown key "hots": want title, seed, limit, nat, host, program, event, expect`}},
 		{"unknown key in a table", "[host.a]\nadress = \"192.0.2.1\"\n", []string{`2:1: unknown key "adress": want behind, link, address`}},
 		{"unknown key of a line", "[host.a]\nlink = { delay = \"1ms\", los = 0.1 }\n",
-			[]string{`2:25: unknown key "los": want delay, jitter, loss, burst, reorder, hold, duplicate, rate, queue, mtu`}},
+			[]string{`2:25: unknown key "los": want delay, jitter, loss, burst, reorder, hold, duplicate, corrupt, rate, queue, codel, target, interval, mtu`}},
 		{"wrong type", "[host.a]\nlink = { delay = 20 }\n", []string{`2:18: delay is an integer: want a time such as "250ms", "30s" or "1h30m"`}},
 		{"wrong types", "title = 1\nhost = 5\n", []string{
 			`1:9: title is an integer: want a string`, `1:1: no host: want a table [host.NAME]`,
@@ -48,6 +48,8 @@ func TestBadFiles(t *testing.T) {
 		{"not a list", small + "[event]\nat = \"1s\"\n", []string{`7:2: event is a table: want a list of tables, [[event]]`}},
 		{"bad duration", "limit = \"1 minute\"\n" + small, []string{`1:9: limit "1 minute": want a time such as "250ms", "30s" or "1h30m"`}},
 		{"negative duration", "[host.a]\nlink.delay = \"-1s\"\n", []string{`2:14: delay "-1s": want a time such as "250ms", "30s" or "1h30m"`}},
+		{"CoDel without a rate", "[host.a]\nlink = { codel = true }\n", []string{`2:8: link: CoDel without a rate has no queue`}},
+		{"wrong type of a switch", "[host.a]\nlink = { codel = 1 }\n", []string{`2:18: codel is an integer: want true or false`}},
 		{"bad share", "[host.a]\nlink = { loss = 30 }\n", []string{`2:17: loss = 30: want a share such as 0.015 or "1.5%"`}},
 		{"bad name", "[host.Alice_1]\n", []string{`1:7: "Alice_1" is no name of a node: want 1 to 32 of a-z, 0-9 and hyphens inside`}},
 		{"name taken", "[host.a]\n[nat.a]\nprofile = \"cone\"\n", []string{`2:6: the name "a" is taken: line 1 has it`}},
@@ -118,8 +120,8 @@ func TestBadFiles(t *testing.T) {
 			`8:13: no program on a is a teredo-client`,
 			`10:10: mapped = "m": want a NAT, an IPv4 address, or one with a port; NATs are n`}},
 		{"columns are characters", "[host.a]\nlink = { \"ü\" = 1, x = 2 }\n", []string{
-			`2:10: unknown key "ü": want delay, jitter, loss, burst, reorder, hold, duplicate, rate, queue, mtu`,
-			`2:19: unknown key "x": want delay, jitter, loss, burst, reorder, hold, duplicate, rate, queue, mtu`}},
+			`2:10: unknown key "ü": want delay, jitter, loss, burst, reorder, hold, duplicate, corrupt, rate, queue, codel, target, interval, mtu`,
+			`2:19: unknown key "x": want delay, jitter, loss, burst, reorder, hold, duplicate, corrupt, rate, queue, codel, target, interval, mtu`}},
 		{"several", "[host.a]\nlink = { loss = 2 }\nfoo = 1\n[nat.x]\nprofile = \"y\"\n[[event]]\nat = \"soon\"\nunplug = \"z\"\n", []string{
 			`2:17: loss = 2: want a share such as 0.015 or "1.5%"`,
 			`3:1: unknown key "foo": want behind, link, address`,

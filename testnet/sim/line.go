@@ -92,7 +92,7 @@ func (l *line) corrupted(p *buffer, name string) {
 	w := l.world
 	p.corrupted = true
 	w.stats.Corrupted++
-	w.note(name, Corrupted, reasonCorrupted, p.b)
+	w.note(name, Corrupted, flipped, p.b)
 }
 
 // show has the watchers see a packet.

@@ -19,9 +19,11 @@ const (
 	reasonNoPort    = "no socket on this port"
 	reasonNotMine   = "delivered to a host that has not this address"
 	reasonChecksum  = "wrong UDP checksum"
-	reasonCorrupted = "a bit flipped on the line"
 	reasonPieces    = "the other fragments did not come"
 )
+
+// flipped is the reason of Corrupted events: such a packet goes on.
+const flipped = "a bit flipped on the line"
 
 // A network delivers by destination address: the Internet, or the LAN of a
 // router, which takes what is for elsewhere.
