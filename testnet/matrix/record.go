@@ -95,6 +95,9 @@ func (r *recorder) event(e sim.Event) {
 	if !ok {
 		return
 	}
+	if e.Kind == sim.Corrupted {
+		return // it goes on, with the same identification
+	}
 	at := e.Time.Sub(r.start)
 	if e.Kind == sim.Sent {
 		if e.Node == NodeA || e.Node == NodeB || e.Node == NodeServer {

@@ -140,7 +140,10 @@ func (r *Recorder) OnEvent(e sim.Event) {
 	}
 	starts := e.Kind == sim.Sent || e.Kind == sim.Forged && !onLine(e.Node)
 	hop := none
-	if !starts && !t.pending {
+	if e.Kind == sim.Corrupted {
+		hop = r.spoilt(&e)
+	}
+	if hop == none && !starts && !t.pending {
 		if hop = r.arrival(t, &e); hop == none && !known {
 			hop = r.lookalike(e.Node, e.Packet)
 		}

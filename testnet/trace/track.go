@@ -156,6 +156,19 @@ func (r *Recorder) land(p *Packet, d Decision) {
 	p.track, p.older, p.newer = nil, none, none
 }
 
+// spoilt finds the packet that a line has just corrupted: the one it took last.
+func (r *Recorder) spoilt(e *sim.Event) int32 {
+	i := int32(r.packets.n) - 1
+	if i < 0 {
+		return none
+	}
+	p := r.packets.at(i)
+	if line, way := cutWay(e.Node); p.track == nil || p.Line != line || p.Up != (way == up) || len(p.Data) != len(e.Packet) {
+		return none
+	}
+	return i
+}
+
 // nearby is how far lookalike looks back, in packets.
 const nearby = 256
 
