@@ -12,8 +12,12 @@ import (
 )
 
 // Ready is true once something on the host waits at a port of network "tcp" or
-// "udp" (IPv4 or IPv6). Port 0 means any port.
+// "udp" (IPv4 or IPv6). Port 0 means any port. Another network is an error,
+// since nothing could ever be ready at it.
 func (h *Host) Ready(network string, port uint16) (bool, error) {
+	if network != "tcp" && network != "udp" {
+		return false, fmt.Errorf("lab: host %s: network %q: want tcp or udp", h.name, network)
+	}
 	ready := false
 	err := h.Do(func() error {
 		for _, file := range []string{network, network + "6"} {
@@ -29,8 +33,8 @@ func (h *Host) Ready(network string, port uint16) (bool, error) {
 	return ready, err
 }
 
-// WaitReady blocks until Ready, and returns the context's error if that comes
-// first. It asks every 5 ms, since the kernel announces nothing.
+// WaitReady blocks until Ready, and returns Ready's error, or the context's if
+// that comes first. It asks every 5 ms, since the kernel announces nothing.
 func (h *Host) WaitReady(ctx context.Context, network string, port uint16) error {
 	for {
 		ok, err := h.Ready(network, port)
