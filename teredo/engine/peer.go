@@ -50,6 +50,7 @@ type peer struct {
 	answers bucket
 	told    time.Time // last PeerFailed
 	pinged  time.Time // last connectivity test that a received packet caused
+	tests   tests     // of a native node
 
 	out, in queue // to the peer; from an unproven native source
 

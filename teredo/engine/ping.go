@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"shipworm/teredo/wire"
@@ -24,12 +25,36 @@ const (
 
 // pinger makes and knows the tokens of the direct IPv6 connectivity test
 // (RFC 4380, 5.2.9). The key lives as long as the client, so that no token
-// survives a restart; a token names its purpose, both addresses and its time,
-// so that none serves another node or a later test.
+// survives a restart; a token names its purpose, both addresses, its time and
+// the number of the test, so that none serves another node or another test.
 type pinger struct {
 	key    [32]byte
 	id     uint16
+	seq    uint16 // of the last test
 	limits bucket
+}
+
+// tests are the numbers of the tests of a node that wait for an answer, the
+// oldest overwritten.
+type tests struct {
+	seqs [bubbleTries]uint16
+	n    int // tests sent since the last answer
+}
+
+func (t *tests) add(seq uint16) {
+	t.seqs[t.n%len(t.seqs)] = seq
+	t.n++
+}
+
+// answer takes in the answer to test seq, and reports whether that test waited.
+// It settles every test: with the first answer the relay is known, and a second
+// one from elsewhere is a replay, or would be no better than one.
+func (t *tests) answer(seq uint16) bool {
+	if !slices.Contains(t.seqs[:min(t.n, len(t.seqs))], seq) {
+		return false
+	}
+	*t = tests{}
+	return true
 }
 
 func (g *pinger) init(rand io.Reader) error {
@@ -45,8 +70,8 @@ func (g *pinger) init(rand io.Reader) error {
 	return nil
 }
 
-// token returns the token for a test of node by own at an age of the client.
-func (g *pinger) token(own, node netip.Addr, age time.Duration) [tokenSize]byte {
+// token returns the token for test seq of node by own at an age of the client.
+func (g *pinger) token(own, node netip.Addr, age time.Duration, seq uint16) [tokenSize]byte {
 	var t [tokenSize]byte
 	binary.BigEndian.PutUint32(t[:4], uint32(age/time.Second))
 	mac := hmac.New(sha256.New, g.key[:])
@@ -55,44 +80,47 @@ func (g *pinger) token(own, node netip.Addr, age time.Duration) [tokenSize]byte 
 	mac.Write(o[:])
 	mac.Write(n[:])
 	mac.Write(t[:4])
+	mac.Write([]byte{byte(seq >> 8), byte(seq)})
 	copy(t[4:], mac.Sum(nil))
 	return t
 }
 
 // pingThroughServer sends a test to the native node p.
 func (c *Client) pingThroughServer(now time.Time, p *peer, out *Output) {
-	age := now.Sub(c.origin)
-	token := c.ping.token(c.own, p.ip(), age)
+	c.ping.seq++
+	token := c.ping.token(c.own, p.ip(), now.Sub(c.origin), c.ping.seq)
 	start := len(out.buf)
 	echo := wire.Echo{
 		Src: c.own, Dst: p.ip(), HopLimit: pingHops,
-		ID: c.ping.id, Seq: uint16(age / time.Second), Data: token[:],
+		ID: c.ping.id, Seq: c.ping.seq, Data: token[:],
 	}
 	var err error
 	if out.buf, err = wire.AppendEcho(out.buf, &echo); err != nil {
 		return // cannot happen: the data is short
 	}
 	p.lastTx = now
+	p.tests.add(c.ping.seq)
 	out.built(c.server(0), start)
 }
 
-// provesNode reports whether packet is the answer to one of our tests, from
-// the node that it names as its source.
-func (c *Client) provesNode(now time.Time, packet wire.Packet) bool {
+// testReply reports whether packet is an answer to one of our tests, from the
+// node that it names as its source, and to which. Whether that test still waits
+// for one is another question.
+func (c *Client) testReply(now time.Time, packet wire.Packet) (seq uint16, ok bool) {
 	const echo = wire.HeaderSize
 	if len(packet) != echo+8+tokenSize || packet.NextHeader() != wire.ProtoICMPv6 || packet[echo] != wire.TypeEchoReply {
-		return false
+		return 0, false
 	}
 	e, err := wire.ParseEcho(packet)
 	if err != nil || e.ID != c.ping.id {
-		return false
+		return 0, false
 	}
 	then := time.Duration(binary.BigEndian.Uint32(e.Data)) * time.Second
 	if age := now.Sub(c.origin) - then; age < 0 || age > pingLife+time.Second {
-		return false
+		return 0, false
 	}
-	token := c.ping.token(c.own, e.Src, then)
-	return hmac.Equal(token[:], e.Data)
+	token := c.ping.token(c.own, e.Src, then, e.Seq)
+	return e.Seq, hmac.Equal(token[:], e.Data)
 }
 
 // testSource keeps a packet from a native node that is not proven yet, and

@@ -47,6 +47,7 @@ func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out
 		return
 	}
 	a, teredo := wire.AddressFromAddr(src)
+	seq, reply := c.testReply(now, d.IPv6)
 	switch {
 	case teredo:
 		c.receiveTeredo(now, a, from, out)
@@ -54,8 +55,8 @@ func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out
 		c.drop(DropLinkLocal)
 	case !c.honest(src):
 		c.drop(DropInnerSource)
-	case c.provesNode(now, d.IPv6):
-		c.proved(now, from, out)
+	case reply:
+		c.proved(now, from, seq, out)
 	default:
 		if why, ok := c.policy.permitsNew(from); !ok {
 			c.drop(why)
@@ -104,9 +105,15 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 		return
 	}
 	fresh, waiting := !p.usable(now), len(p.out.packets) > 0
+	seq, reply := uint16(0), false
+	if !p.teredo {
+		if seq, reply = c.testReply(now, d.IPv6); reply {
+			p.tests.answer(seq) // used up: nobody else is to prove himself with it
+		}
+	}
 	c.heard(now, p, out)
 	switch {
-	case !p.teredo && (bubble || c.provesNode(now, d.IPv6)):
+	case reply, bubble && !p.teredo:
 		// The answer to our own test is not the host's.
 	case !bubble:
 		c.deliver(d.IPv6, out)
@@ -197,16 +204,17 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 	c.bubble(origin, src, wire.NoDiscovery, out)
 }
 
-// proved takes in the answer to a connectivity test: from is the relay nearest
-// to the node (case 2).
-func (c *Client) proved(now time.Time, from netip.AddrPort, out *Output) {
+// proved takes in the answer to connectivity test seq: from is the relay nearest
+// to the node (case 2). Whoever saw an answer can send it again from anywhere,
+// so that only the first one to a test that waits counts.
+func (c *Client) proved(now time.Time, from netip.AddrPort, seq uint16, out *Output) {
 	if !c.policy.permits(from.Addr()) || from.Port() == 0 {
 		c.drop(DropDenied)
 		return
 	}
 	key := [16]byte(c.d.IPv6[8:24])
 	p := c.peers.get(key)
-	if p == nil {
+	if p == nil || !p.tests.answer(seq) {
 		c.drop(DropPingToken)
 		return
 	}
