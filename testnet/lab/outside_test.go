@@ -82,3 +82,13 @@ func TestBound(t *testing.T) {
 		})
 	}
 }
+
+// Nobody waits for ever at a network of which the kernel keeps no table.
+func TestReadyUnknownNetwork(t *testing.T) {
+	h := &Host{name: "pc"}
+	for _, network := range []string{"", "udp4", "tcp6", "unix", "../tcp"} {
+		if err := h.WaitReady(t.Context(), network, 53); err == nil || t.Context().Err() != nil {
+			t.Errorf("%q: %v", network, err)
+		}
+	}
+}
