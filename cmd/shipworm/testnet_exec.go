@@ -30,6 +30,7 @@ type execOptions struct {
 	loss    percentage
 	seed    uint64
 	server  string
+	trace   string
 	verbose bool
 
 	natConfig nat.Config // looked up from nat, without External
@@ -57,7 +58,8 @@ The program's files, and the sockets among them, are those of this machine: this
 is no sandbox.`,
 		Example: `  shipworm testnet exec --nat symmetric -- curl http://203.0.113.1/
   shipworm testnet exec --nat linux --delay 20ms --loss 1% -- bash
-  shipworm testnet exec --nat port-restricted --server "iperf3 -s -1" -- iperf3 -c server`,
+  shipworm testnet exec --nat port-restricted --server "iperf3 -s -1" -- iperf3 -c server
+  shipworm testnet exec --nat symmetric --trace evidence -- ping -c 3 server`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return withHint(usageError(errors.New("testnet exec: no program given")), "usage: "+c.CommandPath()+" --nat NAME -- PROGRAM [ARGS...]")
@@ -79,6 +81,7 @@ is no sandbox.`,
 	f.Var(&o.loss, "loss", "`share` of packets lost, each way: 1.5% or 0.015")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
 	f.StringVar(&o.server, "server", "", "shell `command` to run on the server instead of echo and HTTP")
+	f.StringVar(&o.trace, "trace", "", traceUsage)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped")
 	return c
 }

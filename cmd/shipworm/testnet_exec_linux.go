@@ -17,6 +17,7 @@ import (
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
+	"shipworm/testnet/trace"
 )
 
 // Exit codes of programs that could not be started, as shells have them.
@@ -39,12 +40,17 @@ func runTestnetExec(ctx context.Context, o *execOptions) error {
 	if _, err := exec.LookPath(o.argv[0]); err != nil {
 		return startError("testnet exec", err)
 	}
+	rec, err := newTrace("testnet exec", o.trace)
+	if err != nil {
+		return err
+	}
 	inside, code, err := lab.Enter()
 	if err != nil {
 		return laboratoryError("testnet exec", err)
 	}
 	if inside {
-		code, err = o.run(ctx)
+		code, err = o.run(ctx, rec)
+		code, err = saveTrace("testnet exec", rec, o.trace, code, err)
 	}
 	if err != nil {
 		return err
@@ -57,7 +63,7 @@ func runTestnetExec(ctx context.Context, o *execOptions) error {
 }
 
 // run is the part inside the laboratory's namespaces.
-func (o *execOptions) run(ctx context.Context) (int, error) {
+func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error) {
 	l, err := lab.New(lab.Config{Seed: o.seed})
 	if err != nil {
 		return 0, laboratoryError("testnet exec", err)
@@ -69,8 +75,8 @@ func (o *execOptions) run(ctx context.Context) (int, error) {
 			l.Close()
 		}
 	}()
-	if o.verbose {
-		l.SetTrace(dropPrinter(os.Stderr))
+	if err := listen(l, rec, o.verbose); err != nil {
+		return 0, laboratoryError("testnet exec", err)
 	}
 	server, err := l.Host("server", link.Config{}, execServer...)
 	if err != nil {

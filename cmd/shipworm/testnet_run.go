@@ -56,7 +56,7 @@ started.`,
 	f.BoolVar(&o.real, "lab", false, "on the real clock, in network namespaces")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides every die (default: the file's)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
-	f.StringVar(&o.trace, "trace", "", "`folder` for the packets: pcapng, ladder, text, JSON")
+	f.StringVar(&o.trace, "trace", "", traceUsage)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "pass on what programs print in the laboratory, to stderr")
 	return c
 }
@@ -70,8 +70,8 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 		return o.badFile(err, stderr)
 	}
 	opts := scenario.Options{Seed: o.seed, Programs: teredoPrograms()}
-	if o.trace != "" {
-		opts.Recorder = trace.New(trace.Config{})
+	if opts.Recorder, err = newTrace("testnet run", o.trace); err != nil {
+		return err
 	}
 	if o.verbose {
 		opts.Output = linePrinter(stderr)

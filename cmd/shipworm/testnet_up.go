@@ -27,6 +27,7 @@ type upOptions struct {
 	delay     time.Duration
 	loss      percentage
 	seed      uint64
+	trace     string
 	verbose   bool
 
 	homes    []upHome
@@ -93,6 +94,7 @@ also when it is killed. The files are those of this machine: this is no sandbox.
 	f.DurationVar(&o.delay, "delay", 0, "`time` that a packet takes between a home and the Internet, each way")
 	f.Var(&o.loss, "loss", "`share` of packets lost there, each way: 1.5% or 0.015")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
+	f.StringVar(&o.trace, "trace", "", traceUsage)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped")
 	return c
 }

@@ -10,18 +10,24 @@ import (
 
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
+	"shipworm/testnet/trace"
 )
 
 func runTestnetUp(ctx context.Context, o *upOptions) error {
 	if _, err := exec.LookPath(o.argv[0]); err != nil {
 		return startError("testnet up", err)
 	}
+	rec, err := newTrace("testnet up", o.trace)
+	if err != nil {
+		return err
+	}
 	inside, code, err := lab.Enter()
 	if err != nil {
 		return laboratoryError("testnet up", err)
 	}
 	if inside {
-		code, err = o.run(ctx)
+		code, err = o.run(ctx, rec)
+		code, err = saveTrace("testnet up", rec, o.trace, code, err)
 	}
 	if err != nil {
 		return err
@@ -33,7 +39,7 @@ func runTestnetUp(ctx context.Context, o *upOptions) error {
 }
 
 // run is the part inside the laboratory's namespaces.
-func (o *upOptions) run(ctx context.Context) (int, error) {
+func (o *upOptions) run(ctx context.Context, rec *trace.Recorder) (int, error) {
 	l, err := lab.New(lab.Config{Seed: o.seed})
 	if err != nil {
 		return 0, laboratoryError("testnet up", err)
@@ -43,12 +49,12 @@ func (o *upOptions) run(ctx context.Context) (int, error) {
 			l.Close() // otherwise what is left ends with this process
 		}
 	}()
+	if err := listen(l, rec, o.verbose); err != nil {
+		return 0, laboratoryError("testnet up", err)
+	}
 	hosts, err := o.build(l)
 	if err != nil {
 		return 0, laboratoryError("testnet up", err)
-	}
-	if o.verbose {
-		l.SetTrace(dropPrinter(os.Stderr))
 	}
 	// Standard output belongs to the program.
 	if err := o.writeMap(os.Stderr, "shipworm testnet up", lab.ID()); err != nil {
