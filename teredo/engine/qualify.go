@@ -46,6 +46,7 @@ type solicit struct {
 	answered time.Time // last valid advertisement
 	sent     time.Time // last solicitation
 	series   bool      // a series is under way
+	doubted  bool      // the secondary's other mapping began a series: once is enough
 	tries    int       // solicitations sent in the series
 	step     int       // of the back-off, if not in a series and not Ready
 	to       int       // server address for the next solicitation
@@ -99,7 +100,7 @@ func (c *Client) fromServer(ap netip.AddrPort) int {
 // back-off.
 func (c *Client) startSeries(now time.Time, out *Output) {
 	s := &c.solicit
-	s.series, s.tries, s.step, s.to = true, 0, 0, 0
+	s.series, s.doubted, s.tries, s.step, s.to = true, false, 0, 0, 0
 	c.sendSolicitation(now, out)
 	s.next = now.Add(c.gaps()[0])
 }
@@ -247,22 +248,35 @@ func (c *Client) outstanding(now time.Time, server int) int {
 
 // advertised takes in a valid advertisement.
 func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, rtt time.Duration, out *Output) {
+	s := &c.solicit
 	if server == 1 && c.via == 0 && c.address.IsValid() && mapping != c.mapping {
 		// A symmetric NAT shows each server address another mapping. Bubbles
-		// come from the primary address, so what that one saw stands.
+		// come from the primary address, so what that one saw stands. But if the
+		// primary is silent the mapping may really be another: ask it, at once
+		// and with all tries, for the network is up again.
+		if (s.series || c.state == Unreachable) && !s.doubted {
+			c.startSeries(now, out)
+			s.doubted = true
+		}
 		return
 	}
+	alone := server == 1 && (s.series || c.state != Ready) // the primary is silent
 	if mapping != c.mapping {
 		if err := c.drawFlags(); err != nil {
 			c.drop(DropRandom)
 			return
 		}
 	}
-	s := &c.solicit
-	s.series, s.step, s.expires, s.answered = false, 0, time.Time{}, now
+	s.series, s.doubted, s.step, s.expires, s.answered = false, false, 0, time.Time{}, now
 	s.next = now.Add(c.between(0.75, 1, c.config.Refresh))
 	c.stats.rtt = rtt
 	c.state, c.via = Ready, server
+	if alone {
+		// Bubbles come from the primary: a NAT that lost its state lets them in
+		// only once we sent there, and a symmetric one shows it another mapping.
+		s.to = 0
+		c.sendSolicitation(now, out)
+	}
 	if c.address.IsValid() && mapping == c.mapping {
 		return
 	}
