@@ -160,8 +160,10 @@ func sessionError(err error) error {
 	switch {
 	case errors.Is(err, channel.ErrPassword):
 		return withHint(err, "ask the user to read the password again, or to make a new invitation")
+	case errors.Is(err, channel.ErrBusy):
+		return err // there was an answer, if not at every address
 	case errors.Is(err, channel.ErrUnreachable):
-		return withHint(err, "the user's program must still be running; a NAT or a firewall may block UDP")
+		return withHint(negativeError(err), "the user's program must still be running; a NAT or a firewall may block UDP")
 	}
 	return err
 }

@@ -106,7 +106,7 @@ func TestRAEnds(t *testing.T) {
 			p.user.code <- anyCode
 			p.open()
 			p.helper.wait("has been opened")
-		}, func(*raPair) {}, end{anyCode, "", []string{opened}}, end{exitFailure, "", []string{sessionlog.ConnectionFailed}}},
+		}, func(*raPair) {}, end{anyCode, "", []string{opened}}, end{exitNegative, "", []string{sessionlog.ConnectionFailed}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +127,7 @@ func TestRAEnds(t *testing.T) {
 					continue
 				}
 				s.side.ends(s.want.code, 20*time.Second)
-				if s.want.code != exitFailure || s.want.line != "" {
+				if s.want.code != exitFailure && s.want.code != exitNegative || s.want.line != "" {
 					s.side.told(s.want.line)
 				}
 				p.logEnds(s.name, s.want.log...)

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 
 	"shipworm/ra"
 	"shipworm/teredo"
@@ -56,7 +56,8 @@ type teredoNetwork struct {
 	client *teredo.Client
 	addr   netip.Addr
 	stop   func()
-	ended  *sync.WaitGroup
+	ended  chan struct{} // closed once the client is gone
+	cause  error         // why it is; from then on
 }
 
 // teredoNamed says whether a flag or the environment names a server.
@@ -77,19 +78,28 @@ func startTeredo(f teredoFlags, log *slog.Logger) (*teredoNetwork, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
+	return runTeredo(c, log), nil
+}
+
+func runTeredo(c *teredo.Client, log *slog.Logger) *teredoNetwork {
 	ctx, cancel := context.WithCancel(context.Background())
-	n := &teredoNetwork{client: c, stop: cancel, ended: new(sync.WaitGroup)}
-	n.ended.Go(func() {
-		if err := c.Run(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("teredo", "err", err)
+	n := &teredoNetwork{client: c, stop: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(n.ended)
+		if n.cause = c.Run(ctx); n.cause != nil && ctx.Err() == nil {
+			log.Warn("teredo", "err", n.cause)
 		}
-	})
-	return n, nil
+	}()
+	return n
 }
 
 // qualified waits for the Teredo address.
 func (n *teredoNetwork) qualified(ctx context.Context) error {
 	addr, err := n.client.WaitQualified(ctx)
+	if errors.Is(err, net.ErrClosed) && isDone(n.client) {
+		<-n.ended
+		return n.cause // why the client is gone, in place of the fact
+	}
 	if err != nil {
 		return err
 	}
@@ -100,7 +110,7 @@ func (n *teredoNetwork) qualified(ctx context.Context) error {
 // close stops the client and waits until all of it is gone.
 func (n *teredoNetwork) close() {
 	n.stop()
-	n.ended.Wait()
+	<-n.ended
 }
 
 func (n *teredoNetwork) Kind() string     { return "teredo" }
