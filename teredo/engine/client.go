@@ -18,7 +18,8 @@ type ClientConfig struct {
 	// the Teredo address.
 	Server netip.Addr
 	// Secondary is the server's second address, or the zero Addr for none.
-	// Solicitations that repeat an unanswered one alternate between the two.
+	// Solicitations that repeat an unanswered one alternate between the two; an
+	// answer of this one alone makes the client ask the primary again at once.
 	Secondary netip.Addr
 	// Policy decides where packets may go.
 	Policy Policy
