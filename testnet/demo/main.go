@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command demo runs the main job for real, on one machine: two homes behind
 // NATs, a Teredo server between them, a User at a real X display who invites
 // a Helper, and the Helper at a real browser. It prints each step with its
