@@ -42,7 +42,10 @@ lab-packages: ## Debian packages of the laboratory
 	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -q -y --no-install-recommends $$missing; fi
 
 lab: build lab-packages ## laboratory tests: namespaces, real peers, display, browser
-	SHIPWORM_BIN=$(CURDIR)/bin/shipworm $(GO) test -tags lab -count=1 -p 1 -timeout 20m $(LAB_TESTS)
+	@echo "laboratory tests, a few minutes; everything they say goes to bin/lab.log"
+	@SHIPWORM_BIN=$(CURDIR)/bin/shipworm $(GO) test -v -tags lab -count=1 -p 1 -timeout 20m $(LAB_TESTS) > bin/lab.log 2>&1; code=$$?; \
+	if [ $$code != 0 ]; then cat bin/lab.log; fi; grep -E '^(ok|FAIL)' bin/lab.log; \
+	echo "left out:"; grep -B1 -E '^ *--- SKIP' bin/lab.log || echo "nothing"; exit $$code
 
 demo: build lab-packages ## the main job, end to end: make demo NAT_A=cone NAT_B=port-restricted
 	$(GO) run ./testnet/demo --shipworm bin/shipworm --nat-a $(NAT_A) --nat-b $(NAT_B) --out $(OUT)
