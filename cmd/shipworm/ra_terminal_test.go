@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 
 // scripted is a session that records what a face asks of it.
 type scripted struct {
-	mu    sync.Mutex
 	view  face.View
 	calls []string
 }

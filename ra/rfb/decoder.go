@@ -41,7 +41,6 @@ type Decoder struct {
 	zlibZRLE  inflater
 	zlibTight [4]inflater
 	buf       []byte
-	rects     int64 // rectangles read, of any kind
 }
 
 // NewDecoder reads ServerInit from r. The pixels of the stream are those of
@@ -80,9 +79,6 @@ func (d *Decoder) Cursor() screen.Cursor { return d.cursor }
 
 // LastFence returns the newest ServerFence.
 func (d *Decoder) LastFence() Fence { return d.fence }
-
-// Rects returns how many rectangles were read so far.
-func (d *Decoder) Rects() int64 { return d.rects }
 
 func (d *Decoder) resize(size image.Point) error {
 	if screen.CheckSize(size) != nil {
@@ -184,7 +180,6 @@ func (d *Decoder) update(rects int) (ServerEvent, error) {
 		if enc == EncLastRect {
 			break
 		}
-		d.rects++
 		if ev == Resized {
 			return 0, protoErr("a rectangle after a new size") // which is the last of its update
 		}
