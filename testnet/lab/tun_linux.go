@@ -2,15 +2,13 @@ package lab
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"unsafe"
 
-	"github.com/songgao/water"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"shipworm/internal/nic"
 )
 
 // Every host's one interface. The name is the one that programs expect on a
@@ -47,17 +45,10 @@ func openTUN() (*device, error) {
 	return &device{fd: fd}, nil
 }
 
-// makeTUN leaves a device without an owner: one that water holds cannot be
+// makeTUN leaves a device without an owner: one that its maker holds cannot be
 // given the offload header any more.
 func makeTUN() error {
-	// water opens the device without O_CLOEXEC. The lock keeps a program from
-	// being started, and from inheriting it, before it is closed again.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	cfg := water.Config{DeviceType: water.TUN}
-	cfg.Name = ifaceName
-	cfg.Persist = true
-	tun, err := water.New(cfg)
+	tun, err := nic.OpenTUN(ifaceName, true)
 	if err != nil {
 		return err
 	}
@@ -120,52 +111,33 @@ func configure(addrs []netip.Addr, bits int, gateway netip.Addr) error {
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("lab: loopback: %w", err)
 	}
-	link, err := netlink.LinkByName(ifaceName)
+	link, err := nic.Find(ifaceName)
 	if err != nil {
-		return fmt.Errorf("lab: %s: %w", ifaceName, err)
+		return fmt.Errorf("lab: %w", err)
 	}
 	for _, a := range addrs {
-		addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, bits))}
-		if err := netlink.AddrAdd(link, addr); err != nil {
-			return fmt.Errorf("lab: %s: address %v: %w", ifaceName, a, err)
+		if err := link.AddAddr(netip.PrefixFrom(a, bits)); err != nil {
+			return fmt.Errorf("lab: %w", err)
 		}
 	}
-	if err := netlink.LinkSetMTU(link, ifaceMTU); err != nil {
-		return fmt.Errorf("lab: %s: MTU: %w", ifaceName, err)
-	}
-	if err := netlink.LinkSetTxQLen(link, ifaceQueue); err != nil {
-		return fmt.Errorf("lab: %s: queue: %w", ifaceName, err)
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("lab: %s: up: %w", ifaceName, err)
-	}
-	route := &netlink.Route{
-		LinkIndex: link.Attrs().Index,
-		Dst:       ipNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0)),
-		Src:       net.IP(addrs[0].AsSlice()),
-		Scope:     netlink.SCOPE_LINK,
-	}
-	if gateway.IsValid() {
-		route.Gw = net.IP(gateway.AsSlice())
-		route.Scope = netlink.SCOPE_UNIVERSE
-	}
-	if err := netlink.RouteAdd(route); err != nil {
-		return fmt.Errorf("lab: %s: default route: %w", ifaceName, err)
+	route := nic.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Src: addrs[0], Via: gateway}
+	for _, step := range []func() error{
+		func() error { return link.SetMTU(ifaceMTU) },
+		func() error { return link.SetQueue(ifaceQueue) },
+		link.Up,
+		func() error { return link.AddRoute(route) },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
 	}
 	return nil
 }
 
 func loopbackUp() error {
-	lo, err := netlink.LinkByName("lo")
+	lo, err := nic.Find("lo")
 	if err != nil {
 		return err
 	}
-	return netlink.LinkSetUp(lo)
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{
-		IP:   net.IP(p.Addr().AsSlice()),
-		Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
-	}
+	return lo.Up()
 }

@@ -1,0 +1,42 @@
+//go:build !linux
+
+package nic
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Link is a network interface; this system offers no way to change one.
+type Link struct{}
+
+// Find fails: this system offers no way to change an interface.
+func Find(name string) (*Link, error) {
+	return nil, fmt.Errorf("%s: addresses and routes: %w", name, errors.ErrUnsupported)
+}
+
+// SetMTU is never reached.
+func (*Link) SetMTU(int) error { return errors.ErrUnsupported }
+
+// Up is never reached.
+func (*Link) Up() error { return errors.ErrUnsupported }
+
+// NoLinkLocal is never reached.
+func (*Link) NoLinkLocal() error { return errors.ErrUnsupported }
+
+// AddAddr is never reached.
+func (*Link) AddAddr(netip.Prefix) error { return errors.ErrUnsupported }
+
+// DelAddr is never reached.
+func (*Link) DelAddr(netip.Prefix) error { return errors.ErrUnsupported }
+
+// Route is a route through a Link.
+type Route struct {
+	To       netip.Prefix
+	Via, Src netip.Addr
+	Metric   int
+}
+
+// AddRoute is never reached.
+func (*Link) AddRoute(Route) error { return errors.ErrUnsupported }

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package nic
+
+import (
+	"errors"
+
+	"github.com/songgao/water"
+)
+
+// open lets the system choose the name: neither macOS nor Windows takes ours.
+func open(cfg water.Config, _ string, persist bool) (*water.Interface, error) {
+	if persist {
+		return nil, errors.ErrUnsupported
+	}
+	return water.New(cfg)
+}
+
+// ReadMany waits for one packet: this system has no way to ask for more.
+func (t *TUN) ReadMany(bufs [][]byte, sizes []int) (n int, err error) {
+	sizes[0], err = t.Read(bufs[0])
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
