@@ -182,11 +182,11 @@ func (c *Client) ask(f func(*running)) bool {
 type State struct {
 	engine.ClientState
 
-	ServerName string                `json:"server_name"` // as configured
-	Port       uint16                `json:"port"`        // as configured; 0 random
-	Local      netip.AddrPort        `json:"local"`       // of the socket, as routed to the server
-	HostDrops  map[stack.Drop]uint64 `json:"host_drops,omitempty"`
-	Socket     SocketStats           `json:"socket"`
+	ServerName string            `json:"server_name"` // as configured
+	Port       uint16            `json:"port"`        // as configured; 0 random
+	Local      netip.AddrPort    `json:"local"`       // of the socket, as routed to the server
+	HostDrops  map[string]uint64 `json:"host_drops,omitempty"`
+	Socket     SocketStats       `json:"socket"`
 }
 
 // State returns the present state: until the server is resolved that of a

@@ -305,8 +305,8 @@ func (r *running) state() State {
 	if r.socket != nil {
 		s.Socket = r.socket.Stats()
 	}
-	if h, ok := r.device.(*stack.Stack); ok {
-		s.HostDrops = h.Drops()
+	if d, ok := r.device.(interface{ Drops() map[string]uint64 }); ok {
+		s.HostDrops = d.Drops()
 	}
 	return s
 }

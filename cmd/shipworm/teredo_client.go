@@ -13,11 +13,13 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
+	"shipworm/teredo/tun"
 )
 
 func newTeredoClientCmd() *cobra.Command {
 	var (
 		flags  teredoFlags
+		tunnel tunFlags
 		port   uint16
 		noEcho bool
 		asJSON bool
@@ -29,22 +31,37 @@ func newTeredoClientCmd() *cobra.Command {
 for each change. The address answers pings and nothing else: the host behind it
 lives in this process, and no port of it is open.
 
+With --tun the address is that of an interface of this host (Linux), and every
+program reaches other Teredo hosts through it. From outside only the ports of
+--open are reached. Making the interface needs root or CAP_NET_ADMIN; all of it
+disappears with the client.
+
 It ends with exit code 3 if the server does not answer at all. Once there was an
 address it stays and tries again, in the end every five minutes.
 
 While it runs, "shipworm teredo show" of the same user shows its state.`,
-		Example: "  shipworm teredo client --server 203.0.113.1",
-		Args:    exactArgs(0),
+		Example: `  shipworm teredo client --server 203.0.113.1
+  sudo shipworm teredo client --server 203.0.113.1 --tun teredo --open tcp/22`,
+		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := flags.config()
 			if err != nil {
 				return err
 			}
 			cfg.Port, cfg.NoEcho = port, noEcho
+			dev, err := tunnel.device(tun.Config{NoEcho: noEcho, Logger: cfg.Logger})
+			if err != nil {
+				return err
+			}
+			if dev != nil {
+				defer dev.Close()
+				cfg.Device = dev
+			}
 			return runTeredoClient(c.Context(), cfg, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
 		},
 	}
 	flags.add(c)
+	tunnel.add(c)
 	c.Flags().Uint16Var(&port, "port", 0, "local UDP `port` (default a random one from 49152 on)")
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")

@@ -94,7 +94,7 @@ func TestShownJSON(t *testing.T) {
 			Drops: engine.Drops{engine.DropLoop: 3},
 		},
 		ServerName: "teredo.example.net", Local: netip.MustParseAddrPort("192.168.0.218:52865"),
-		HostDrops: map[stack.Drop]uint64{stack.DropClosedPort: 2},
+		HostDrops: map[string]uint64{stack.DropClosedPort.String(): 2},
 	})
 	if err != nil {
 		t.Fatal(err)

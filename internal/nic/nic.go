@@ -67,5 +67,5 @@ func OpenTUN(name string, persist bool) (*TUN, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the TUN device %s: %w", name, err)
 	}
-	return &TUN{ReadWriteCloser: dev, name: dev.Name()}, nil
+	return &TUN{ReadWriteCloser: dev.ReadWriteCloser, name: dev.Name()}, nil
 }

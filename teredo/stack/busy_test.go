@@ -32,7 +32,7 @@ func TestNobodyReads(t *testing.T) {
 	for range 20 {
 		feed(t, s, icmpPacket(addrA, icmpEchoRequest, 64, []byte{1, 2, 0, 1}))
 	}
-	if n := s.Drops()[DropQueueFull]; n != 16 {
+	if n := s.Drops()[DropQueueFull.String()]; n != 16 {
 		t.Errorf("%d answers dropped of 20, with room for 4", n)
 	}
 	buf := make([]byte, 2*size)

@@ -107,7 +107,7 @@ func TestDefaultDeny(t *testing.T) {
 	if got := sweep(1); len(got) != 0 {
 		t.Fatalf("%d answers with nothing open; first % x", len(got), got[0])
 	}
-	if n := s.Drops()[DropClosedPort]; n < 2*65535 {
+	if n := s.Drops()[DropClosedPort.String()]; n < 2*65535 {
 		t.Errorf("%d drops for closed ports, want at least %d", n, 2*65535)
 	}
 
@@ -198,11 +198,11 @@ func TestInboundFilter(t *testing.T) {
 	}
 	s := newStack(t, Config{}, addrA)
 	for _, tt := range tests {
-		before := s.Drops()[tt.want]
+		before := s.Drops()[tt.want.String()]
 		if n := feed(t, s, tt.pkt); n != 0 {
 			t.Errorf("%s: got in", tt.name)
 		}
-		if s.Drops()[tt.want] != before+1 {
+		if s.Drops()[tt.want.String()] != before+1 {
 			t.Errorf("%s: not counted as %v; drops now %v", tt.name, tt.want, s.Drops())
 		}
 	}
@@ -214,7 +214,7 @@ func TestInboundFilter(t *testing.T) {
 // The echo is a knob. T-25
 func TestNoEcho(t *testing.T) {
 	s := newStack(t, Config{NoEcho: true}, addrA)
-	if n := feed(t, s, icmpPacket(addrA, icmpEchoRequest, 64, make([]byte, 4))); n != 0 || s.Drops()[DropEcho] != 1 {
+	if n := feed(t, s, icmpPacket(addrA, icmpEchoRequest, 64, make([]byte, 4))); n != 0 || s.Drops()[DropEcho.String()] != 1 {
 		t.Errorf("an echo request got in: %d, drops %v", n, s.Drops())
 	}
 }
@@ -228,7 +228,7 @@ func TestNoICMPErrorLeaves(t *testing.T) {
 	own := icmpPacket(addrB, icmpTimeExceeded, 64, make([]byte, 8))
 	a := addrA.As16()
 	copy(own[8:], a[:])
-	if s.outboundAllowed(own) || s.Drops()[DropOutboundICMP] != 1 {
+	if s.outboundAllowed(own) || s.Drops()[DropOutboundICMP.String()] != 1 {
 		t.Error("an ICMPv6 error may leave")
 	}
 	own[40] = icmpEchoReply

@@ -268,7 +268,7 @@ func TestAddressChange(t *testing.T) {
 	if n, err := pa.WriteTo([]byte("lost"), pb.LocalAddr()); n != 4 || err != nil {
 		t.Errorf("WriteTo without an address = %d, %v; want it dropped quietly", n, err)
 	}
-	if d := a.Drops()[DropNoAddress]; d != 1 {
+	if d := a.Drops()[DropNoAddress.String()]; d != 1 {
 		t.Errorf("%d drops for want of an address, want 1", d)
 	}
 	if _, err := a.DialContext(ctxT(t), "tcp", l.Addr().String()); !errors.Is(err, ErrNoAddress) {

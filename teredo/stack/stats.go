@@ -1,9 +1,6 @@
 package stack
 
-import (
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Drop says why the stack dropped a packet.
 type Drop uint8
@@ -40,27 +37,17 @@ func (d Drop) String() string {
 	return dropNames[d]
 }
 
-// MarshalText implements encoding.TextMarshaler: the name.
-func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler. A name that it does not
-// know, of another version, becomes the zero Drop.
-func (d *Drop) UnmarshalText(text []byte) error {
-	*d = Drop(max(0, slices.Index(dropNames[:], string(text))))
-	return nil
-}
-
 type counters [numDrops]atomic.Uint64
 
 func (c *counters) add(d Drop) { c[d].Add(1) }
 
-// Drops returns how many packets were dropped so far, by reason; reasons that
-// never applied are absent.
-func (s *Stack) Drops() map[Drop]uint64 {
-	m := make(map[Drop]uint64)
+// Drops returns how many packets were dropped so far, by the reason's name;
+// reasons that never applied are absent.
+func (s *Stack) Drops() map[string]uint64 {
+	m := make(map[string]uint64)
 	for d := Drop(1); d < numDrops; d++ {
 		if n := s.drop[d].Load(); n > 0 {
-			m[d] = n
+			m[d.String()] = n
 		}
 	}
 	return m

@@ -50,6 +50,20 @@ func fillChecksum(b []byte, start int, src, dst netip.Addr) {
 	binary.BigEndian.PutUint16(b[start+2:], sum)
 }
 
+// AppendProhibited appends an ICMPv6 error that tells dst, with hop limit 255,
+// that a packet of its was refused, "communication with destination
+// administratively prohibited", and quotes it (RFC 4443, 3.1). Both addresses
+// must be valid and quoted no longer than fits into a packet.
+func AppendProhibited(b []byte, src, dst netip.Addr, quoted []byte) []byte {
+	const unreachable, prohibited = 1, 1
+	b = appendHeader(b, 8+len(quoted), ProtoICMPv6, 255, src, dst)
+	start := len(b)
+	b = append(b, unreachable, prohibited, 0, 0, 0, 0, 0, 0)
+	b = append(b, quoted...)
+	fillChecksum(b, start, src, dst)
+	return b
+}
+
 // Echo is an ICMPv6 echo request or reply (RFC 4443, 4.1, 4.2).
 type Echo struct {
 	Reply    bool

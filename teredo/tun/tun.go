@@ -1,0 +1,332 @@
+// Package tun ends a Teredo tunnel in the host's own kernel: a TUN device with
+// the Teredo address, through which every program of the machine reaches the
+// Teredo network and, through relays, native IPv6.
+//
+// What the kernel would do with a stranger's packet does not matter: between
+// the tunnel and the device stands teredo/firewall, which lets in only what
+// belongs to flows that the host began, and ports that were opened by name
+// (Open). Packets with a foreign source are answered with an ICMPv6 error,
+// "administratively prohibited", so that a program that chose the wrong
+// address tries the next one at once.
+//
+// The device is not persistent: when it is closed, or its process is killed,
+// it goes, and its address and routes with it. Making it needs CAP_NET_ADMIN,
+// and so does every change of the address afterwards: a process that gives its
+// privileges up leaves that one task to a helper, see Config.Assign and
+// ServeAssign. Only Linux gives addresses and routes; elsewhere New fails with
+// errors.ErrUnsupported, because a device without them is of no use.
+//
+//	dev, err := tun.New(tun.Config{Name: "teredo"})
+//	client, err := teredo.NewClient(teredo.ClientConfig{Device: dev, ...})
+package tun
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shipworm/internal/nic"
+	"shipworm/teredo/firewall"
+	"shipworm/teredo/packet"
+	"shipworm/teredo/wire"
+)
+
+// Metric is that of the routes: native ones, which have up to some 1,000, win.
+const Metric = 10000
+
+// Config configures a Device. Only Name must be set.
+type Config struct {
+	// Name of the interface: at most 15 characters, and not in use.
+	Name string
+
+	// DefaultRoute sends all IPv6 traffic into the tunnel that no better route
+	// takes, besides that to other Teredo hosts.
+	DefaultRoute bool
+
+	// NoEcho keeps ICMPv6 echo requests from the host.
+	NoEcho bool
+
+	// Assign gives the interface its address in place of any other; the zero
+	// Addr takes it away. It is called by one goroutine and may take its time.
+	// nil means that this process does it itself, with CAP_NET_ADMIN.
+	Assign func(netip.Addr) error
+
+	// Logger hears of trouble; nil discards.
+	Logger *slog.Logger
+}
+
+// device is what carries the packets: *nic.TUN, or a test's.
+type device interface {
+	io.WriteCloser
+	ReadMany(bufs [][]byte, sizes []int) (int, error)
+}
+
+// Device is a TUN device with a filter; it implements teredo.Device. Its
+// methods may be called from any goroutine.
+type Device struct {
+	name   string
+	dev    device
+	log    *slog.Logger
+	assign func(netip.Addr) error
+	drops  [firewall.NumVerdicts]atomic.Uint64
+	lost   atomic.Uint64
+
+	mu      sync.Mutex // guards what follows
+	filter  *firewall.Filter
+	answers answers
+	failure error
+	closed  bool
+
+	addrs  chan netip.Addr // the latest that is to be assigned
+	ended  chan struct{}   // closed by Close
+	worker sync.WaitGroup
+
+	bufs  [][]byte // of ReadBatch, which one goroutine calls
+	sizes []int
+}
+
+// New makes the interface, without an address but with its routes. The Device
+// must be closed.
+func New(c Config) (*Device, error) {
+	dev, err := nic.OpenTUN(c.Name, false)
+	if err != nil {
+		return nil, fmt.Errorf("tun: %w", err)
+	}
+	if err := prepare(dev.Name(), c.DefaultRoute); err != nil {
+		dev.Close()
+		return nil, fmt.Errorf("tun: %w", err)
+	}
+	if c.Assign == nil {
+		c.Assign = NewAssign(dev.Name())
+	}
+	return newDevice(c, dev.Name(), dev), nil
+}
+
+func prepare(name string, defaultRoute bool) error {
+	link, err := nic.Find(name)
+	if err != nil {
+		return err
+	}
+	if err := link.NoLinkLocal(); err != nil {
+		return err
+	}
+	if err := link.SetMTU(wire.MTU); err != nil {
+		return err
+	}
+	if err := link.Up(); err != nil {
+		return err
+	}
+	if err := link.AddRoute(nic.Route{To: wire.Prefix(), Metric: Metric}); err != nil {
+		return err
+	}
+	if !defaultRoute {
+		return nil
+	}
+	return link.AddRoute(nic.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Metric: Metric})
+}
+
+func newDevice(c Config, name string, dev device) *Device {
+	d := &Device{
+		name: name, dev: dev, log: c.Logger, assign: c.Assign,
+		filter: firewall.New(firewall.Config{NoEcho: c.NoEcho}),
+		addrs:  make(chan netip.Addr, 1), ended: make(chan struct{}),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	d.worker.Go(d.assigner)
+	return d
+}
+
+// Name returns the interface's name.
+func (d *Device) Name() string { return d.name }
+
+// Open lets everybody reach a port of the host, until ClosePort.
+func (d *Device) Open(p firewall.Port) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.filter.Open(p)
+}
+
+// ClosePort undoes Open at once, for connections that stand as well.
+func (d *Device) ClosePort(p firewall.Port) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.filter.Close(p)
+}
+
+// Drops returns how many packets did not pass, by reason; reasons that never
+// applied are absent.
+func (d *Device) Drops() map[string]uint64 {
+	m := map[string]uint64{}
+	for v := firewall.Pass + 1; v < firewall.NumVerdicts; v++ {
+		if n := d.drops[v].Load(); n > 0 {
+			m[v.String()] = n
+		}
+	}
+	if n := d.lost.Load(); n > 0 {
+		m["device"] = n
+	}
+	return m
+}
+
+// ReadBatch waits for packets that the host sends and keeps those that the
+// filter lets pass. One goroutine reads at a time.
+func (d *Device) ReadBatch(pkts []packet.Packet) (int, error) {
+	if len(pkts) == 0 {
+		return 0, nil
+	}
+	if cap(d.bufs) < len(pkts) {
+		d.bufs, d.sizes = make([][]byte, len(pkts)), make([]int, len(pkts))
+	}
+	bufs, sizes := d.bufs[:len(pkts)], d.sizes[:len(pkts)]
+	for i := range pkts {
+		bufs[i] = pkts[i].Buf[packet.Headroom:]
+	}
+	for {
+		n, err := d.dev.ReadMany(bufs, sizes)
+		if err != nil {
+			return 0, d.readError(err)
+		}
+		if kept := d.outbound(pkts, n); kept > 0 {
+			return kept, nil
+		}
+	}
+}
+
+// outbound judges the first n packets, whose bytes lie behind the head room,
+// and moves those that pass to the front.
+func (d *Device) outbound(pkts []packet.Packet, n int) (kept int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	for i := range n {
+		b := d.bufs[i][:d.sizes[i]]
+		if v := d.filter.Outbound(now, b); v != firewall.Pass {
+			d.drops[v].Add(1)
+			if v == firewall.Spoofed {
+				d.prohibit(now, b)
+			}
+			continue
+		}
+		p := &pkts[kept]
+		p.Off, p.Len, p.Segment = packet.Headroom, len(b), 0
+		if kept != i {
+			copy(p.Data(), b)
+		}
+		kept++
+	}
+	return kept
+}
+
+// prohibit answers a packet that may not enter the tunnel.
+func (d *Device) prohibit(now time.Time, b []byte) {
+	if answer := d.answers.prohibited(now, b); answer != nil {
+		if _, err := d.dev.Write(answer); err != nil {
+			d.lost.Add(1)
+		}
+	}
+}
+
+func (d *Device) readError(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.failure != nil:
+		return d.failure
+	case d.closed:
+		return net.ErrClosed
+	}
+	return fmt.Errorf("tun: %s: %w", d.name, err)
+}
+
+// WriteBatch hands packets from the tunnel to the host, those that the filter
+// lets pass, and returns how many.
+func (d *Device) WriteBatch(pkts []packet.Packet) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return 0, net.ErrClosed
+	}
+	now := time.Now()
+	n := 0
+	for i := range pkts {
+		b := pkts[i].Data()
+		if v := d.filter.Inbound(now, b); v != firewall.Pass {
+			d.drops[v].Add(1)
+			continue
+		}
+		if _, err := d.dev.Write(b); err != nil {
+			d.lost.Add(1)
+			continue
+		}
+		n++
+	}
+	return n, nil
+}
+
+// SetAddr gives the interface its address. The filter knows it at once, the
+// kernel a moment later: the packets do not wait for that. If the kernel
+// refuses, the device is broken, and ReadBatch says why.
+func (d *Device) SetAddr(addr netip.Addr) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return net.ErrClosed
+	}
+	d.filter.SetAddr(addr)
+	select { // what was not assigned yet need not be any more
+	case <-d.addrs:
+	default:
+	}
+	d.addrs <- addr
+	return nil
+}
+
+// assigner assigns the addresses, one after the other.
+func (d *Device) assigner() {
+	for {
+		select {
+		case a := <-d.addrs:
+			if err := d.assign(a); err != nil {
+				d.fail(fmt.Errorf("tun: give %s the address %v: %w", d.name, a, err))
+				return
+			}
+		case <-d.ended:
+			return
+		}
+	}
+}
+
+// fail breaks the device.
+func (d *Device) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.log.Error("the device is of no use any more", "err", err)
+		d.failure = err
+		d.shut()
+	}
+}
+
+func (d *Device) shut() {
+	d.closed = true
+	close(d.ended)
+	d.dev.Close() // nothing of it is left to fail on
+}
+
+// Close removes the interface and unblocks ReadBatch.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	if !d.closed {
+		d.shut()
+	}
+	d.mu.Unlock()
+	d.worker.Wait()
+	return nil
+}

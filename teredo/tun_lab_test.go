@@ -1,0 +1,134 @@
+//go:build lab && linux
+
+package teredo
+
+import (
+	"context"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"shipworm/testnet/lab"
+)
+
+// shell runs a command line on a host and returns what it printed.
+func (s *street) shell(h *lab.Host, line string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := h.Command(ctx, "sh", "-c", line).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (s *street) must(h *lab.Host, line string) string {
+	s.t.Helper()
+	out, err := s.shell(h, line)
+	if err != nil {
+		s.t.Fatalf("%s: %s: %v\n%s", h.Name(), line, err, out)
+	}
+	return out
+}
+
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skip("needs ", p, ": ", err)
+		}
+	}
+}
+
+// listening waits for a TCP listener on a host.
+func (s *street) listening(h *lab.Host, port uint16) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := h.WaitReady(ctx, "tcp", port); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Programs that know nothing of Teredo reach a Teredo peer through the TUN
+// device: curl, ping and iperf3. Nobody reaches what was not opened, and
+// nothing is left when the client ends. T-25 T-34
+func TestTUNPrograms(t *testing.T) {
+	needs(t, "curl", "ping", "iperf3", "python3")
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String(), "--listen", secondary.String())
+	a, b := s.home("port-restricted"), s.home("port-restricted")
+	before := s.must(a, "ip -6 route show table all; ip -6 address; ip link")
+	pa, qa := s.client(a, "--tun", "teredo")
+	_, qb := s.client(b, "--tun", "teredo", "--open", "tcp/8000", "--open", "tcp/5201")
+
+	s.start(b, "python3", "-m", "http.server", "--bind", "::", "--directory", t.TempDir(), "8000")
+	s.start(b, "python3", "-m", "http.server", "--bind", "::", "--directory", t.TempDir(), "8001")
+	s.start(b, "iperf3", "-s")
+	for _, port := range []uint16{8000, 8001, 5201} {
+		s.listening(b, port)
+	}
+	to := qb.Address.String()
+	if out := s.must(a, "curl -sS -m 10 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); out != "200" {
+		t.Errorf("curl printed %q", out)
+	}
+	t.Log(s.must(a, "ping -c 3 -i 0.2 "+to))
+	t.Log(s.must(a, "iperf3 -t 2 -c "+to+" | tail -n 4"))
+
+	// The port that was not opened is silent, not refused; and so is every
+	// port of the other side.
+	for from, url := range map[*lab.Host]string{a: "http://[" + to + "]:8001/", b: "http://[" + qa.Address.String() + "]:22/"} {
+		if out, err := s.shell(from, "curl -sS -m 2 '"+url+"'"); err == nil || !strings.Contains(out, "timed out") {
+			t.Errorf("%s: %v %s", url, err, out)
+		}
+	}
+	if out := s.must(a, "ip -6 address show dev teredo; ip link show teredo; ip -6 route show dev teredo"); !strings.Contains(out, "mtu 1280") ||
+		!strings.Contains(out, qa.Address.String()+"/128") || strings.Contains(out, "fe80") || !strings.Contains(out, "2001::/32") {
+		t.Errorf("the interface is\n%s", out)
+	}
+	if err := pa.stop(syscall.SIGTERM); err == nil {
+		t.Error("the client ended without an exit code for its signal")
+	}
+	if after := s.must(a, "ip -6 route show table all; ip -6 address; ip link"); after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// A client that is killed leaves no interface and no route either. TR-13
+func TestTUNKilled(t *testing.T) {
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String())
+	a := s.home("port-restricted")
+	p, _ := s.client(a, "--tun", "teredo", "--default-route")
+	if out := s.must(a, "ip -6 route show"); !strings.Contains(out, "default dev teredo") {
+		t.Errorf("routes:\n%s", out)
+	}
+	_ = p.stop(syscall.SIGKILL)
+	end := time.Now().Add(2 * time.Second)
+	for {
+		out, _ := s.shell(a, "ip link show teredo; ip -6 route show")
+		if strings.Contains(out, "does not exist") && !strings.Contains(out, "2001::/32") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after kill -9:\n%s", out)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// A packet with a foreign source that is routed into the device never reaches
+// the tunnel, and its sender is told so. T-26
+func TestTUNForeignSource(t *testing.T) {
+	needs(t, "ping")
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String())
+	a := s.home("port-restricted")
+	s.client(a, "--tun", "teredo")
+	s.must(a, "ip -6 address add 2001:db8::5/128 dev lo nodad")
+	peer, _ := wireAddress(netip.MustParseAddr("2001:0:cb00:7101:0:ffff:39cc:9bf5"))
+	out, err := s.shell(a, "ping -c 2 -i 0.2 -W 2 -I 2001:db8::5 "+peer.String())
+	if err == nil || !strings.Contains(out, "Administratively prohibited") {
+		t.Errorf("ping said: %v\n%s", err, out)
+	}
+}
