@@ -76,7 +76,7 @@ is no sandbox.`,
 	}
 	f := c.Flags()
 	f.SetInterspersed(false)
-	f.StringVar(&o.nat, "nat", "", "the NAT in front of the program; see `NAME`s in testnet list")
+	f.StringVar(&o.nat, "nat", "", "the NAT in front of the program: a `NAME` of testnet list, or a file")
 	f.DurationVar(&o.delay, "delay", 0, "`time` that a packet takes between program and server, each way")
 	f.Var(&o.loss, "loss", "`share` of packets lost, each way: 1.5% or 0.015")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
@@ -88,13 +88,16 @@ is no sandbox.`,
 
 // resolve looks the names up and checks the values.
 func (o *execOptions) resolve() error {
-	valid := "valid are " + strings.Join(nat.Profiles(), ", ")
+	valid := "valid are " + strings.Join(nat.Profiles(), ", ") + ", or a file with a profile in JSON"
 	if o.nat == "" {
 		return errors.New("--nat is missing: " + valid)
 	}
-	cfg, ok := nat.Profile(o.nat)
-	if !ok {
+	cfg, err := namedNAT(o.nat)
+	if errors.Is(err, nat.ErrNoProfile) {
 		return fmt.Errorf("no such NAT: %q: %s", o.nat, valid)
+	}
+	if err != nil {
+		return fmt.Errorf("--nat: %w", err)
 	}
 	o.natConfig = cfg
 	o.natConfig.Seed = o.seed

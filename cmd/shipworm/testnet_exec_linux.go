@@ -78,21 +78,7 @@ func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error)
 	if err := listen(l, rec, o.verbose); err != nil {
 		return 0, laboratoryError("testnet exec", err)
 	}
-	server, err := l.Host("server", link.Config{}, execServer...)
-	if err != nil {
-		return 0, laboratoryError("testnet exec", err)
-	}
-	address := execInside
-	if o.natConfig.NoTranslation {
-		address = execOutside
-	} else {
-		o.natConfig.External = []netip.Addr{execOutside}
-	}
-	home, err := l.Router("nat", o.natConfig, o.line)
-	if err != nil {
-		return 0, laboratoryError("testnet exec", err)
-	}
-	host, err := home.Host("home", link.Config{}, address)
+	server, host, err := o.network(l)
 	if err != nil {
 		return 0, laboratoryError("testnet exec", err)
 	}
@@ -100,6 +86,24 @@ func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error)
 		return 0, err
 	}
 	return runProgram(ctx, "testnet exec", host, o.argv)
+}
+
+// network builds the server, and the program's host behind the NAT.
+func (o *execOptions) network(l *lab.Lab) (server, host *lab.Host, err error) {
+	if server, err = l.Host("server", link.Config{}, execServer...); err != nil {
+		return nil, nil, err
+	}
+	address, outside := execInside, []netip.Addr{execOutside}
+	if o.natConfig.NoTranslation {
+		address, outside = execOutside, nil
+	}
+	o.natConfig.External = outside
+	home, err := l.Router("nat", o.natConfig, o.line)
+	if err != nil {
+		return nil, nil, err
+	}
+	host, err = home.Host("home", link.Config{}, address)
+	return server, host, err
 }
 
 // serve starts what the program finds on the server, and returns when it can

@@ -70,49 +70,65 @@ func Bisect(ctx context.Context, c BisectConfig) (*Bisection, error) {
 	if out.Before, err = c.try(ctx, c.A, c.B, a, b); err != nil || out.Before.Outcome == Connected {
 		return out, err
 	}
-	changes := append(adjustments("A", a), adjustments("B", b)...)
-	for out.Most < c.Most && len(out.Solutions) == 0 {
-		out.Most++
-		if err := c.search(ctx, out, a, b, changes, nil); err != nil {
-			return nil, err
-		}
+	search := search{out: out, a: a, b: b, try: func(a, b nat.Config) (Cell, error) { return c.try(ctx, c.A, c.B, a, b) }}
+	if err := search.run(c.Most, append(adjustments("A", a, knobs()), adjustments("B", b, knobs())...)); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-// search extends a set of changes to out.Most of them in every way, and keeps
-// those that help.
-func (c *BisectConfig) search(ctx context.Context, out *Bisection, a, b nat.Config, rest, chosen []Adjust) error {
-	if len(chosen) == out.Most {
-		return c.probe(ctx, out, a, b, chosen)
-	}
-	for i, x := range rest {
-		// One knob has one position.
-		if n := len(chosen); n > 0 && chosen[n-1].NAT == x.NAT && chosen[n-1].Knob == x.Knob {
-			continue
-		}
-		if err := c.search(ctx, out, a, b, rest[i+1:], append(chosen[:len(chosen):len(chosen)], x)); err != nil {
+// A search looks for solutions and puts them into out.
+type search struct {
+	out  *Bisection
+	a, b nat.Config
+	try  func(a, b nat.Config) (Cell, error)
+}
+
+// run tries one change, then two at once, and so on until there is a solution.
+func (s *search) run(most int, changes []Adjust) error {
+	for s.out.Most < most && len(s.out.Solutions) == 0 {
+		s.out.Most++
+		if err := s.extend(changes, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *BisectConfig) probe(ctx context.Context, out *Bisection, a, b nat.Config, chosen []Adjust) error {
+// extend extends a set of changes to out.Most of them in every way, and keeps
+// those that help.
+func (s *search) extend(rest, chosen []Adjust) error {
+	if len(chosen) == s.out.Most {
+		return s.probe(chosen)
+	}
+	for i, x := range rest {
+		// One knob has one position.
+		if n := len(chosen); n > 0 && chosen[n-1].NAT == x.NAT && chosen[n-1].Knob == x.Knob {
+			continue
+		}
+		if err := s.extend(rest[i+1:], append(chosen[:len(chosen):len(chosen)], x)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *search) probe(chosen []Adjust) error {
+	a, b := s.a, s.b
 	for _, x := range chosen {
-		if x.NAT == "A" {
-			x.set(&a)
-		} else {
+		if x.NAT == "B" {
 			x.set(&b)
+		} else {
+			x.set(&a)
 		}
 	}
 	if valid(a) != nil || valid(b) != nil {
 		return nil // overlapping ports, for one, need mappings that depend on the destination
 	}
-	out.Tried++
-	cell, err := c.try(ctx, c.A, c.B, a, b)
+	s.out.Tried++
+	cell, err := s.try(a, b)
 	if err == nil && cell.Outcome == Connected {
-		out.Solutions = append(out.Solutions, Solution{chosen, cell})
+		s.out.Solutions = append(s.out.Solutions, Solution{chosen, cell})
 	}
 	return err
 }
@@ -128,8 +144,17 @@ func (s Solution) String() string {
 
 // WriteText writes the result for a person.
 func (b *Bisection) WriteText(w io.Writer) error {
+	pair, verb := b.Before.From+" (A) -> "+b.Before.To+" (B)", "connects"
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s, %s (A) -> %s (B): %s\n", b.Title, b.Before.From, b.Before.To, b.Before.verdict())
+	verdict := b.Before.verdict()
+	if b.Before.To == "" {
+		pair, verb = b.Before.From, "succeeds"
+		verdict = b.Before.Reason
+		if b.Before.Outcome == Connected {
+			verdict = "succeeds in " + seconds(b.Before.Time)
+		}
+	}
+	fmt.Fprintf(&s, "%s, %s: %s\n", b.Title, pair, verdict)
 	if b.Before.Outcome == Connected {
 		fmt.Fprintln(&s, "There is nothing to change.")
 	} else {
@@ -137,7 +162,7 @@ func (b *Bisection) WriteText(w io.Writer) error {
 		case n == 0:
 			fmt.Fprintf(&s, "No change of up to %s helps (%d tried).\n", count(b.Most, "knob"), b.Tried)
 		default:
-			fmt.Fprintf(&s, "It connects with %s, in %s (%d tried):\n", count(b.Most, "change"), count(n, "way"), b.Tried)
+			fmt.Fprintf(&s, "It %s with %s, in %s (%d tried):\n", verb, count(b.Most, "change"), count(n, "way"), b.Tried)
 		}
 		for _, x := range b.Solutions {
 			fmt.Fprintf(&s, "  %s\n", x)

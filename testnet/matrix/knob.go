@@ -107,8 +107,8 @@ func knobs() []knob {
 
 // Adjust is one change of one knob of one NAT.
 type Adjust struct {
-	NAT  string `json:"nat"`  // "A", the caller's, or "B"
-	Knob string `json:"knob"` // mapping, filtering, allocation, ...
+	NAT  string `json:"nat,omitempty"` // "A", the caller's, or "B"; empty if there is but one
+	Knob string `json:"knob"`          // mapping, filtering, allocation, ...
 	Was  string `json:"was"`
 	Is   string `json:"is"`
 	set  func(*nat.Config)
@@ -116,15 +116,19 @@ type Adjust struct {
 
 // String returns the change in a few words.
 func (a Adjust) String() string {
-	return a.Knob + " of " + a.NAT + ": " + a.Is + " instead of " + a.Was
+	of := ""
+	if a.NAT != "" {
+		of = " of " + a.NAT
+	}
+	return a.Knob + of + ": " + a.Is + " instead of " + a.Was
 }
 
 // adjustments returns every single change of a NAT. A NAT that does not
 // translate has no mappings to change.
-func adjustments(name string, c nat.Config) []Adjust {
+func adjustments(name string, c nat.Config, knobs []knob) []Adjust {
 	var out []Adjust
-	for _, k := range knobs() {
-		if c.NoTranslation && !slices.Contains([]string{"UDP", "blocked ports", "filtering", "lifetime", "refresh"}, k.name) {
+	for _, k := range knobs {
+		if c.NoTranslation && slices.Contains([]string{"mapping", "allocation", "overlap", "hairpin", "reject", "early inbound", "ALG", "ICMP ends mapping"}, k.name) {
 			continue
 		}
 		was := k.get(&c)
