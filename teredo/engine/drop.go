@@ -6,7 +6,7 @@ import "encoding/json"
 type Drop uint8
 
 // Reasons. The first group is shared, the second the client's, the third the
-// server's.
+// server's, the fourth the relay's.
 const (
 	DropMalformed   Drop = iota // lengths, version or headers that do not add up
 	DropHeader                  // neither IPv6 nor a Teredo header
@@ -60,6 +60,15 @@ const (
 	DropServerHost      // over the rate of one IPv4 source
 	DropServerTarget    // over the rate of one IPv4 destination
 
+	DropRelaySource   // from a native node that the relay does not serve
+	DropRelayTarget   // to a native node that the relay does not serve
+	DropRelayLoop     // Teredo or tunnelled by this very host already
+	DropRelayUnknown  // from a client that no node sent to
+	DropRelayHopLimit // hop limit used up
+	DropRelayRate     // bubble over the rate
+	DropRelayVictim   // too many bubbles to one server or host
+	DropRelayCredit   // more than a client may get that did not prove itself
+
 	dropCount
 )
 
@@ -83,6 +92,10 @@ var dropNames = [dropCount]string{
 	DropServerICMP: "ICMPv6", DropServerTrailer: "bubble trailer", DropServerScope: "scope",
 	DropServerSecondary: "no second address", DropServerHopLimit: "hop limit",
 	DropServerEndpoint: "client rate", DropServerHost: "source rate", DropServerTarget: "destination rate",
+
+	DropRelaySource: "native source", DropRelayTarget: "native destination", DropRelayLoop: "tunnel loop",
+	DropRelayUnknown: "unknown client", DropRelayHopLimit: "relay hop limit", DropRelayRate: "bubble rate",
+	DropRelayVictim: "bubble destination", DropRelayCredit: "unproven client",
 }
 
 // String returns a few plain words.

@@ -1,10 +1,11 @@
-// Package engine holds the Teredo client and server as pure machines: they
+// Package engine holds the Teredo client, server and relay as pure machines: they
 // are handed the time, datagrams and IPv6 packets, and answer with datagrams
 // to transmit, packets to deliver and events. They own no goroutine, no
 // socket and no log, and never panic on input.
 //
 // The client follows RFC 4380, 5.2 as changed by RFC 5991 (no cone phase,
-// random flags, the cone bit of peers ignored); the server RFC 4380, 5.3.
+// random flags, the cone bit of peers ignored); the server RFC 4380, 5.3; the
+// relay RFC 4380, 5.4.
 // Both ends of a connection punch: a client that receives a bubble through
 // its server answers it and starts its own attempt, so that one lost packet
 // does not cost a time-out. Left out so far: the symmetric NAT extensions of

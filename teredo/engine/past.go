@@ -12,6 +12,7 @@ type past struct {
 	histories map[[16]byte]pastHistory
 	order     [][16]byte // ring of keys, in the order they were noted
 	head      int
+	size      int // of the ring; 0 means pastPeers
 }
 
 // pastHistory knows its place in the ring: a key that came, went and came again
@@ -44,7 +45,10 @@ func (p *past) note(now time.Time, key [16]byte, h history) {
 }
 
 func (p *past) makePlace(key [16]byte) int {
-	if len(p.order) < pastPeers {
+	if p.size == 0 {
+		p.size = pastPeers
+	}
+	if len(p.order) < p.size {
 		p.order = append(p.order, key)
 		return len(p.order) - 1
 	}
@@ -53,6 +57,6 @@ func (p *past) makePlace(key [16]byte) int {
 		delete(p.histories, first)
 	}
 	p.order[place] = key
-	p.head = (p.head + 1) % pastPeers
+	p.head = (p.head + 1) % p.size
 	return place
 }

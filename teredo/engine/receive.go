@@ -246,7 +246,9 @@ func discovery(message []byte) bool {
 // honest reports whether ip can be the address of a node on the IPv6
 // Internet: not unspecified, loopback, multicast, link-local, unique local or
 // with an embedded IPv4 address that is no address of the Internet.
-func (c *Client) honest(ip netip.Addr) bool {
+func (c *Client) honest(ip netip.Addr) bool { return honest(&c.policy, ip) }
+
+func honest(policy *Policy, ip netip.Addr) bool {
 	b := ip.As16()
 	switch {
 	case ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip.Is4In6(), ip.IsPrivate():
@@ -254,7 +256,7 @@ func (c *Client) honest(ip netip.Addr) bool {
 	case [12]byte(b[:12]) == [12]byte{}: // ::, ::1 and ::/96
 		return false
 	case b[0] == 0x20 && b[1] == 0x02:
-		return c.policy.permits(netip.AddrFrom4([4]byte(b[2:6])))
+		return policy.permits(netip.AddrFrom4([4]byte(b[2:6])))
 	}
 	return true
 }
