@@ -25,7 +25,7 @@ type matrixFlags struct {
 }
 
 func (f *matrixFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.method, "method", "teredo", "how two hosts connect: teredo or udp")
+	c.Flags().StringVar(&f.method, "method", "teredo", "how two hosts connect: teredo, udp or ra")
 	c.Flags().Var(&f.loss, "loss", "`share` of packets lost on each NAT's line, each way, as 5% or 0.05")
 	c.Flags().IntVar(&f.runs, "runs", 1, "try each pair so many times")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of all luck: the same seed gives the same result")
@@ -52,10 +52,12 @@ func matrixMethod(command, name string) (matrix.Method, error) {
 		return teredoMethod{}, nil
 	case "udp":
 		return matrix.UDP{}, nil
-	case "upnp", "ra":
-		return nil, withHint(usageError(fmt.Errorf("%s: --method %s: not built yet", command, name)), "there are teredo and udp")
+	case "ra":
+		return raMethod{}, nil
+	case "upnp":
+		return nil, withHint(usageError(fmt.Errorf("%s: --method %s: not built yet", command, name)), "there are teredo, udp and ra")
 	}
-	return nil, withHint(usageError(fmt.Errorf("%s: --method %q: there is no such method", command, name)), "there are teredo and udp")
+	return nil, withHint(usageError(fmt.Errorf("%s: --method %q: there is no such method", command, name)), "there are teredo, udp and ra")
 }
 
 // namedNAT finds a NAT by its name or, with a slash or a dot in it, in a file.
@@ -103,7 +105,9 @@ which each cell opens the ladder of its packets.
 A NAT is one of "shipworm testnet list", or a file with a profile in JSON.
 
 Methods: teredo, two clients of this program and a server; udp, classic hole
-punching by rendezvous. (upnp and ra are not built yet.)
+punching by rendezvous; ra, a Remote Assistance connection over Teredo, from the
+first datagram to the proof of the password, on the real clock: it takes as long
+as its slowest pairs, and its times are this machine's. (upnp is not built yet.)
 
 --save keeps the result as a baseline, --check compares with one: a cell that
 became worse (a worse outcome, fewer runs that connected, a tenth and 10 ms more

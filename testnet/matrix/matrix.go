@@ -7,14 +7,15 @@
 // rendezvous (RFC 5128, 3.3), written here. Others, such as Teredo, are
 // brought by the caller, so that the laboratory depends on none of them.
 //
-// Everything happens in virtual time and is drawn from one seed: the same
-// configuration gives the same table, packet by packet, whatever the machine
-// and however many of its processors take part. [Compare] holds a table
+// A [Stepped] method runs in virtual time and everything is drawn from one
+// seed: the same configuration gives the same table, packet by packet, whatever
+// the machine and however many of its processors take part. A [Blocking] one,
+// a whole program in the end, needs the real clock. [Compare] holds a table
 // against an earlier one; [Bisect] looks for the smallest change of two NATs
 // that makes a pair connect which does not.
 //
-// Left out: two hosts behind the same NAT, nested NATs and the real clock,
-// which are the business of a scenario, and methods that need a router's help.
+// Left out: two hosts behind the same NAT, and nested NATs, which are the
+// business of a scenario.
 //
 //	t, err := matrix.Run(ctx, matrix.Config{Method: matrix.UDP{}, NATs: []string{"cone", "symmetric"}})
 //	if err != nil {
@@ -144,7 +145,9 @@ func (t *Table) Cell(from, to string) *Cell {
 // check fills in the defaults and returns every problem.
 func (c *Config) check() error {
 	var errs []error
-	if c.Method == nil {
+	switch c.Method.(type) {
+	case Stepped, Blocking:
+	default:
 		errs = append(errs, errors.New("no method"))
 	}
 	if len(c.NATs) == 0 {
@@ -209,7 +212,12 @@ func Run(ctx context.Context, c Config) (*Table, error) {
 	errs := make([]error, n*n)
 	todo := make(chan int)
 	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n*n) {
+	// Those who wait for the real clock wait together.
+	parallel := runtime.GOMAXPROCS(0)
+	if _, ok := c.Method.(Blocking); ok {
+		parallel = maxWaiting
+	}
+	for range min(parallel, n*n) {
 		workers.Go(func() {
 			for i := range todo {
 				t.Cells[i], errs[i] = c.pair(ctx, c.NATs[i/n], c.NATs[i%n])
@@ -251,7 +259,7 @@ func (c *Config) try(ctx context.Context, from, to string, a, b nat.Config) (Cel
 		if ctx.Err() != nil {
 			return cell, context.Cause(ctx)
 		}
-		r, err := c.once(from, to, a, b, run)
+		r, err := c.once(ctx, from, to, a, b, run)
 		if err != nil {
 			return cell, fmt.Errorf("%s to %s: %w", from, to, err)
 		}

@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -28,17 +29,22 @@ const (
 	delayServer = 5 * time.Millisecond
 )
 
-// A Method is a way to connect two hosts. One value serves many attempts at
-// the same time.
+// A Method is a way to connect two hosts: a [Stepped] or a [Blocking] one. One
+// value serves many attempts at the same time.
 type Method interface {
 	// Name is the word of the command line, Title a noun for people.
 	Name() string
 	Title() string
+	// Describe names a datagram of the method, in a few words.
+	Describe(payload []byte) string
+}
+
+// Stepped is a method made of machines: it runs in virtual time.
+type Stepped interface {
+	Method
 	// Begin has the hosts of a stage learn their addresses. It runs before
 	// the first packet; the stage is the attempt's alone.
 	Begin(s *Stage) (Attempt, error)
-	// Describe names a datagram of the method, in a few words.
-	Describe(payload []byte) string
 }
 
 // An Attempt is a method at work on one stage. Its methods are called between
@@ -87,12 +93,15 @@ type result struct {
 }
 
 // once runs one attempt.
-func (c *Config) once(from, to string, a, b nat.Config, run int) (result, error) {
+func (c *Config) once(ctx context.Context, from, to string, a, b nat.Config, run int) (result, error) {
 	s, err := c.stage(from, to, a, b, run)
 	if err != nil {
 		return result{}, err
 	}
-	try, err := c.Method.Begin(s)
+	if m, ok := c.Method.(Blocking); ok {
+		return c.block(ctx, m, s, run)
+	}
+	try, err := c.Method.(Stepped).Begin(s)
 	if err != nil {
 		return result{}, err
 	}
