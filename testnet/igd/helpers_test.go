@@ -1,0 +1,91 @@
+package igd
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	start    = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	outside  = netip.MustParseAddr("203.0.113.7")
+	gateway  = netip.MustParseAddr("192.168.1.1")
+	client   = netip.MustParseAddrPort("192.168.1.2:40000")
+	neighbor = netip.MustParseAddrPort("192.168.1.3:40000")
+)
+
+func newRouter(t testing.TB, name string) *Router {
+	t.Helper()
+	p, ok := Lookup(name)
+	if !ok {
+		t.Fatalf("no profile %q", name)
+	}
+	r, err := New(start, Config{
+		Profile: p, Gateway: &Memory{Addrs: []netip.Addr{outside}}, Address: gateway, HTTP: 5000, Seed: 1,
+		SearchGroup: SearchGroup, ControlGroup: ControlGroup,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// served is a router that runs on loopback.
+type served struct {
+	*Router
+	server          *Server
+	control, search net.Addr
+}
+
+// serve runs a router until the test ends.
+func serve(t *testing.T, name string) served {
+	t.Helper()
+	p, _ := Lookup(name)
+	loopback := netip.MustParseAddr("127.0.0.1")
+	r, err := New(time.Now(), Config{Profile: p, Gateway: &Memory{Addrs: []netip.Addr{outside}}, Address: loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns [3]net.PacketConn
+	for i := range conns {
+		if conns[i], err = net.ListenPacket("udp4", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := NewServer(r, Sockets{
+		Control: conns[0], Search: conns[1], Stranger: conns[2],
+		Listen: func() (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return served{r, s, conns[0].LocalAddr(), conns[1].LocalAddr()}
+}
+
+// ask sends a datagram and returns the first answer, or nil after a while.
+func ask(t *testing.T, to net.Addr, b []byte) []byte {
+	t.Helper()
+	c, err := net.Dial("udp4", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1<<16)
+	n, err := c.Read(buf)
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
+}
