@@ -8,18 +8,19 @@ import (
 	"strings"
 	"time"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/sim"
 )
 
-// checksums reports packets whose IPv4 header is malformed, or whose header,
-// UDP, TCP or ICMP checksum is wrong, unless a line flipped a bit in them.
+// checksums reports packets whose IP header is malformed, or whose header, UDP,
+// TCP or ICMP checksum is wrong, unless a line flipped a bit in them.
 func checksums(report func(sim.Transit)) func(sim.Transit) {
 	return func(t sim.Transit) {
 		if t.Forged || t.Corrupted {
 			return
 		}
-		if pkt, header, ok := ipv4.Check(t.Packet); !ok || !ipv4.TransportOK(pkt, header) {
+		if !ip.ChecksumsOK(t.Packet) {
 			report(t)
 		}
 	}
@@ -30,6 +31,8 @@ const (
 	pathWindow = 1 << 16
 	pathTime   = 10 * time.Minute
 )
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // timeToLive reports packets that crossed a router without losing of their
 // time to live, or gained on the way. Between a line up and a line down of the
@@ -49,11 +52,11 @@ func timeToLive(report func(sim.Transit)) func(sim.Transit) {
 		if t.Forged || t.Duplicate {
 			return
 		}
-		pkt, _, ok := ipv4.Check(t.Packet)
-		if !ok || ipv4.Multicast(ipv4.Dst(pkt)) {
+		h, ok := ip.Parse(t.Packet)
+		if !ok || h.Dst.IsMulticast() || h.Dst == broadcast {
 			return // a multicast is on several lines at once
 		}
-		k, now := key{t.ID, ipv4.FragmentOffset(pkt)}, step{ipv4.TTL(pkt), t.Up}
+		k, now := key{t.ID, h.Offset}, step{h.TTL, t.Up}
 		before, known := recent[k]
 		if !known {
 			before, known = old[k]
@@ -71,25 +74,16 @@ func timeToLive(report func(sim.Transit)) func(sim.Transit) {
 // denied reports UDP datagrams that a node sends towards its network for a
 // denied address. On the way down to a private host they are at home.
 func denied(prefixes []netip.Prefix, allow func(sim.Transit) bool, report func(sim.Transit)) func(sim.Transit) {
-	type span struct{ first, mask uint32 }
-	var spans []span
-	for _, p := range prefixes {
-		if v, ok := ipv4.Number(p.Addr()); ok {
-			mask := ^uint32(0) << (32 - p.Bits())
-			spans = append(spans, span{v & mask, mask})
-		}
-	}
 	return func(t sim.Transit) {
 		if t.Forged || !t.Up {
 			return
 		}
-		pkt, _, ok := ipv4.Check(t.Packet)
-		if !ok || ipv4.Proto(pkt) != ipv4.UDP {
+		h, ok := ip.Parse(t.Packet)
+		if !ok || h.Proto != ipv4.UDP {
 			return
 		}
-		dst := ipv4.Dst(pkt)
-		for _, s := range spans {
-			if dst&s.mask == s.first {
+		for _, p := range prefixes {
+			if p.Contains(h.Dst) {
 				if allow == nil || !allow(t) {
 					report(t)
 				}
@@ -113,12 +107,12 @@ func factor(limits map[string]float64, report func(sim.Transit)) func(sim.Transi
 		if a == nil || t.Up && t.Forged {
 			return
 		}
-		pkt, header, ok := ipv4.Check(t.Packet)
-		if !ok || ipv4.Proto(pkt) != ipv4.UDP {
+		h, ok := ip.Parse(t.Packet)
+		if !ok || h.Proto != ipv4.UDP {
 			return
 		}
-		size := len(pkt) - header
-		if ipv4.FragmentOffset(pkt) == 0 {
+		size := len(h.Body)
+		if h.Offset == 0 {
 			size -= 8
 		}
 		if !t.Up {

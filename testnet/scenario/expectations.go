@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 )
@@ -180,6 +181,8 @@ var netReasons = []string{
 	"too many packets in flight", "no host has this address", "multicast does not leave a LAN",
 	"time to live exceeded", "destination is on the network it came from", "no socket on this port",
 	"delivered to a host that has not this address", "the other fragments did not come", "wrong UDP checksum",
+	"not a well-formed IPv6 packet", "no IPv6 prefix is delegated", "a link-local address does not leave its link",
+	"the source is on the other side of the router",
 }
 
 // reasons returns why packets are dropped.
@@ -195,6 +198,9 @@ func reasons() []string {
 		if strings.HasPrefix(r.String(), "reason ") {
 			break
 		}
+		all = append(all, r.String())
+	}
+	for r := firewall.Unsolicited; !strings.HasPrefix(r.String(), "reason "); r++ {
 		all = append(all, r.String())
 	}
 	return append(all, netReasons...)

@@ -145,7 +145,7 @@ func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 }
 
 // WriteTo is WriteToUDPAddrPort for a *net.UDPAddr, or for any address whose
-// String is an IPv4 address and port.
+// String is an address and port.
 func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if a, ok := to.(*net.UDPAddr); ok && a != nil {
 		return c.WriteToUDPAddrPort(b, a.AddrPort())
@@ -187,5 +187,5 @@ func (c *Conn) Close() error {
 }
 
 func (c *Conn) fail(op string, err error) error {
-	return &net.OpError{Op: op, Net: "udp4", Addr: c.LocalAddr(), Err: err}
+	return &net.OpError{Op: op, Net: "udp", Addr: c.LocalAddr(), Err: err}
 }

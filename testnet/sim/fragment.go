@@ -25,7 +25,7 @@ func (l *line) fragment(p *buffer, up bool, mtu int) bool {
 	if !ok || ipv4.DontFragment(pkt) || header != ipv4.HeaderLen || size < 8 {
 		return false
 	}
-	w.note(l.way(up), Fragmented, reasonTooBig, pkt)
+	w.note(l.way(up), Fragmented, reasonTooBig, p)
 	flags := be.Uint16(pkt[6:])
 	for at, data := 0, pkt[header:]; at < len(data); at += size {
 		end, more := at+size, uint16(moreFragments)
@@ -55,6 +55,7 @@ type puzzle struct {
 	id       uint16
 	proto    byte
 	began    time.Time
+	packetID uint64 // in the world
 	parts    []part
 	size     int // of all parts
 	end      int // of the farthest
@@ -69,22 +70,22 @@ type part struct {
 // add takes in a fragment, and returns the whole packet once it is there. A
 // datagram whose fragments overlap or are too many is given up: nobody honest
 // makes those.
-func (s *pieces) add(h *Host, pkt []byte, header int) []byte {
+func (s *pieces) add(h *Host, id uint64, pkt []byte, header int) []byte {
 	w := h.world
 	now := w.Now()
 	for len(*s) > 0 && (len(*s) > maxPieces || now.Sub((*s)[0].began) >= pieceLife) {
 		old := (*s)[0]
 		w.stats.Dropped++
-		w.note(h.name, Dropped, reasonPieces, old.packet())
+		w.note(h.name, Dropped, reasonPieces, &buffer{b: old.packet(), origin: origin{id: old.packetID}})
 		*s = (*s)[1:]
 	}
-	src, dst, id, proto := ipv4.Src(pkt), ipv4.Dst(pkt), be.Uint16(pkt[4:]), ipv4.Proto(pkt)
+	src, dst, label, proto := ipv4.Src(pkt), ipv4.Dst(pkt), be.Uint16(pkt[4:]), ipv4.Proto(pkt)
 	i := slices.IndexFunc(*s, func(z *puzzle) bool {
-		return z.src == src && z.dst == dst && z.id == id && z.proto == proto
+		return z.src == src && z.dst == dst && z.id == label && z.proto == proto
 	})
 	if i < 0 {
 		i = len(*s)
-		*s = append(*s, &puzzle{src: src, dst: dst, id: id, proto: proto, began: now})
+		*s = append(*s, &puzzle{src: src, dst: dst, id: label, proto: proto, began: now, packetID: id})
 	}
 	z := (*s)[i]
 	at, data := ipv4.FragmentOffset(pkt), pkt[header:]

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/internal/ipv6"
 	"shipworm/testnet/link"
 )
 
@@ -59,7 +61,7 @@ func (w *World) newHost(name string, c link.Config, net *network, addrs []netip.
 // Name returns the host's name.
 func (h *Host) Name() string { return h.name }
 
-// Addr returns the host's first address, the source of what it sends.
+// Addr returns the host's first address.
 func (h *Host) Addr() netip.Addr { return h.addrs[0] }
 
 // Addrs returns a copy of the host's addresses.
@@ -89,14 +91,13 @@ func (h *Host) RemoveAddr(a netip.Addr) error {
 // SetLink changes the host's line; packets on it are not affected.
 func (h *Host) SetLink(c link.Config) error { return h.line.setLink(c) }
 
-// Send sends an IPv4 packet at the world's time. It is copied once, so pkt may
+// Send sends an IPv4 or IPv6 packet at the world's time. It is copied once, so pkt may
 // be reused. Nothing about it is checked before the network does, so that a
 // test can send anything, forged sources included.
 func (h *Host) Send(pkt []byte) {
 	w := h.world
 	w.stats.Sent++
-	w.note(h.name, Sent, "", pkt)
-	p := w.buffers.copy(pkt)
+	p := w.emit(h.name, pkt)
 	if !h.line.send(p, true) {
 		w.drop(h.line.upName, p, reasonTooBig)
 	}
@@ -108,9 +109,10 @@ func (h *Host) SendForged(pkt []byte) {
 	w := h.world
 	w.stats.Sent++
 	w.stats.Forged++
-	w.note(h.name, Forged, "sent by an adversary", pkt)
 	p := w.buffers.copy(pkt)
+	w.number(p)
 	p.forged = true
+	w.note(h.name, Forged, "sent by an adversary", p)
 	if !h.line.send(p, true) {
 		w.drop(h.line.upName, p, reasonTooBig)
 	}
@@ -120,18 +122,25 @@ func (h *Host) SendForged(pkt []byte) {
 // laboratory whose hosts have kernels, fragments are the receiver's business.
 func (h *Host) arrive(p *buffer) {
 	w := h.world
+	if ip.Is6(p.b) {
+		h.arrive6(p)
+		return
+	}
 	pkt, header, ok := ipv4.Check(p.b)
 	if !ok {
 		w.drop(h.name, p, reasonMalformed)
 		return
 	}
+	p.b = pkt
 	if ipv4.Fragment(pkt) && len(h.ports) > 0 {
-		whole := h.pieces.add(h, pkt, header)
-		w.buffers.release(p)
+		whole := h.pieces.add(h, p.id, pkt, header)
 		if whole == nil {
+			w.buffers.release(p)
 			return
 		}
-		p = w.buffers.copy(whole)
+		last := p
+		p = w.buffers.twin(last, whole)
+		w.buffers.release(last)
 		pkt, header, _ = ipv4.Check(p.b)
 	}
 	u := h.lookup(pkt, header)
@@ -141,22 +150,62 @@ func (h *Host) arrive(p *buffer) {
 		w.drop(h.name, p, reasonChecksum)
 		return
 	}
-	if u != nil {
-		w.deliver(h.name, pkt)
-		body := pkt[header:]
-		from := netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), be.Uint16(body))
-		u.recv(w.Now(), from, body[8:be.Uint16(body[4:])])
-	} else if h.Receive != nil {
-		w.deliver(h.name, pkt)
-		h.Receive(w.Now(), pkt)
-	} else {
-		w.drop(h.name, p, reasonNoPort)
+	if u == nil {
+		h.take(p, pkt)
 		return
 	}
+	w.deliver(h.name, p)
+	body := pkt[header:]
+	from := netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), be.Uint16(body))
+	u.recv(w.Now(), from, body[8:be.Uint16(body[4:])])
 	w.buffers.release(p)
 }
 
-func (w *World) deliver(node string, pkt []byte) {
+// arrive6 is arrive for IPv6. Fragments are Receive's business.
+func (h *Host) arrive6(p *buffer) {
+	w := h.world
+	pkt, ok := ipv6.Check(p.b)
+	if !ok {
+		w.drop(h.name, p, reasonMalformed6)
+		return
+	}
+	p.b = pkt
+	l4, ok := ipv6.Find(pkt)
+	if !ok || l4.Proto != ipv4.UDP || l4.Piece || len(pkt) < l4.At+8 {
+		h.take(p, pkt)
+		return
+	}
+	body := pkt[l4.At:]
+	dst := netip.AddrPortFrom(ipv6.Dst(pkt), be.Uint16(body[2:]))
+	u := h.ports[dst]
+	if u == nil {
+		u = h.ports[netip.AddrPortFrom(anyAddr, dst.Port())]
+	}
+	switch {
+	case (u != nil || h.Receive == nil) && !ipv6.TransportOK(pkt): // RFC 8200, 8.1
+		w.drop(h.name, p, reasonChecksum)
+	case u == nil:
+		h.take(p, pkt)
+	default:
+		w.deliver(h.name, p)
+		u.recv(w.Now(), netip.AddrPortFrom(ipv6.Src(pkt), be.Uint16(body)), body[8:])
+		w.buffers.release(p)
+	}
+}
+
+// take hands a packet that is for no port to Receive.
+func (h *Host) take(p *buffer, pkt []byte) {
+	w := h.world
+	if h.Receive == nil {
+		w.drop(h.name, p, reasonNoPort)
+		return
+	}
+	w.deliver(h.name, p)
+	h.Receive(w.Now(), pkt)
+	w.buffers.release(p)
+}
+
+func (w *World) deliver(node string, p *buffer) {
 	w.stats.Delivered++
-	w.note(node, Delivered, "", pkt)
+	w.note(node, Delivered, "", p)
 }

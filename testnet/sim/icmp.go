@@ -59,8 +59,7 @@ func (r *Router) address(lan bool) uint32 {
 // answer sends a packet of the router's own.
 func (r *Router) answer(pkt []byte, lan bool) {
 	w := r.world
-	w.note(r.name, Sent, "", pkt)
-	p := w.buffers.copy(pkt)
+	p := w.emit(r.name, pkt)
 	if lan {
 		r.lan.route(p, nil)
 	} else if !r.line.send(p, true) {
@@ -80,7 +79,7 @@ func (r *Router) toSelf(p *buffer, self bool) bool {
 		w.drop(r.name, p, reasonNoPort)
 		return true
 	}
-	w.deliver(r.name, pkt)
+	w.deliver(r.name, p)
 	b := pkt[h:]
 	r.spare = ipv4.AppendEcho(r.spare[:0], ipv4.EchoReply, ipv4.Addr(ipv4.Dst(pkt)), ipv4.Addr(ipv4.Src(pkt)),
 		be.Uint16(b[4:]), be.Uint16(b[6:]), b[8:])

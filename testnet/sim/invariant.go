@@ -1,9 +1,10 @@
 package sim
 
 import (
-	"crypto/sha256"
+	"hash/maphash"
 	"time"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 )
 
@@ -16,30 +17,39 @@ const (
 // NoRepeat returns a watcher, for [World.Watch], that reports a packet put on
 // the same line in the same direction for the second time: a loop. The time to
 // live and the header checksum, which a loop changes, do not count; the
-// identification does, so a retransmission is no repeat. It remembers at least
-// the last 65536 packets or those of the last ten minutes, whichever are fewer,
-// and leaves out the duplicates that lines make and the
+// identification does, so a retransmission is no repeat. Packets without one,
+// IPv6 and what must not be fragmented (RFC 6864, 4), are told apart by
+// [Transit].ID instead, so that a loop through a host is not seen. NoRepeat
+// remembers at least the last 65536 packets or those of the last ten minutes,
+// whichever are fewer, and leaves out the duplicates that lines make and the
 // packets of adversaries.
 func NoRepeat(report func(Transit)) func(Transit) {
-	type sum = [sha256.Size]byte
-	recent, old := map[sum]bool{}, map[sum]bool{}
-	var b []byte
+	seed := maphash.MakeSeed()
+	recent, old := map[uint64]bool{}, map[uint64]bool{}
 	var since time.Time
+	var b []byte
 	return func(t Transit) {
 		if t.Duplicate || t.Forged {
 			return
 		}
-		b = append(append(append(b[:0], t.Line...), 0), t.Packet...)
-		if pkt, _, ok := ipv4.Check(t.Packet); ok {
-			p := b[len(t.Line)+1:][:len(pkt)]
-			p[8], p[10], p[11] = 0, 0, 0
+		b = append(append(b[:0], t.Line...), 0)
+		pkt, _, ok := ipv4.Check(t.Packet)
+		switch {
+		case ok && !ipv4.DontFragment(pkt):
+			n := len(b)
+			b = append(b, pkt...)
+			b[n+8], b[n+10], b[n+11] = 0, 0, 0
+		case ok || ip.Is6(t.Packet):
+			b = be.AppendUint64(b, t.ID)
+		default:
+			b = append(b, t.Packet...)
 		}
-		s := sha256.Sum256(b)
+		s := maphash.Bytes(seed, b)
 		if recent[s] || old[s] {
 			report(t)
 		}
 		if len(recent) >= repeatWindow || t.Time.Sub(since) >= repeatTime {
-			recent, old, since = map[sum]bool{}, recent, t.Time
+			recent, old, since = map[uint64]bool{}, recent, t.Time
 		}
 		recent[s] = true
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/link"
 )
 
@@ -47,10 +47,7 @@ func (l *line) send(p *buffer, up bool) bool {
 	if up {
 		dir, name = l.up, l.upName
 	}
-	if p.id == 0 {
-		w.packets++
-		p.id = w.packets
-	}
+	w.number(p)
 	d := dir.Send(w.Now(), len(p.b))
 	if d.Reason == link.TooBig {
 		return l.fragment(p, up, dir.Config().MTU)
@@ -86,13 +83,29 @@ func (l *line) send(p *buffer, up bool) bool {
 	return true
 }
 
+// number gives a packet its number in the world, once.
+func (w *World) number(p *buffer) {
+	if p.id == 0 {
+		w.packets++
+		p.id = w.packets
+	}
+}
+
+// emit makes a packet that a node sends.
+func (w *World) emit(node string, pkt []byte) *buffer {
+	p := w.buffers.copy(pkt)
+	w.number(p)
+	w.note(node, Sent, "", p)
+	return p
+}
+
 // corrupted marks a packet in which the line has flipped a bit. The trace has
 // it at once, as it has a loss.
 func (l *line) corrupted(p *buffer, name string) {
 	w := l.world
 	p.corrupted = true
 	w.stats.Corrupted++
-	w.note(name, Corrupted, flipped, p.b)
+	w.note(name, Corrupted, flipped, p)
 }
 
 // show has the watchers see a packet.
@@ -130,7 +143,7 @@ func (l *line) emerge(p *buffer, up bool) {
 // drop ends the life of a packet.
 func (w *World) drop(node string, p *buffer, why string) {
 	w.stats.Dropped++
-	w.note(node, Dropped, why, p.b)
+	w.note(node, Dropped, why, p)
 	w.buffers.release(p)
 }
 
@@ -169,7 +182,7 @@ type Transit struct {
 
 // String returns time of day, line and packet in one line.
 func (t Transit) String() string {
-	return fmt.Sprintf("%s %s: %s", t.Time.Format("15:04:05.000000"), t.Line, ipv4.Summary(t.Packet))
+	return fmt.Sprintf("%s %s: %s", t.Time.Format("15:04:05.000000"), t.Line, ip.Summary(t.Packet))
 }
 
 // Watch adds a function that sees every packet put on every line. Tests

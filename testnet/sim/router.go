@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"shipworm/testnet/firewall"
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
@@ -12,7 +14,8 @@ import (
 
 // A Router joins a LAN to the network above through a NAT. It takes one from
 // the time to live, answers pings to its own addresses, and reports time
-// exceeded and packets too big for its uplink (RFC 1812).
+// exceeded and packets too big for its uplink (RFC 1812, RFC 4443). IPv6 it
+// routes, once it has a prefix.
 type Router struct {
 	world   *World
 	name    string
@@ -22,6 +25,10 @@ type Router struct {
 	gateway uint32 // its address on the LAN; 0 = none
 	spare   []byte
 	poll    time.Time // when the NAT wants to send something
+
+	prefix netip.Prefix // of the LAN's IPv6; zero = none
+	fw     *firewall.Firewall
+	fwPoll time.Time // when it wants to report something
 }
 
 // Router puts a NAT router on the Internet. Its external addresses are those
@@ -137,6 +144,10 @@ func (r *Router) outbound(p *buffer) {
 // arrive takes a packet from the uplink.
 func (r *Router) arrive(p *buffer) {
 	w := r.world
+	if ip.Is6(p.b) {
+		r.arrive6(p)
+		return
+	}
 	pkt, _, ok := ipv4.Check(p.b)
 	if !ok {
 		w.drop(r.name, p, reasonMalformed)
@@ -171,7 +182,7 @@ func (r *Router) pass(p *buffer, v nat.Verdict, up bool) {
 	if v.Action == nat.Back {
 		kind = Hairpinned
 	}
-	r.world.note(r.name, kind, v.Reason.String(), p.b)
+	r.world.note(r.name, kind, v.Reason.String(), p)
 	if !up {
 		r.lan.route(p, nil)
 	} else if !r.line.send(p, true) {
@@ -184,14 +195,16 @@ func (r *Router) pass(p *buffer, v nat.Verdict, up bool) {
 func (r *Router) late(v nat.Verdict) []*buffer {
 	var late []*buffer
 	for _, b := range v.Also {
-		late = append(late, r.world.buffers.copy(b))
+		p := r.world.buffers.copy(b)
+		r.world.number(p)
+		late = append(late, p)
 	}
 	return late
 }
 
 // hold ends a packet of which the NAT keeps a copy.
 func (r *Router) hold(p *buffer, v nat.Verdict) {
-	r.world.note(r.name, Held, v.Reason.String(), p.b)
+	r.world.note(r.name, Held, v.Reason.String(), p)
 	r.world.buffers.release(p)
 }
 

@@ -179,7 +179,7 @@ func TestDropReasons(t *testing.T) {
 	}{
 		{"unknown destination", func() { a.send(addrPort("198.51.100.99:1"), "x") }, "internet", "no host has this address"},
 		{"no socket", func() { a.send(addrPort("198.51.100.1:9"), "x") }, "server", "no socket on this port"},
-		{"not IPv4", func() { alice.Send([]byte("not a packet")) }, "home/lan", "not a well-formed IPv4 packet"},
+		{"not a packet", func() { alice.Send([]byte("Not a packet")) }, "home/lan", "not a well-formed IPv4 packet"},
 		{"no mapping", func() { s.send(addrPort("203.0.113.1:9"), "x") }, "home", "no mapping for the destination"},
 		{"filtered", func() {
 			a.send(addrPort("198.51.100.1:9"), "x")

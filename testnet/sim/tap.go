@@ -52,7 +52,7 @@ func (t *Tap) Remove() {
 	t.line.taps = slices.DeleteFunc(slices.Clone(t.line.taps), func(o *Tap) bool { return o == t })
 }
 
-// Inject sends an IPv4 packet, copied, from the tap towards the network (up) or
+// Inject sends a packet, copied, from the tap towards the network (up) or
 // the node. No tap of the line sees it, and it comes behind the packet that is
 // passing, if there is one.
 func (t *Tap) Inject(pkt []byte, up bool) {
@@ -66,13 +66,10 @@ func (t *Tap) Inject(pkt []byte, up bool) {
 // forge marks a packet and shows it to watchers and trace.
 func (t *Tap) forge(p *buffer, up bool) {
 	w := t.line.world
-	if p.id == 0 {
-		w.packets++
-		p.id = w.packets
-	}
+	w.number(p)
 	p.forged = true
 	w.stats.Forged++
-	w.note(t.line.way(up), Forged, t.name, p.b)
+	w.note(t.line.way(up), Forged, t.name, p)
 	t.line.show(p, up, 1)
 }
 

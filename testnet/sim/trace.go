@@ -7,7 +7,7 @@ import (
 	"hash"
 	"time"
 
-	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/internal/ip"
 )
 
 // Kind is what happened to a packet.
@@ -57,11 +57,12 @@ type Event struct {
 	Node   string // host, router, network, or line with its direction
 	Kind   Kind
 	Reason string // a plain English fragment; empty for Sent and Delivered
+	ID     uint64 // of the packet in the world, as in Transit
 	Packet []byte // valid during the call, must not be changed
 }
 
 // Summary describes the packet in one line.
-func (e Event) Summary() string { return ipv4.Summary(e.Packet) }
+func (e Event) Summary() string { return ip.Summary(e.Packet) }
 
 // String returns the event in one line.
 func (e Event) String() string {
@@ -76,9 +77,9 @@ func (e Event) String() string {
 // trace spends nothing on it.
 func (w *World) SetTrace(f func(Event)) { w.trace = f }
 
-func (w *World) note(node string, k Kind, why string, pkt []byte) {
+func (w *World) note(node string, k Kind, why string, p *buffer) {
 	if w.trace != nil {
-		w.trace(Event{Time: w.Now(), Node: node, Kind: k, Reason: why, Packet: pkt})
+		w.trace(Event{Time: w.Now(), Node: node, Kind: k, Reason: why, ID: p.id, Packet: p.b})
 	}
 }
 

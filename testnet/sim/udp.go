@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 )
 
@@ -18,6 +19,9 @@ const (
 	lastPort  = 65535
 )
 
+// anyAddr stands for all addresses of a host, of both families.
+var anyAddr = netip.IPv4Unspecified()
+
 // A UDPPort is a bound UDP port of a host.
 type UDPPort struct {
 	host   *Host
@@ -27,11 +31,12 @@ type UDPPort struct {
 }
 
 // BindUDP binds a port on all addresses of the host; port 0 picks a free one.
-// What it sends comes from the host's first address. recv gets each datagram
+// What it sends comes from the host's first address of the destination's
+// family and scope. recv gets each datagram
 // with the world's time; payload is valid during the call. It runs inside
 // Advance: it may send, bind and call At, but not Advance or Do.
 func (h *Host) BindUDP(port uint16, recv func(now time.Time, from netip.AddrPort, payload []byte)) (*UDPPort, error) {
-	return h.BindUDPAddr(netip.AddrPortFrom(netip.IPv4Unspecified(), port), recv)
+	return h.BindUDPAddr(netip.AddrPortFrom(anyAddr, port), recv)
 }
 
 // BindUDPAddr is BindUDP on one address of the host. Such a port is preferred
@@ -39,7 +44,7 @@ func (h *Host) BindUDP(port uint16, recv func(now time.Time, from netip.AddrPort
 func (h *Host) BindUDPAddr(local netip.AddrPort, recv func(now time.Time, from netip.AddrPort, payload []byte)) (*UDPPort, error) {
 	a := local.Addr()
 	if !a.IsValid() || a.IsUnspecified() {
-		a = netip.IPv4Unspecified()
+		a = anyAddr
 	} else if !slices.Contains(h.addrs, a) {
 		return nil, fmt.Errorf("sim: bind %v on %s: %w", local, h.name, ErrBadAddress)
 	}
@@ -80,27 +85,57 @@ func (h *Host) lookup(pkt []byte, header int) *UDPPort {
 	if u := h.ports[dst]; u != nil {
 		return u
 	}
-	return h.ports[netip.AddrPortFrom(netip.IPv4Unspecified(), dst.Port())]
+	return h.ports[netip.AddrPortFrom(anyAddr, dst.Port())]
 }
 
-// SendTo sends a datagram. A payload longer than 65507 bytes or a destination
-// that is not IPv4 is an error; so is a closed port.
+// SendTo sends a datagram. A payload longer than 65507 bytes is an error; so is
+// a destination of a family that the port has no address of, and a closed port.
 func (u *UDPPort) SendTo(to netip.AddrPort, payload []byte) error {
 	h := u.host
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	from := u.source(to.Addr())
 	switch {
 	case u.closed:
 		return errClosed
-	case !to.Addr().Is4() || len(payload) > ipv4.MaxPayload:
+	case !from.Addr().IsValid() || len(payload) > ipv4.MaxPayload:
 		return fmt.Errorf("sim: send %d bytes to %v: %w", len(payload), to, ErrBadAddress)
 	}
 	h.nextID++
-	h.spare = ipv4.AppendUDP(h.spare[:0], h.nextID, u.LocalAddr(), to, payload)
+	h.spare = ip.AppendUDP(h.spare[:0], h.nextID, from, to, payload)
 	h.Send(h.spare)
 	return nil
 }
 
-// LocalAddr returns the source of what the port sends.
+// source returns what a datagram to an address comes from; the zero address if
+// there is none.
+func (u *UDPPort) source(to netip.Addr) netip.AddrPort {
+	a := u.local.Addr()
+	if a == anyAddr {
+		a = u.host.source(to)
+	} else if a.Is4() != to.Is4() {
+		a = netip.Addr{}
+	}
+	return netip.AddrPortFrom(a, u.local.Port())
+}
+
+// source picks an address of the destination's family and, as far as there is
+// one, scope (RFC 6724, 5, rule 2).
+func (h *Host) source(to netip.Addr) netip.Addr {
+	local := to.IsLinkLocalUnicast() || to.IsLinkLocalMulticast()
+	var other netip.Addr
+	for _, a := range h.addrs {
+		switch {
+		case a.Is4() != to.Is4() || !to.IsValid():
+		case a.Is4() || a.IsLinkLocalUnicast() == local:
+			return a
+		case !other.IsValid():
+			other = a
+		}
+	}
+	return other
+}
+
+// LocalAddr returns the address that the port is bound to, or the host's first.
 func (u *UDPPort) LocalAddr() netip.AddrPort {
 	if u.local.Addr().IsUnspecified() {
 		return netip.AddrPortFrom(u.host.Addr(), u.local.Port())

@@ -1,5 +1,5 @@
 // Package sim is an Internet in one process: hosts, NAT routers and lines
-// under one clock, moving raw IPv4 packets. The engines are those of
+// under one clock, moving raw IPv4 and IPv6 packets. The engines are those of
 // testnet/nat and testnet/link; the same seed and calls give the same packets
 // at the same nanosecond (see [Hash]).
 //
@@ -16,7 +16,13 @@
 // A packet larger than a line is cut into fragments, or dropped if it forbids
 // that; hosts put fragments together for their UDP ports. An adversary sits on a
 // line ([Host.Tap]) or is a host that forges ([Host.SendForged]); see package
-// adversary. Left out: IPv6, ARP, routing protocols, fragments with IP options.
+// adversary.
+//
+// IPv6 is routed and not translated: a router has a prefix for its LAN
+// ([Router.Delegate]) and may have a firewall before it ([Router.SetFirewall]).
+// Nobody cuts IPv6 packets; routers report those that are too big. Left out:
+// ARP, neighbour discovery, routing protocols, fragments with IP options, and
+// putting IPv6 fragments together for UDP ports.
 //
 //	w := sim.New(1, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 //	server, _ := w.Host("server", link.Config{Delay: 20 * time.Millisecond}, netip.MustParseAddr("198.51.100.1"))
@@ -46,7 +52,8 @@ const MaxInFlight = 1 << 16
 var (
 	ErrAddressInUse = errors.New("address is in use")
 	ErrPortInUse    = errors.New("port is in use")
-	ErrBadAddress   = errors.New("not the address of one IPv4 host")
+	ErrBadAddress   = errors.New("not the address of one host of this network")
+	ErrBadPrefix    = errors.New("not an IPv6 prefix of 16 to 64 bits")
 )
 
 // A World is one simulated Internet. It is not safe for concurrent use; while

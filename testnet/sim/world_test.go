@@ -151,7 +151,7 @@ func TestNamesAndAddressesAreUnique(t *testing.T) {
 	if _, err := n.Host("b", link.Config{}, addr("198.51.100.1")); !errors.Is(err, sim.ErrAddressInUse) {
 		t.Errorf("an address was taken twice: %v", err)
 	}
-	for _, bad := range []string{"2001:db8::1", "224.0.0.1", "0.0.0.0", "255.255.255.255"} {
+	for _, bad := range []string{"ff02::1", "::1", "fe80::1", "::", "224.0.0.1", "0.0.0.0", "255.255.255.255"} {
 		if _, err := n.Host("b", link.Config{}, addr(bad)); !errors.Is(err, sim.ErrBadAddress) {
 			t.Errorf("%s: %v", bad, err)
 		}

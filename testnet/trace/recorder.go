@@ -133,7 +133,7 @@ func (r *Recorder) OnEvent(e sim.Event) {
 		return
 	}
 	r.begin(e.Time)
-	t, known := r.tracks.get(identify(e.Packet))
+	t, known := r.tracks.get(identify(e.ID, e.Packet))
 	ev := Event{Time: e.Time, Node: e.Node, Kind: e.Kind, Reason: e.Reason, prev: none}
 	if e.Kind != sim.Dropped && !onLine(e.Node) {
 		r.meet(e.Node)
@@ -205,7 +205,7 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 		line = strings.TrimSuffix(n.Line, up)
 	}
 	r.meet(line)
-	t, known := r.tracks.get(identify(n.Packet))
+	t, known := r.tracks.get(identify(n.ID, n.Packet))
 	p := Packet{Time: n.Time, Line: line, Up: n.Up, Duplicate: n.Duplicate, prev: none}
 	var like []byte
 	hop := none

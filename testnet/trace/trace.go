@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/sim"
 )
@@ -43,7 +44,7 @@ type Packet struct {
 	Line      string    // host or router whose access line it is
 	Up        bool      // from that node towards its network
 	Duplicate bool      // a second copy, made by this or an earlier line
-	Data      []byte    // the IPv4 packet; not to be changed
+	Data      []byte    // the IPv4 or IPv6 packet; not to be changed
 	After     Decision  // what put it here
 	Then      Decision  // what became of it; zero if it was on the way at the end
 
@@ -101,7 +102,7 @@ type Trace struct {
 
 // describe returns a packet in a few words, with what Decode knows about it.
 func (t *Trace) describe(b []byte) string {
-	s := ipv4.Summary(b)
+	s := ip.Summary(b)
 	if d := t.decoded(b); d != "" {
 		s += ": " + d
 	}
@@ -112,11 +113,11 @@ func (t *Trace) decoded(b []byte) string {
 	if t.decode == nil {
 		return ""
 	}
-	pkt, n, ok := ipv4.Check(b)
-	if !ok || ipv4.Proto(pkt) != ipv4.UDP || ipv4.Fragment(pkt) || len(pkt) < n+8 {
+	h, ok := ip.Parse(b)
+	if !ok || h.Proto != ipv4.UDP || h.Piece || len(h.Body) < 8 {
 		return ""
 	}
-	return clean(t.decode(pkt[n+8:]))
+	return clean(t.decode(h.Body[8:]))
 }
 
 // since returns a time as seconds from the start, to the microsecond.

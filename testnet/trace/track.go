@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/sim"
 )
@@ -263,9 +264,15 @@ var be = binary.BigEndian
 
 // identify sums up what translators leave alone. Two packets with equal sums
 // are the same one on different lines, or one cannot tell them apart.
-func identify(b []byte) uint64 {
+// Nothing translates IPv6, and it has no identification: there it is the number
+// of the packet in its world.
+func identify(id uint64, b []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
+	if ip.Is6(b) && id != 0 {
+		h.Write(be.AppendUint64(nil, id))
+		return h.Sum64()
+	}
 	pkt, n, ok := ipv4.Check(b)
 	if !ok {
 		h.Write(b)

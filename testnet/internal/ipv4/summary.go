@@ -3,6 +3,7 @@ package ipv4
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Summary describes a packet in one line for traces; it accepts any bytes.
@@ -19,12 +20,27 @@ func Summary(b []byte) string {
 	case p == UDP && len(body) >= 8:
 		return fmt.Sprintf("UDP %v > %v, %d B", port(src, body), port(dst, body[2:]), len(body)-8)
 	case p == TCP && len(body) >= 20:
-		return fmt.Sprintf("TCP %v > %v, flags %#02x, %d B", port(src, body), port(dst, body[2:]), body[13], len(pkt))
+		return fmt.Sprintf("TCP %v > %v, %s, %d B", port(src, body), port(dst, body[2:]), FlagNames(body[13]), len(pkt))
 	case p == ICMP && len(body) >= 8:
 		return fmt.Sprintf("ICMP %s, %v > %v, %d B", icmpName(body), src, dst, len(pkt))
 	default:
 		return fmt.Sprintf("protocol %d, %v > %v, %d B", p, src, dst, len(pkt))
 	}
+}
+
+// FlagNames spells the flags of a TCP segment: "SYN/ACK", or "no flags".
+func FlagNames(flags byte) string {
+	names := [...]string{"FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"}
+	var set []string
+	for _, i := range [...]int{1, 0, 2, 3, 4, 5, 6, 7} { // SYN/ACK, FIN/ACK, as everybody says
+		if flags>>i&1 != 0 {
+			set = append(set, names[i])
+		}
+	}
+	if len(set) == 0 {
+		return "no flags"
+	}
+	return strings.Join(set, "/")
 }
 
 func port(a netip.Addr, b []byte) netip.AddrPort { return netip.AddrPortFrom(a, be.Uint16(b)) }
