@@ -1,0 +1,148 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"shipworm/natprobe/message"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// freePorts returns n ports that nobody has at ip now.
+func freePorts(t *testing.T, ip netip.Addr, n int) []uint16 {
+	t.Helper()
+	var out []uint16
+	for range n {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		out = append(out, c.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	}
+	return out
+}
+
+// start runs a server until the test ends.
+func start(t *testing.T, c Config) *Server {
+	t.Helper()
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	c.OnReady = func() { close(ready) }
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- err
+		t.Fatalf("Run = %v", err)
+	}
+	return s
+}
+
+// exchange sends a request from an unconnected socket and returns who answers.
+func exchange(t *testing.T, to netip.AddrPort, req message.Message) (netip.AddrPort, message.Message) {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(to.Addr(), 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.WriteToUDPAddrPort(req.Append(nil), to); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2000)
+	n, from, err := c.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := message.Parse(buf[:n])
+	if err != nil || m.Reflexive() != c.LocalAddr().(*net.UDPAddr).AddrPort() {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	return from, m
+}
+
+// The whole of 127.0.0.0/8 is this host's on Linux only.
+var lo1, lo2 = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+
+func TestRunTwoAddresses(t *testing.T) {
+	ports := freePorts(t, lo1, 2)
+	s := start(t, Config{Listen: []netip.Addr{lo1, lo2}, Port: ports[0], OtherPort: ports[1]})
+	from, m := exchange(t, at(lo1, ports[0]), message.Message{ID: message.NewID(), ChangeIP: true, ChangePort: true})
+	if from != at(lo2, ports[1]) || m.Origin != from || m.Other != from {
+		t.Errorf("answer %+v from %v", m, from)
+	}
+	if from, _ := exchange(t, at(lo2, ports[1]), message.Message{ID: message.NewID()}); from != at(lo2, ports[1]) {
+		t.Errorf("answer from %v", from)
+	}
+	if got := s.Counters(); got != (Counters{Answered: 2}) {
+		t.Errorf("%+v", got)
+	}
+	if err := s.Run(t.Context()); !errors.Is(err, ErrRan) {
+		t.Errorf("second Run = %v", err)
+	}
+}
+
+// TestRunPair: two hosts act as one, and know when the other is gone.
+func TestRunPair(t *testing.T) {
+	ports := freePorts(t, lo1, 3)
+	key := bytes.Repeat([]byte{9}, MinKey)
+	alive := make(chan bool, 10)
+	config := func(own, other netip.Addr) Config {
+		return Config{
+			Listen: []netip.Addr{own}, Port: ports[0], OtherPort: ports[1],
+			Peer: &Peer{Public: other, Addr: at(other, ports[2]), Port: ports[2], Key: key},
+		}
+	}
+	first := config(lo1, lo2)
+	first.OnPeer = func(up bool) { alive <- up }
+	start(t, first)
+	if _, m := exchange(t, at(lo1, ports[0]), message.Message{ID: message.NewID()}); m.Other.IsValid() {
+		t.Errorf("alone, and yet %+v", m)
+	}
+	start(t, config(lo2, lo1))
+	if !<-alive {
+		t.Fatal("the peer is gone before it came")
+	}
+	from, m := exchange(t, at(lo1, ports[0]), message.Message{ID: message.NewID(), ChangeIP: true, ChangePort: true})
+	if from != at(lo2, ports[1]) || m.Origin != from || m.Other != from {
+		t.Errorf("answer %+v from %v", m, from)
+	}
+}
+
+func TestRunPortTaken(t *testing.T) {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at(lo1, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := New(Config{Listen: []netip.Addr{lo1}, Port: freePorts(t, lo1, 1)[0], OtherPort: c.LocalAddr().(*net.UDPAddr).AddrPort().Port()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("Run = %v", err)
+	}
+}
