@@ -91,5 +91,5 @@ func (c *Client) listen(ctx context.Context, port uint16) (udp.Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return udp.From(pc), nil
+	return udp.From(pc, udp.Config{}), nil
 }

@@ -168,7 +168,7 @@ func (s *Server) openSockets(ctx context.Context, v *serving) error {
 		} else {
 			var pc net.PacketConn
 			if pc, err = s.cfg.Listen(ctx, local); err == nil {
-				sock = udp.From(pc)
+				sock = udp.From(pc, udp.Config{})
 			}
 		}
 		if err != nil {

@@ -23,6 +23,10 @@ const (
 	// DefaultSize holds any datagram that a Teredo node accepts: 1,500 bytes
 	// and the encapsulation headers, with head room.
 	DefaultSize = 2048
+
+	// RunSize holds the longest run of datagrams that the kernel hands over
+	// in one piece, with head room.
+	RunSize = 1<<16 + Headroom
 )
 
 // Packet is one datagram, or several of equal size laid end to end.
@@ -36,6 +40,10 @@ type Packet struct {
 	// Segment is the size of each datagram of a run; the last may be
 	// shorter. Zero means a single datagram.
 	Segment int
+
+	// TTL is the IPv4 time to live of what a socket sends; zero means the
+	// system's choice. Readers leave it zero.
+	TTL uint8
 
 	// Addr is the peer at the other end of a socket: where the data came
 	// from, or where it goes. Devices leave it alone.

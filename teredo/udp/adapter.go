@@ -3,6 +3,7 @@ package udp
 import (
 	"net"
 	"net/netip"
+	"sync"
 
 	"shipworm/teredo/packet"
 )
@@ -11,6 +12,9 @@ import (
 type packetConn struct {
 	pc net.PacketConn
 	counters
+
+	writeMu sync.Mutex
+	scratch []packet.Packet
 }
 
 // FromPacketConn makes a Socket of pc, whose addresses must be *net.UDPAddr.
@@ -46,6 +50,9 @@ func (s *packetConn) ReadBatch(pkts []packet.Packet) (int, error) {
 }
 
 func (s *packetConn) WriteBatch(pkts []packet.Packet) (int, error) {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	pkts = split(pkts, &s.scratch)
 	sent := 0
 	for i := range pkts {
 		_, err := s.pc.WriteTo(pkts[i].Data(), net.UDPAddrFromAddrPort(pkts[i].Addr))

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,6 +25,7 @@ type batchSocket struct {
 	writeMu    sync.Mutex
 	writeMs    []ipv4.Message
 	writeAddrs []net.UDPAddr
+	scratch    []packet.Packet
 }
 
 func newBatchSocket(c *net.UDPConn) *batchSocket {
@@ -76,6 +78,37 @@ func (s *batchSocket) ReadBatch(pkts []packet.Packet) (int, error) {
 func (s *batchSocket) WriteBatch(pkts []packet.Packet) (int, error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
+	pkts = split(pkts, &s.scratch)
+	sent := 0
+	// The time to live belongs to the socket here: one more system call each
+	// way, for the few packets that want their own.
+	for len(pkts) > 0 {
+		n := 1
+		for n < len(pkts) && pkts[n].TTL == pkts[0].TTL {
+			n++
+		}
+		restore := func() error { return nil }
+		if ttl := int(pkts[0].TTL); ttl != 0 {
+			usual, err := s.pc.TTL()
+			if err == nil {
+				err = s.pc.SetTTL(ttl)
+			}
+			if err != nil {
+				return sent, err
+			}
+			restore = func() error { return s.pc.SetTTL(usual) }
+		}
+		k, err := s.write(pkts[:n])
+		sent, pkts = sent+k, pkts[n:]
+		if err := errors.Join(err, restore()); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// write sends packets of one time to live.
+func (s *batchSocket) write(pkts []packet.Packet) (int, error) {
 	s.writeMs = grow(s.writeMs, len(pkts))
 	for len(s.writeAddrs) < len(pkts) {
 		s.writeAddrs = append(s.writeAddrs, net.UDPAddr{IP: make(net.IP, 4)})

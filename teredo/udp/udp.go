@@ -3,6 +3,9 @@
 //
 //   - Datagrams move in batches on arrays that the caller owns (recvmmsg and
 //     sendmmsg on Linux, one at a time elsewhere).
+//   - Where Linux can, a run of equal datagrams to one peer crosses the system
+//     call and the kernel's stack in one piece (UDP_SEGMENT, UDP_GRO). A kernel
+//     or a network card that refuses that once is not asked again.
 //   - Path MTU discovery is off, so that a router on the way may fragment the
 //     outer packet; with the DF bit that Go's sockets set by default, a path
 //     below 1,308 bytes would swallow full-sized inner packets (RFC 4380,
@@ -10,11 +13,10 @@
 //   - ICMP errors are hints, not facts: anybody can forge them. They never
 //     end a read loop and never stop a batch in the middle.
 //
-// Sending allocates nothing of its own; receiving costs two small allocations a
-// datagram, which x/net makes for the source address.
+// On Linux nothing is allocated; elsewhere receiving costs two small
+// allocations a datagram, which x/net makes for the source address.
 //
-// Left out so far: UDP_SEGMENT and UDP_GRO (Packet.Segment is always 0), and
-// IPv6, which Teredo does not use outside.
+// Left out: IPv6, which Teredo does not use outside.
 //
 //	s, err := udp.Listen(ctx, netip.MustParseAddrPort("0.0.0.0:0"), udp.Config{})
 //	pkts := packet.NewBatch(64, packet.DefaultSize)
@@ -41,14 +43,16 @@ const DefaultReadBuffer = 4 << 20
 // another writes; Close may be called by anyone and unblocks both.
 type Socket interface {
 	// ReadBatch waits for at least one datagram and fills as many packets
-	// as are there to be had, each with Addr set. It returns an error only
-	// when the socket can no longer be read, and then always one that
-	// satisfies errors.Is(err, net.ErrClosed) if it was closed.
+	// as are there to be had, each with Addr set, and with Segment where it
+	// is a run (only with Config.Runs). It returns an error only when the
+	// socket can no longer be read, and then always one that satisfies
+	// errors.Is(err, net.ErrClosed) if it was closed.
 	ReadBatch(pkts []packet.Packet) (int, error)
 
-	// WriteBatch sends every packet to its Addr and returns how many the
-	// system took. A packet that the system refuses is dropped and counted:
-	// a datagram network may lose it anyway. The error is as in ReadBatch.
+	// WriteBatch sends every packet to its Addr, a run as the datagrams that
+	// it consists of, and returns how many datagrams the system took. What the
+	// system refuses is dropped and counted: a datagram network may lose it
+	// anyway. The error is as in ReadBatch.
 	WriteBatch(pkts []packet.Packet) (int, error)
 
 	// LocalAddr is the bound address; unspecified if bound to all.
@@ -66,12 +70,14 @@ type Stats struct {
 	ReadErrors uint64 `json:"read_errors"` // transient errors, mostly ICMP
 	WriteDrops uint64 `json:"write_drops"` // datagrams that the system refused
 	NotIPv4    uint64 `json:"not_ipv4"`    // datagrams from something that is no IPv4 address
+	Truncated  uint64 `json:"truncated"`   // datagrams that were longer than their buffer
+	Refusals   uint64 `json:"refusals"`    // runs that the system refused in one piece
 }
 
-type counters struct{ readErrors, writeDrops, notIPv4 atomic.Uint64 }
+type counters struct{ readErrors, writeDrops, notIPv4, truncated, refusals atomic.Uint64 }
 
 func (c *counters) Stats() Stats {
-	return Stats{c.readErrors.Load(), c.writeDrops.Load(), c.notIPv4.Load()}
+	return Stats{c.readErrors.Load(), c.writeDrops.Load(), c.notIPv4.Load(), c.truncated.Load(), c.refusals.Load()}
 }
 
 // Config tunes a kernel socket. The zero value is the documented default.
@@ -79,6 +85,14 @@ type Config struct {
 	// ReadBuffer is the receive buffer to ask for, in bytes; zero means
 	// DefaultReadBuffer.
 	ReadBuffer int
+
+	// Runs lets ReadBatch return runs, where the system knows them; packets
+	// read into must then have packet.RunSize bytes of buffer.
+	Runs bool
+
+	// Plain switches off everything but one datagram a message: for systems
+	// that do it wrong, and for tests.
+	Plain bool
 }
 
 // Listen opens a kernel socket on local, an IPv4 address (unspecified for
@@ -88,7 +102,7 @@ func Listen(ctx context.Context, local netip.AddrPort, c Config) (Socket, error)
 	if err != nil {
 		return nil, err
 	}
-	return newBatchSocket(pc), nil
+	return newSocket(pc, c), nil
 }
 
 // ListenPacket opens the same socket as Listen, for callers that want a plain
@@ -115,9 +129,9 @@ func ListenPacket(ctx context.Context, local netip.AddrPort, c Config) (*net.UDP
 
 // From makes a Socket of pc: batch calls for a kernel socket, one datagram at
 // a time for anything else. The Socket owns pc from now on.
-func From(pc net.PacketConn) Socket {
-	if c, ok := pc.(*net.UDPConn); ok {
-		return newBatchSocket(c)
+func From(pc net.PacketConn, c Config) Socket {
+	if conn, ok := pc.(*net.UDPConn); ok {
+		return newSocket(conn, c)
 	}
 	return FromPacketConn(pc)
 }

@@ -11,7 +11,7 @@ import (
 
 func rawFD(t *testing.T, s Socket, f func(fd int)) {
 	t.Helper()
-	raw, err := s.(*batchSocket).conn.SyscallConn()
+	raw, err := s.(*mmsgSocket).conn.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func rawFD(t *testing.T, s Socket, f func(fd int)) {
 
 // The kernel must not set DF on what this socket sends. T-34
 func TestPathMTUDiscoveryIsOff(t *testing.T) {
-	s := open(t, false)
+	s := open(t, 0)
 	rawFD(t, s, func(fd int) {
 		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER)
 		if err != nil || v != unix.IP_PMTUDISC_DONT {
@@ -32,7 +32,7 @@ func TestPathMTUDiscoveryIsOff(t *testing.T) {
 }
 
 func TestReceiveBufferIsRaised(t *testing.T) {
-	s := open(t, false)
+	s := open(t, 0)
 	rawFD(t, s, func(fd int) {
 		v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 		// Even the smallest net.core.rmem_max in use grants this much.
@@ -45,13 +45,13 @@ func TestReceiveBufferIsRaised(t *testing.T) {
 // An ICMP error that reaches the socket (here made visible with IP_RECVERR)
 // must not end the read loop. T-33
 func TestICMPErrorDoesNotEndTheReadLoop(t *testing.T) {
-	s, peer := open(t, false), open(t, false)
+	s, peer := open(t, 0), open(t, 0)
 	rawFD(t, s, func(fd int) {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1); err != nil {
 			t.Fatal(err)
 		}
 	})
-	gone := open(t, false)
+	gone := open(t, 0)
 	nobody := gone.LocalAddr()
 	gone.Close()
 	out := make([]packet.Packet, 1)

@@ -18,16 +18,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-func open(t testing.TB, adapter bool) Socket {
+// kinds are the ways to a socket; the first is what Listen returns.
+var kinds = []struct {
+	name string
+	from func(c *net.UDPConn) Socket
+}{
+	{"default", func(c *net.UDPConn) Socket { return From(c, Config{}) }},
+	{"runs", func(c *net.UDPConn) Socket { return From(c, Config{Runs: true}) }},
+	{"plain", func(c *net.UDPConn) Socket { return From(c, Config{Plain: true}) }},
+	{"portable", func(c *net.UDPConn) Socket { return newBatchSocket(c) }},
+	{"adapter", func(c *net.UDPConn) Socket { return FromPacketConn(c) }},
+}
+
+func open(t testing.TB, kind int) Socket {
 	t.Helper()
 	c, err := ListenPacket(context.Background(), loopback, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := From(c)
-	if adapter {
-		s = FromPacketConn(c)
-	}
+	s := kinds[kind].from(c)
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -36,23 +45,23 @@ func open(t testing.TB, adapter bool) Socket {
 func readN(t testing.TB, s Socket, n int) map[string]netip.AddrPort {
 	t.Helper()
 	got := make(map[string]netip.AddrPort)
-	pkts := packet.NewBatch(8, packet.DefaultSize)
+	pkts := packet.NewBatch(8, packet.RunSize)
 	for len(got) < n {
 		k, err := s.ReadBatch(pkts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range pkts[:k] {
-			got[string(pkts[i].Data())] = pkts[i].Addr
+		for _, p := range split(pkts[:k], new([]packet.Packet)) {
+			got[string(p.Data())] = p.Addr
 		}
 	}
 	return got
 }
 
 func TestBatchRoundTrip(t *testing.T) {
-	for _, adapter := range []bool{false, true} {
-		t.Run(fmt.Sprintf("adapter=%v", adapter), func(t *testing.T) {
-			a, b := open(t, adapter), open(t, adapter)
+	for kind := range kinds {
+		t.Run(kinds[kind].name, func(t *testing.T) {
+			a, b := open(t, kind), open(t, kind)
 			out := make([]packet.Packet, 20)
 			for i := range out {
 				out[i].Set(fmt.Appendf(nil, "datagram %d", i), b.LocalAddr())
@@ -73,9 +82,9 @@ func TestBatchRoundTrip(t *testing.T) {
 // A datagram that the system refuses (EMSGSIZE) is dropped and counted; those
 // behind it still go out. T-33
 func TestRefusedDatagramDoesNotStopABatch(t *testing.T) {
-	for _, adapter := range []bool{false, true} {
-		t.Run(fmt.Sprintf("adapter=%v", adapter), func(t *testing.T) {
-			a, b := open(t, adapter), open(t, adapter)
+	for kind := range kinds {
+		t.Run(kinds[kind].name, func(t *testing.T) {
+			a, b := open(t, kind), open(t, kind)
 			out := make([]packet.Packet, 3)
 			out[0].Set([]byte("first"), b.LocalAddr())
 			out[1].Set(make([]byte, 70000), b.LocalAddr())
@@ -92,9 +101,9 @@ func TestRefusedDatagramDoesNotStopABatch(t *testing.T) {
 }
 
 func TestCloseUnblocksRead(t *testing.T) {
-	for _, adapter := range []bool{false, true} {
-		t.Run(fmt.Sprintf("adapter=%v", adapter), func(t *testing.T) {
-			s := open(t, adapter)
+	for kind := range kinds {
+		t.Run(kinds[kind].name, func(t *testing.T) {
+			s := open(t, kind)
 			done := make(chan error, 1)
 			go func() {
 				_, err := s.ReadBatch(packet.NewBatch(4, packet.DefaultSize))
@@ -126,23 +135,29 @@ func TestListenRefusesIPv6(t *testing.T) {
 }
 
 func BenchmarkBatchLoopback(b *testing.B) {
-	s, r := open(b, false), open(b, false)
-	out, in := packet.NewBatch(32, packet.DefaultSize), packet.NewBatch(32, packet.DefaultSize)
-	for i := range out {
-		out[i].Off, out[i].Len, out[i].Addr = packet.Headroom, 1280, r.LocalAddr()
-	}
-	b.ReportAllocs()
-	b.SetBytes(32 * 1280)
-	for b.Loop() {
-		if _, err := s.WriteBatch(out); err != nil {
-			b.Fatal(err)
-		}
-		for n := 0; n < len(out); {
-			k, err := r.ReadBatch(in)
-			if err != nil {
-				b.Fatal(err)
+	for kind := range kinds {
+		b.Run(kinds[kind].name, func(b *testing.B) {
+			s, r := open(b, kind), open(b, kind)
+			out, in := packet.NewBatch(32, packet.DefaultSize), packet.NewBatch(32, packet.RunSize)
+			for i := range out {
+				out[i].Off, out[i].Len, out[i].Addr = packet.Headroom, 1280, r.LocalAddr()
 			}
-			n += k
-		}
+			b.ReportAllocs()
+			b.SetBytes(32 * 1280)
+			for b.Loop() {
+				if _, err := s.WriteBatch(out); err != nil {
+					b.Fatal(err)
+				}
+				for n := 0; n < 32*1280; {
+					k, err := r.ReadBatch(in)
+					if err != nil {
+						b.Fatal(err)
+					}
+					for i := range in[:k] {
+						n += in[i].Len
+					}
+				}
+			}
+		})
 	}
 }
