@@ -65,9 +65,10 @@ const (
 	AddressDependent
 	AddressAndPortDependent
 	PortDependent
+	Dependent // on the destination; one server with two addresses could tell on what
 )
 
-var behaviors = []string{"unknown", "endpoint-independent", "address-dependent", "address-and-port-dependent", "port-dependent"}
+var behaviors = []string{"unknown", "endpoint-independent", "address-dependent", "address-and-port-dependent", "port-dependent", "dependent"}
 
 // Kind is what a server, or all together, can be asked.
 type Kind uint8

@@ -1,0 +1,139 @@
+package natprobe
+
+import (
+	"net/netip"
+
+	"shipworm/natprobe/message"
+	"shipworm/natprobe/report"
+)
+
+// extras are the tests beyond the classification. They run beside each other,
+// but for those that wait for mappings to die.
+type extras struct {
+	begun   bool
+	waiting int // tests that are not over
+
+	ports    []*ask // of fresh sockets: portPairs even ones, their odd neighbours
+	guess    *ask   // of one more, whose port was predicted
+	expected uint16
+	again    []*ask // m1 and f1 at the end
+
+	hairpins []*hairpin
+	padded   *ask
+	lifetime lifetime
+}
+
+// A hairpin is a request from one socket to the other's external endpoint.
+type hairpin struct {
+	*ask
+	at   *socket        // where it should arrive
+	from netip.AddrPort // where it came from; invalid if it did not
+}
+
+// askExtras begins the tests that are configured.
+func (m *machine) askExtras() {
+	m.extras.begun = true
+	m.extras.waiting++ // until all have begun
+	if m.cfg.Tests.Ports && m.m1.reply != nil {
+		m.askPorts()
+	}
+	if m.cfg.Tests.Hairpin && m.translated() == report.Yes {
+		m.askHairpin(m.mSock, m.fSock, m.f1.mapped())
+		m.askHairpin(m.fSock, m.mSock, m.m1.mapped())
+	}
+	if m.cfg.Tests.Fragments {
+		m.extras.padded = m.persist(m.extra(&ask{sock: m.mSock, to: m.a1, padding: fragmented}))
+	}
+	m.extraOver()
+}
+
+// fragmented is the PADDING of a request that no Ethernet carries in one piece.
+const fragmented = 1500
+
+// extra lets the run wait for an ask.
+func (m *machine) extra(a *ask) *ask {
+	m.extras.waiting++
+	then := a.then
+	a.then = func() {
+		if then != nil {
+			then()
+		}
+		m.extraOver()
+	}
+	return a
+}
+
+// extraOver ends the run with its last test.
+func (m *machine) extraOver() {
+	m.extras.waiting--
+	if m.extras.waiting > 0 {
+		return
+	}
+	if !m.extras.lifetime.begun && m.askLifetimes() {
+		return
+	}
+	m.end()
+}
+
+func (m *machine) askHairpin(from, at *socket, to netip.AddrPort) {
+	if !to.IsValid() {
+		return
+	}
+	h := &hairpin{at: at}
+	h.ask = m.ask(m.extra(&ask{sock: from, to: to, limit: hairpinCopies, gap: m.clock.gap(0.5)}))
+	m.extras.hairpins = append(m.extras.hairpins, h)
+}
+
+// hairpinCopies is enough for the second to pass a filter that the first
+// opened, and one to be lost.
+const hairpinCopies = 3
+
+// hairpinned takes a request that arrived, and reports whether it is one that
+// the NAT turned around.
+func (m *machine) hairpinned(sock int, from netip.AddrPort, id message.ID) bool {
+	for _, h := range m.extras.hairpins {
+		if h.at.id == sock && h.find(id) != nil {
+			if !h.from.IsValid() {
+				h.from = from
+			}
+			m.finish(h.ask)
+			return true
+		}
+	}
+	return false
+}
+
+func (m *machine) reportHairpin(r *report.Report) {
+	for _, h := range m.extras.hairpins {
+		if r.Hairpin.Verdict == report.NotTested {
+			r.Hairpin.Verdict = report.No
+		}
+		if !h.from.IsValid() {
+			continue
+		}
+		r.Hairpin.Verdict = report.Yes
+		switch h.from.Addr() {
+		case h.sock.local.Addr():
+			r.Hairpin.Source = report.InternalSource
+		case r.Mapped.Addr():
+			r.Hairpin.Source = report.ExternalSource
+		}
+	}
+}
+
+func (m *machine) reportFragments(r *report.Report) {
+	switch a := m.extras.padded; {
+	case a == nil:
+	case a.reply != nil && a.reply.Padding > 0:
+		r.Fragments = report.Fragments{Out: report.Yes, In: report.Yes}
+	case a.reply != nil:
+		r.Fragments = report.Fragments{Out: report.Yes, In: report.Unknown}
+		r.Note("fragments", "the server answers a request in pieces with one piece")
+	case a.code != 0:
+		r.Fragments = report.Fragments{Out: report.Unknown, In: report.Unknown}
+		r.Note("fragments", "the server refuses padding")
+	default:
+		r.Fragments = report.Fragments{Out: report.No, In: report.Unknown}
+		r.Note("fragments", "a request in pieces gets no answer")
+	}
+}

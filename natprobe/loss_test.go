@@ -1,0 +1,52 @@
+package natprobe
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+
+	"shipworm/natprobe/report"
+)
+
+// A tally counts the verdicts of many runs.
+type tally struct{ runs, right, unknown, wrong int }
+
+// judge runs one network with one seed. A verdict is wrong if it names another
+// behaviour; what is unknown is neither right nor wrong.
+func (y *tally) judge(t testing.TB, s setup, seed uint64, loss float64) {
+	r := newRig(t, seed, loss, s.routers...)
+	r.server(correct, "198.51.100.1", "198.51.100.2")
+	r.run(Config{})
+	mapping, _ := r.m.mappingVerdict()
+	filtering, _ := r.m.filteringVerdict()
+	y.runs++
+	switch {
+	case mapping == s.mapping && filtering == s.filtering && r.m.translated() == s.nat:
+		y.right++
+	case mapping != s.mapping && mapping != report.BehaviorUnknown, filtering != s.filtering && filtering != report.BehaviorUnknown,
+		r.m.translated() != s.nat && r.m.translated() != report.Unknown:
+		y.wrong++
+	default:
+		y.unknown++
+	}
+}
+
+var seeds = flag.Int("seeds", 200, "runs of BenchmarkAccuracy for each NAT and loss")
+
+// BenchmarkAccuracy prints how often each kind of NAT is named right under
+// loss in each direction (N-04).
+func BenchmarkAccuracy(b *testing.B) {
+	if b.N > 1 {
+		return // the table is the result, and it is printed
+	}
+	fmt.Printf("%-18s %6s %6s %8s %6s %6s\n", "NAT", "loss", "runs", "right", "unsure", "wrong")
+	for _, s := range setups(b) {
+		for _, loss := range []float64{0, 0.1, 0.2} {
+			var y tally
+			for seed := range uint64(*seeds) {
+				y.judge(b, s, seed+1, loss)
+			}
+			fmt.Printf("%-18s %5.0f%% %6d %7.2f%% %6d %6d\n", s.name, 100*loss, y.runs, 100*float64(y.right)/float64(y.runs), y.unknown, y.wrong)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package natprobe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"shipworm/natprobe/report"
+	"shipworm/testnet/nat"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bubble runs a prober on a rig's world in virtual time.
+func bubble(t *testing.T, c Config, routers []nat.Config, servers func(*rig), f func(*testing.T, *rig, *Prober)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, 0, routers...)
+		servers(r)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { r.w.Run(ctx); close(ended) }()
+		defer func() { cancel(); <-ended }()
+		c.Local = r.client.Addr()
+		c.Listen = func(_ context.Context, local netip.AddrPort) (net.PacketConn, error) {
+			return r.client.ListenPacket(local)
+		}
+		if c.Servers == nil {
+			c.Servers = []netip.AddrPort{addrPort("198.51.100.1:3478")}
+		}
+		p, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, r, p)
+	})
+}
+
+// N-07: a run leaves no socket behind, whether it ends or is cancelled: the
+// ports can be bound again, and no goroutine is left (TestMain).
+func TestRunLeavesNothing(t *testing.T) {
+	open := 0
+	c := Config{Tests: Tests{Ports: true}}
+	bubble(t, c, []nat.Config{profile(t, "linux")}, func(r *rig) { r.server(correct, "198.51.100.1", "198.51.100.2") }, func(t *testing.T, r *rig, p *Prober) {
+		listen := p.cfg.Listen
+		p.cfg.Listen = func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error) {
+			c, err := listen(ctx, local)
+			if err == nil {
+				open++
+				c = &counted{c, &open}
+			}
+			return c, err
+		}
+		rep, err := p.Run(t.Context())
+		if err != nil || rep.Classic() != "port restricted cone" {
+			t.Fatalf("%v %v", rep, err)
+		}
+		if open != 0 {
+			t.Errorf("%d sockets are open after the run", open)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 60*ms)
+		defer cancel()
+		if _, err := p.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("cancelled run: %v", err)
+		}
+		if open != 0 {
+			t.Errorf("%d sockets are open after a cancelled run", open)
+		}
+	})
+}
+
+type counted struct {
+	net.PacketConn
+	open *int
+}
+
+func (c *counted) Close() error { *c.open--; return c.PacketConn.Close() }
+
+// What a Teredo client knows is the answer where no STUN server gives one.
+func TestTeredoFallback(t *testing.T) {
+	c := Config{Teredo: func(context.Context) (*report.Report, error) {
+		return &report.Report{Kind: report.Teredo, Access: report.NAT}, nil
+	}}
+	bubble(t, c, []nat.Config{profile(t, "udp-blocked")}, func(r *rig) { r.server(correct, "198.51.100.1", "198.51.100.2") }, func(t *testing.T, r *rig, p *Prober) {
+		rep, err := p.Run(t.Context())
+		if err != nil || rep.Kind != report.Teredo {
+			t.Errorf("%v, %v", rep, err)
+		}
+	})
+}
+
+// All problems of a configuration are reported at once.
+func TestValidate(t *testing.T) {
+	err := Config{
+		Servers: []netip.AddrPort{addrPort("0.0.0.0:1"), addrPort("192.0.2.1:0")},
+		Tests:   Tests{Lifetime: -time.Second},
+		Listen:  func(context.Context, netip.AddrPort) (net.PacketConn, error) { return nil, nil },
+	}.Validate()
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) || len(joined.Unwrap()) != 4 {
+		t.Errorf("%v: want four problems", err)
+	}
+	if _, err := New(Config{}); err == nil {
+		t.Error("no server is no error")
+	}
+}
