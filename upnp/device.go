@@ -1,0 +1,165 @@
+package upnp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"shipworm/upnp/igd"
+)
+
+// device is an Internet gateway device with the connection to use.
+type device struct {
+	*igd.Device
+	wan      *igd.Service // nil where only the firewall is wanted
+	external netip.Addr   // invalid if the device told no usable one
+	double   bool
+	took     time.Duration // from the search's beginning
+}
+
+const (
+	// maxFetches devices are tried at a time.
+	maxFetches = 4
+	// findTime is for a search with everything that follows from its answers.
+	findTime = 2500 * time.Millisecond
+	// patience is how long a device is waited for that is the gateway, or has a
+	// public address, when there is another already.
+	patience = time.Second
+)
+
+// errNoDevice: no answer led to a usable device.
+var errNoDevice = errors.New("no gateway device")
+
+// find searches for a device and returns the best: the gateway itself with a
+// usable address if there is one, else what came first.
+func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, findTime)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	urls, found := make(chan *url.URL), make(chan *device)
+	all.Go(func() {
+		if err := m.search(ctx, g, urls); err != nil {
+			m.cfg.Logger.Debug("search", "err", err)
+		}
+	})
+	var workers sync.WaitGroup
+	for range maxFetches {
+		workers.Go(func() {
+			for u := range urls {
+				d, err := m.examine(ctx, g, u)
+				if err != nil {
+					m.cfg.Logger.Debug("device refused", "location", u.String(), "err", err)
+					continue
+				}
+				d.took = time.Since(start)
+				select {
+				case found <- d:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	all.Go(func() { workers.Wait(); close(found) })
+
+	var best *device
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		select {
+		case d, ok := <-found:
+			if !ok {
+				if best == nil {
+					return nil, errNoDevice
+				}
+				return best, nil
+			}
+			if best == nil || d.rank(g) > best.rank(g) {
+				best = d
+			}
+			if best.rank(g) == rankFull || best.rank(g) > 0 && time.Since(start) >= patience {
+				return best, nil
+			}
+		case <-late.C:
+			if best != nil {
+				return best, nil
+			}
+		case <-ctx.Done():
+			if best == nil {
+				return nil, errNoDevice
+			}
+			return best, nil
+		}
+	}
+}
+
+const rankFull = 3
+
+// rank orders devices: the gateway counts more than the address.
+func (d *device) rank(g Gateway) int {
+	n := 0
+	if d.Addr.WithZone("") == g.Addr.WithZone("") || d.Addr.Is6() {
+		n += 2
+	}
+	if d.external.IsValid() && !d.double || d.wan == nil {
+		n++
+	}
+	return n
+}
+
+// examine reads a description and chooses the connection that is up and has the
+// best address.
+func (m *Mapper) examine(ctx context.Context, g Gateway, location *url.URL) (*device, error) {
+	desc, err := igd.Describe(ctx, location, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		if to.Addr().Is6() && to.Addr().IsLinkLocalUnicast() {
+			to = netip.AddrPortFrom(to.Addr().WithZone(g.Interface), to.Port())
+		}
+		return m.cfg.Host.Dial(ctx, "tcp", g.Local.Addr(), to)
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := &device{Device: desc}
+	if g.Local.Addr().Is6() {
+		if desc.Firewall == nil {
+			return nil, errors.New("no WANIPv6FirewallControl")
+		}
+		return d, nil
+	}
+	var errs []error
+	for _, s := range desc.Connections[:min(len(desc.Connections), maxFetches)] {
+		up, err := s.Connected(ctx)
+		if err == nil && !up {
+			err = errors.New("not connected")
+		}
+		if err != nil && !errors.As(err, new(*igd.Fault)) { // some do not know the question
+			errs = append(errs, fmt.Errorf("%s: %w", s.Type, err))
+			continue
+		}
+		ip, err := s.ExternalAddress(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.Type, err))
+			// Some tell no address, and map nonetheless.
+		}
+		v := judge(ip, g.onLink())
+		if v == unusable {
+			ip = netip.Addr{}
+		}
+		if d.wan == nil || !d.external.IsValid() && ip.IsValid() || d.double && v == public {
+			d.wan, d.external, d.double = s, ip, v == inner
+		}
+		if v == public {
+			break
+		}
+	}
+	if d.wan == nil {
+		return nil, errors.Join(append(errs, errNoDevice)...)
+	}
+	return d, nil
+}

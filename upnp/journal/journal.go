@@ -1,0 +1,141 @@
+// Package journal remembers port mappings across the death of their process.
+//
+// Each mapping is one small file in a directory of the user's own, written
+// before the router is asked and removed after the router has forgotten. While
+// its process lives the file is locked; a file that is not locked is what a
+// killed process left behind, and [Journal.Orphans] hands it out, once.
+//
+//	j, err := journal.Open(dir)
+//	r, err := j.Create(entry)   // before the router is asked
+//	err = r.Update(entry)       // when it granted another port
+//	err = r.Remove()            // when the mapping is gone
+//
+// Left out: systems without flock(2), where [Open] says errors.ErrUnsupported.
+package journal
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of what is read back.
+const (
+	MaxFile    = 4096 // octets of one file
+	MaxEntries = 64   // files in one directory
+)
+
+// Entry is what has to be known to remove a mapping.
+type Entry struct {
+	Schema      int            `json:"schema"` // 1
+	Via         string         `json:"via"`    // PCP, NAT-PMP or UPnP
+	Protocol    string         `json:"protocol"`
+	Gateway     netip.Addr     `json:"gateway"`
+	Internal    netip.AddrPort `json:"internal"`
+	External    uint16         `json:"external"`
+	Nonce       string         `json:"nonce,omitempty"`       // PCP, in hexadecimal
+	Description string         `json:"description,omitempty"` // UPnP
+	Pinhole     string         `json:"pinhole,omitempty"`     // UPnP on IPv6: the unique id
+	Expires     time.Time      `json:"expires,omitzero"`      // zero: never
+	// Lasting entries were made to outlive their process: they are no orphans
+	// before they expire.
+	Lasting bool `json:"lasting,omitempty"`
+}
+
+// Expired reports whether the router has forgotten the mapping by itself.
+func (e *Entry) Expired(now time.Time) bool { return !e.Expires.IsZero() && now.After(e.Expires) }
+
+// Parse reads an entry as it is in a file.
+func Parse(b []byte) (Entry, error) {
+	var e Entry
+	if len(b) > MaxFile {
+		return e, fmt.Errorf("journal: longer than %d octets", MaxFile)
+	}
+	if err := json.Unmarshal(b, &e); err != nil {
+		return Entry{}, fmt.Errorf("journal: %w", err)
+	}
+	switch {
+	case e.Schema != 1:
+		return Entry{}, fmt.Errorf("journal: schema %d", e.Schema)
+	case e.Protocol != "TCP" && e.Protocol != "UDP":
+		return Entry{}, fmt.Errorf("journal: protocol %q", e.Protocol)
+	case !e.Gateway.IsValid() || !e.Internal.IsValid():
+		return Entry{}, errors.New("journal: an address is missing")
+	}
+	return e, nil
+}
+
+// Journal is a directory of entries.
+type Journal struct{ dir string }
+
+const suffix = ".mapping"
+
+// Open returns the journal in a directory, which it makes if it is missing.
+// Only its owner may read it: a nonce is a key.
+func Open(dir string) (*Journal, error) {
+	if !supported {
+		return nil, fmt.Errorf("journal: %w", errors.ErrUnsupported)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return &Journal{dir}, nil
+}
+
+// ErrFull: there are MaxEntries entries already.
+var ErrFull = errors.New("journal: full")
+
+// Create writes a new entry. Its file is on the disk when Create returns.
+func (j *Journal) Create(e Entry) (*Record, error) {
+	if files, err := os.ReadDir(j.dir); err != nil || len(files) >= MaxEntries {
+		return nil, errors.Join(err, ErrFull)
+	}
+	r := &Record{path: filepath.Join(j.dir, rand.Text()+suffix)}
+	if err := r.Update(e); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Orphans returns the entries that no living process holds, and holds them
+// from now on: each is for the caller to Remove or Close. Files that cannot be
+// read back are removed. At most MaxEntries are looked at.
+func (j *Journal) Orphans() ([]*Record, error) {
+	return j.scan(func(e *Entry) bool { return !e.Lasting || e.Expired(time.Now()) })
+}
+
+// Lasting returns the entries that were made to last, on the same terms.
+func (j *Journal) Lasting() ([]*Record, error) {
+	return j.scan(func(e *Entry) bool { return e.Lasting })
+}
+
+func (j *Journal) scan(want func(*Entry) bool) ([]*Record, error) {
+	files, err := os.ReadDir(j.dir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	files = slices.DeleteFunc(files, func(f fs.DirEntry) bool { return !strings.HasSuffix(f.Name(), suffix) || !f.Type().IsRegular() })
+	var out []*Record
+	for _, f := range files[:min(len(files), MaxEntries)] {
+		r := &Record{path: filepath.Join(j.dir, f.Name())}
+		if ok, err := r.claim(); err != nil {
+			return out, err
+		} else if !ok {
+			continue
+		}
+		if want(&r.Entry) {
+			out = append(out, r)
+		} else {
+			r.Close()
+		}
+	}
+	return out, nil
+}

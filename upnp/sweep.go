@@ -1,0 +1,114 @@
+package upnp
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"shipworm/upnp/igd"
+	"shipworm/upnp/journal"
+	"shipworm/upnp/pcp"
+)
+
+// Sweep removes from the router what processes left there that were killed, as
+// far as the journal knows and the router agrees that it is ours. It returns
+// how many mappings are gone. [Mapper.Keep] begins with it. Entries of routers
+// that are not this network's wait for another day.
+func (m *Mapper) Sweep(ctx context.Context) (removed int, err error) {
+	if m.journal == nil {
+		return 0, nil
+	}
+	if m.cfg.Network == Public {
+		return 0, ErrPublicNetwork
+	}
+	records, err := m.journal.Orphans()
+	errs := []error{err}
+	for _, r := range records {
+		ok, err := m.sweepOne(ctx, r)
+		if ok {
+			removed++
+		}
+		errs = append(errs, err)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// sweepOne removes one orphan, or leaves it as it is.
+func (m *Mapper) sweepOne(ctx context.Context, r *journal.Record) (removed bool, err error) {
+	defer r.Close()
+	if r.Entry.Expired(time.Now()) {
+		return false, r.Remove()
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	err = m.remove(ctx, &r.Entry)
+	switch {
+	case errors.Is(err, errElsewhere):
+		return false, nil
+	case err != nil && !errors.Is(err, ErrNotOurs):
+		return false, err
+	}
+	return err == nil, r.Remove()
+}
+
+// errElsewhere: the entry's router is not the one of this network.
+var errElsewhere = errors.New("upnp: made on another network")
+
+// remove takes a journalled mapping from its router.
+func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
+	g, err := m.gateway(e.Internal.Addr())
+	if err != nil || g.Addr != e.Gateway && e.Via != ViaUPnP.String() {
+		return errElsewhere
+	}
+	q := question{internal: e.Internal, protocol: UDP}
+	if e.Protocol == TCP.String() {
+		q.protocol = TCP
+	}
+	if m.keeping(q) && e.Via != ViaUPnP.String() {
+		return ErrNotOurs // the same port is kept mapped right now
+	}
+	switch e.Via {
+	case ViaPCP.String():
+		nonce, err := hex.DecodeString(e.Nonce)
+		if err != nil || len(nonce) != len(q.nonce) {
+			return fmt.Errorf("%w: bad nonce in the journal", ErrNotOurs)
+		}
+		q.nonce = pcp.Nonce(nonce)
+		// An entry that was never completed does not know what was spoken.
+		_, err = m.ask(ctx, g, q)
+		return err
+	case ViaNATPMP.String():
+		q.via = ViaNATPMP
+		_, err := m.ask(ctx, g, q)
+		return err
+	}
+	d, err := m.findDevice(ctx, g)
+	if err != nil {
+		return err
+	}
+	if e.Pinhole != "" && d.Firewall != nil {
+		return d.Firewall.DeletePinhole(ctx, e.Pinhole)
+	}
+	if d.wan == nil {
+		return errElsewhere
+	}
+	err = deleteEntry(ctx, d.wan, e.Protocol, e.External, e.Internal, e.Description)
+	if errors.As(err, new(*igd.Fault)) {
+		return fmt.Errorf("%w: the router does not tell whose it is: %w", ErrNotOurs, err)
+	}
+	return err
+}
+
+// keeping reports whether a Keep of this Mapper is about the same port.
+func (m *Mapper) keeping(q question) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k := range m.keeps {
+		if k.request.Protocol == q.protocol && k.request.Internal.Port() == q.internal.Port() {
+			return true
+		}
+	}
+	return false
+}
