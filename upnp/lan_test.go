@@ -1,0 +1,278 @@
+package upnp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// lan is a network in memory, for testing/synctest: packets arrive at once,
+// and nothing of it is a real socket.
+type lan struct {
+	mu      sync.Mutex
+	packets map[netip.AddrPort]*memPacket
+	groups  map[netip.AddrPort][]*memPacket
+	tcp     map[netip.AddrPort]*memListener
+	port    uint16
+	dialed  []netip.AddrPort // every TCP connection that was asked for
+	sent    []netip.AddrPort // where every datagram went that the host sent
+	gateway Gateway
+	gone    bool // no default route
+	unbound bool
+}
+
+var (
+	hostAddr    = netip.MustParseAddr("192.168.1.2")
+	gatewayAddr = netip.MustParseAddr("192.168.1.1")
+)
+
+func newLAN() *lan {
+	return &lan{
+		packets: map[netip.AddrPort]*memPacket{}, groups: map[netip.AddrPort][]*memPacket{}, tcp: map[netip.AddrPort]*memListener{}, port: 30000,
+		gateway: Gateway{Addr: gatewayAddr, Local: netip.PrefixFrom(hostAddr, 24), Interface: "lan0"},
+	}
+}
+
+func (l *lan) Gateway(netip.Addr) (Gateway, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return Gateway{}, ErrNoGateway
+	}
+	return l.gateway, nil
+}
+
+func (l *lan) Bound(Protocol, netip.AddrPort) bool { return !l.unbound }
+
+func (l *lan) Listen(context.Context, Gateway) (net.PacketConn, error) {
+	return l.listenPacket(netip.AddrPortFrom(hostAddr, 0)), nil
+}
+
+func (l *lan) ListenGroup(_ context.Context, _ Gateway, group netip.AddrPort) (net.PacketConn, error) {
+	c := newMemPacket(l, group)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.groups[group] = append(l.groups[group], c)
+	return c, nil
+}
+
+func (l *lan) Dial(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+	if network == "udp" {
+		return &memConn{l.listenPacket(netip.AddrPortFrom(local, 0)), remote}, nil
+	}
+	l.mu.Lock()
+	l.dialed = append(l.dialed, remote)
+	ln := l.tcp[remote]
+	l.port++
+	from := netip.AddrPortFrom(local, l.port)
+	l.mu.Unlock()
+	if ln == nil {
+		return nil, syscall.ECONNREFUSED
+	}
+	near, far := net.Pipe()
+	select {
+	case ln.conns <- tcpConn{far, net.TCPAddrFromAddrPort(remote), net.TCPAddrFromAddrPort(from)}:
+		return tcpConn{near, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(remote)}, nil
+	case <-ln.closed:
+		return nil, syscall.ECONNREFUSED
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// listenPacket opens a UDP socket; port 0 picks one.
+func (l *lan) listenPacket(at netip.AddrPort) *memPacket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at.Port() == 0 {
+		l.port++
+		at = netip.AddrPortFrom(at.Addr(), l.port)
+	}
+	c := newMemPacket(l, at)
+	l.packets[at] = c
+	return c
+}
+
+func (l *lan) listenTCP(at netip.AddrPort) *memListener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ln := &memListener{lan: l, at: at, conns: make(chan net.Conn), closed: make(chan struct{})}
+	l.tcp[at] = ln
+	return ln
+}
+
+// send delivers a datagram; it reports whether somebody was there.
+func (l *lan) send(from, to netip.AddrPort, b []byte) bool {
+	l.mu.Lock()
+	if from.Addr() == hostAddr {
+		l.sent = append(l.sent, to)
+	}
+	all := l.groups[to]
+	if c := l.packets[to]; c != nil {
+		all = append(all[:len(all):len(all)], c)
+	}
+	l.mu.Unlock()
+	for _, c := range all {
+		select {
+		case c.in <- datagram{from, append([]byte(nil), b...)}:
+		default:
+		}
+	}
+	return len(all) > 0
+}
+
+type datagram struct {
+	from netip.AddrPort
+	b    []byte
+}
+
+// memPacket is a UDP socket.
+type memPacket struct {
+	lan    *lan
+	at     netip.AddrPort
+	in     chan datagram
+	close  func()
+	closed chan struct{}
+	mu     sync.Mutex
+	limit  time.Time
+	moved  chan struct{} // closed when limit changes
+}
+
+func newMemPacket(l *lan, at netip.AddrPort) *memPacket {
+	c := &memPacket{lan: l, at: at, in: make(chan datagram, 256), closed: make(chan struct{}), moved: make(chan struct{})}
+	c.close = sync.OnceFunc(func() { close(c.closed) })
+	return c
+}
+
+func (c *memPacket) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		c.mu.Lock()
+		limit, moved := c.limit, c.moved
+		c.mu.Unlock()
+		var late <-chan time.Time
+		if !limit.IsZero() {
+			wait := time.Until(limit)
+			if wait <= 0 {
+				return 0, nil, os.ErrDeadlineExceeded
+			}
+			t := time.NewTimer(wait)
+			defer t.Stop()
+			late = t.C
+		}
+		select {
+		case d := <-c.in:
+			return copy(b, d.b), net.UDPAddrFromAddrPort(d.from), nil
+		case <-late:
+		case <-moved:
+		case <-c.closed:
+			return 0, nil, net.ErrClosed
+		}
+	}
+}
+
+func (c *memPacket) WriteTo(b []byte, to net.Addr) (int, error) {
+	c.lan.send(c.at, to.(*net.UDPAddr).AddrPort(), b)
+	return len(b), nil
+}
+
+func (c *memPacket) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = t
+	close(c.moved)
+	c.moved = make(chan struct{})
+	return nil
+}
+
+func (c *memPacket) Close() error {
+	c.close()
+	c.lan.mu.Lock()
+	defer c.lan.mu.Unlock()
+	if c.lan.packets[c.at] == c {
+		delete(c.lan.packets, c.at)
+	}
+	return nil
+}
+func (c *memPacket) LocalAddr() net.Addr                { return net.UDPAddrFromAddrPort(c.at) }
+func (c *memPacket) SetDeadline(t time.Time) error      { return c.SetReadDeadline(t) }
+func (c *memPacket) SetWriteDeadline(t time.Time) error { return nil }
+
+// memConn is a connected UDP socket.
+type memConn struct {
+	*memPacket
+	remote netip.AddrPort
+}
+
+func (c *memConn) Read(b []byte) (int, error) {
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil || from.(*net.UDPAddr).AddrPort() == c.remote {
+			return n, err
+		}
+	}
+}
+
+func (c *memConn) Write(b []byte) (int, error) {
+	if !c.lan.send(c.at, c.remote, b) {
+		return 0, syscall.ECONNREFUSED
+	}
+	return len(b), nil
+}
+func (c *memConn) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(c.remote) }
+
+type memListener struct {
+	lan    *lan
+	at     netip.AddrPort
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *memListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *memListener) Close() error {
+	l.once.Do(func() {
+		close(l.closed)
+		l.lan.mu.Lock()
+		defer l.lan.mu.Unlock()
+		if l.lan.tcp[l.at] == l {
+			delete(l.lan.tcp, l.at)
+		}
+	})
+	return nil
+}
+func (l *memListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.at) }
+
+type tcpConn struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (c tcpConn) LocalAddr() net.Addr  { return c.local }
+func (c tcpConn) RemoteAddr() net.Addr { return c.remote }
+
+// newTestMapper returns a Mapper on a LAN in memory.
+func newTestMapper(t *testing.T, l *lan, change func(*Config)) *Mapper {
+	t.Helper()
+	cfg := Config{Host: l}
+	if change != nil {
+		change(&cfg)
+	}
+	m, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

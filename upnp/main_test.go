@@ -1,0 +1,10 @@
+package upnp
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// L-06: no test leaves a goroutine.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
