@@ -26,7 +26,7 @@ func (r *Report) Classic() string {
 		case AddressAndPortDependent:
 			return "port restricted cone"
 		}
-	case AddressDependent, AddressAndPortDependent, PortDependent:
+	case AddressDependent, AddressAndPortDependent, PortDependent, Dependent:
 		if r.Filtering == AddressDependent || r.Filtering == AddressAndPortDependent {
 			return "symmetric"
 		}

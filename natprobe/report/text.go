@@ -1,0 +1,171 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"shipworm/internal/clean"
+)
+
+// Layout of the text: labels as netsh pads them, sentences below the value.
+const (
+	labelWidth = 24
+	textWidth  = 80
+)
+
+// WriteText writes the report for people: each result, what it means in one
+// sentence, and what follows for Teredo and for Remote Assistance. What was
+// not tested is left out.
+func (r *Report) WriteText(w io.Writer) error {
+	var p printer
+	p.report(r)
+	name := r.Classic()
+	if name == "" {
+		name = "none"
+	}
+	p.line("RFC 3489 name", name, classicSentence(r))
+	p.line("NAT, as netsh says", r.Netsh(), "")
+	p.line("For Teredo", "", r.Teredo())
+	p.line("For Remote Assistance", "", r.RemoteAssistance())
+	if r.IPv6 != nil {
+		fmt.Fprintf(&p.b, "\nIPv6\n%s\n", strings.Repeat("-", 45))
+		p.report(r.IPv6)
+	}
+	_, err := w.Write(p.b.Bytes())
+	return err
+}
+
+type printer struct{ b bytes.Buffer }
+
+// line prints a label and its value, and below it a sentence that explains it.
+// Without a value the sentence takes its place.
+func (p *printer) line(label string, value any, sentence string) {
+	rows := wrap(sentence, textWidth-labelWidth-2)
+	if v := fmt.Sprint(value); v != "" {
+		rows = append([]string{v}, rows...)
+	}
+	for i, row := range rows {
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(&p.b, "%-*s%c %s\n", labelWidth, label, ": "[min(i, 1)], row)
+	}
+}
+
+// wrap breaks text between words into rows of at most width bytes.
+func wrap(text string, width int) []string {
+	var rows []string
+	for _, word := range strings.Fields(text) {
+		if n := len(rows); n > 0 && len(rows[n-1])+1+len(word) <= width {
+			rows[n-1] += " " + word
+		} else {
+			rows = append(rows, word)
+		}
+	}
+	return rows
+}
+
+func (p *printer) verdict(label string, v Verdict, yes, no string) {
+	switch v {
+	case Yes:
+		p.line(label, v, yes)
+	case No:
+		p.line(label, v, no)
+	case Unknown:
+		p.line(label, v, "The observations do not decide it.")
+	}
+}
+
+func (p *printer) report(r *Report) {
+	p.servers(r)
+	if r.Local.IsValid() {
+		p.line("Local endpoint", r.Local, "")
+	}
+	if r.Mapped.IsValid() {
+		p.line("External endpoint", r.Mapped, "")
+	}
+	p.line("Access", accessWords[r.Access], accessSentences[r.Access])
+	if r.Silence != Answered {
+		p.line("Silence", r.Silence, silenceSentences[r.Silence])
+		return
+	}
+	if !r.NoNAT() {
+		p.line("Mapping", r.Mapping, mappingSentences[r.Mapping]+because(r, "mapping"))
+	}
+	p.line("Filtering", r.Filtering, filteringSentences[r.Filtering]+because(r, "filtering"))
+	p.ports(r)
+	p.details(r)
+	p.line("Probe", fmt.Sprintf("%v, %d packets sent, %d received, %d ignored",
+		time.Duration(r.Duration).Round(time.Millisecond), r.Packets.Sent, r.Packets.Received, r.Packets.Ignored), "")
+}
+
+// because quotes the evidence for a result that is not known.
+func because(r *Report, result string) string {
+	if b := map[string]Behavior{"mapping": r.Mapping, "filtering": r.Filtering}[result]; b != BehaviorUnknown {
+		return ""
+	}
+	for _, e := range r.Evidence {
+		if e.For == result {
+			return " The reason: " + clean.Line(e.Text, clean.MaxText) + "."
+		}
+	}
+	return ""
+}
+
+func (p *printer) servers(r *Report) {
+	for _, s := range r.Servers {
+		label := clean.Line(s.Name, clean.MaxName)
+		if a := s.Addr.String(); s.Addr.IsValid() && label != a {
+			label = strings.TrimSpace(label + " " + a)
+		}
+		switch {
+		case !s.Answered:
+			label += ", silent"
+		default:
+			label += fmt.Sprintf(", %s, %.1f ms", kindWords[s.Kind], float64(s.RTT)/float64(time.Millisecond))
+		}
+		p.line("Server", label, "")
+		if soft := clean.Line(s.Software, clean.MaxName); soft != "" {
+			p.line("Server's software", soft, "")
+		}
+	}
+}
+
+func (p *printer) ports(r *Report) {
+	if r.NoNAT() {
+		return
+	}
+	p.verdict("Port preserving", r.PortPreserving,
+		"External ports are those that programs here use.", "External ports are others than those that programs here use.")
+	switch a := r.Allocation; a.Kind {
+	case Sequential:
+		value, sentence := fmt.Sprintf("sequential, step %+d", a.Delta), "Ports are counted up: the next one can be foretold."
+		if a.Predicted == No {
+			sentence = "Ports are counted, but somebody else got the next one: prediction is a gamble here."
+		}
+		if a.Next != 0 {
+			value += fmt.Sprintf(", next %d", a.Next)
+		}
+		p.line("Port allocation", value, sentence)
+	case Random:
+		p.line("Port allocation", a.Kind, "No rule is seen in the ports: the next one cannot be foretold.")
+	}
+	p.verdict("Port parity", r.Parity, "Even ports stay even and odd ones odd.", "Even ports may become odd ones.")
+	p.verdict("Port contiguity", r.Contiguity, "Neighbouring ports stay neighbours.", "Neighbouring ports do not stay neighbours.")
+	switch r.Pooling {
+	case Paired:
+		p.line("Address pooling", r.Pooling, "This host always has the same external address.")
+	case Arbitrary:
+		p.line("Address pooling", fmt.Sprintf("%v, %d addresses seen", r.Pooling, r.Pool), "Sockets of this host get different external addresses, which breaks programs that use several.")
+	}
+	switch r.Collision {
+	case Moved:
+		p.line("Port collision", r.Collision, "Of two sockets that want one external port the second gets another.")
+	case Overloaded:
+		p.line("Port collision", r.Collision, "Two sockets share one external port, and answers may reach the wrong one.")
+	}
+	p.verdict("Deterministic", r.Deterministic, "The same question had the same answer each time.", "The behaviour changed during the probe: expect other results at other times.")
+}
