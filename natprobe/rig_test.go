@@ -93,7 +93,7 @@ func newRig(t testing.TB, seed uint64, loss float64, routers ...nat.Config) *rig
 	router := r.w.Router
 	for i, c := range routers {
 		if !c.NoTranslation {
-			c.External = []netip.Addr{netip.AddrFrom4([4]byte{203, 0, 113, 1})}
+			c.External = append(c.External, netip.AddrFrom4([4]byte{203, 0, 113, 1}))
 			if i > 0 {
 				c.External = []netip.Addr{netip.AddrFrom4([4]byte{100, 64, 0, byte(i + 1)})}
 			}
@@ -132,7 +132,7 @@ func (r *rig) server(quirk quirk, addrs ...string) *fakeServer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	s := &fakeServer{quirk: quirk, ports: map[netip.AddrPort]*sim.UDPPort{}}
+	s := &fakeServer{quirk: quirk, host: h, ports: map[netip.AddrPort]*sim.UDPPort{}}
 	for _, a := range list {
 		for _, p := range []uint16{3478, 3479} {
 			local := netip.AddrPortFrom(a, p)
@@ -233,6 +233,7 @@ const (
 // A fakeServer is a server of RFC 5780 that can lie.
 type fakeServer struct {
 	quirk  quirk
+	host   *sim.Host
 	addrs  []netip.Addr
 	ports  map[netip.AddrPort]*sim.UDPPort
 	other  netip.AddrPort // instead of the right one
@@ -262,7 +263,7 @@ func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
 	if req.ResponsePort != 0 && s.quirk != liesOfSource {
 		dst = netip.AddrPortFrom(from.Addr(), req.ResponsePort)
 	}
-	ans := message.Message{Class: message.Success, ID: req.ID, Mapped: from, XORMapped: from, Origin: src, Other: other, Software: "fake"}
+	ans := message.Message{Class: message.Success, ID: req.ID, Mapped: from, XORMapped: from, Origin: src, Other: other, Software: "fake", Padding: req.Padding}
 	if s.claims.IsValid() {
 		ans.Mapped, ans.XORMapped = s.claims, s.claims
 	}

@@ -1,0 +1,193 @@
+package natprobe
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"shipworm/natprobe/report"
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+)
+
+// probe runs one machine behind a NAT and returns its report.
+func probe(t *testing.T, c Config, routers ...nat.Config) *report.Report {
+	t.Helper()
+	r := newRig(t, 1, 0, routers...)
+	r.server(correct, a1, a2)
+	r.run(c)
+	return r.m.report()
+}
+
+// How external ports and addresses are chosen (RFC 4787, 4.1 and 4.2).
+func TestPorts(t *testing.T) {
+	const yes, no = report.Yes, report.No
+	with := func(name string, f func(*nat.Config)) nat.Config {
+		c := profile(t, name)
+		if f != nil {
+			f(&c)
+		}
+		return c
+	}
+	tests := map[string]struct {
+		nat                         nat.Config
+		preserving, parity, contig  report.Verdict
+		kind                        report.AllocationKind
+		delta                       int
+		predicted                   report.Verdict
+		pooling                     report.Pooling
+		deterministic, earlyInbound report.Verdict
+	}{
+		"linux":              {with("linux", nil), yes, yes, yes, report.Preserving, 0, report.NotTested, report.Paired, yes, no},
+		"linux, open input":  {with("linux-open-input", nil), yes, yes, yes, report.Preserving, 0, report.NotTested, report.Paired, yes, yes},
+		"symmetric":          {with("symmetric", nil), no, no, no, report.Random, 0, report.NotTested, report.Paired, yes, report.NotTested},
+		"sequential":         {with("symmetric-sequential", nil), no, no, no, report.Sequential, 1, yes, report.Paired, yes, report.NotTested},
+		"sequential by four": {with("symmetric-sequential", func(c *nat.Config) { c.Step = 4 }), no, no, no, report.Sequential, 4, yes, report.Paired, yes, report.NotTested},
+		"parity": {with("cone", func(c *nat.Config) { c.Allocation, c.Parity = nat.Random, true }),
+			no, yes, no, report.Random, 0, report.NotTested, report.Paired, yes, report.NotTested},
+		"contiguity": {with("cone", func(c *nat.Config) { c.Allocation, c.Parity, c.Contiguity = nat.Random, true, true }),
+			no, yes, yes, report.Random, 0, report.NotTested, report.Paired, yes, report.NotTested},
+		"pool": {with("symmetric", func(c *nat.Config) { c.ArbitraryPooling = true; c.External = []netip.Addr{addr("203.0.113.2")} }),
+			no, no, no, report.Random, 0, report.NotTested, report.Arbitrary, yes, report.NotTested},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := probe(t, Config{Tests: Tests{Ports: true}}, tt.nat)
+			if r.PortPreserving != tt.preserving || r.Parity != tt.parity || r.Contiguity != tt.contig {
+				t.Errorf("preserving %v, parity %v, contiguity %v", r.PortPreserving, r.Parity, r.Contiguity)
+			}
+			if a := r.Allocation; a.Kind != tt.kind || a.Delta != tt.delta || a.Predicted != tt.predicted {
+				t.Errorf("allocation %+v", a)
+			}
+			if r.Pooling != tt.pooling || r.Deterministic != tt.deterministic || r.EarlyInbound != tt.earlyInbound {
+				t.Errorf("pooling %v, deterministic %v, early inbound %v", r.Pooling, r.Deterministic, r.EarlyInbound)
+			}
+			if r.Packets.Sent > Burst {
+				t.Errorf("%d packets", r.Packets.Sent)
+			}
+		})
+	}
+}
+
+// Whether the NAT turns packets around, and what source they then have
+// (RFC 4787, 6).
+func TestHairpin(t *testing.T) {
+	for want, mode := range map[report.Hairpin]nat.Hairpin{
+		{Verdict: report.No}: nat.HairpinNone,
+		{Verdict: report.Yes, Source: report.InternalSource}: nat.HairpinInternalSource,
+		{Verdict: report.Yes, Source: report.ExternalSource}: nat.HairpinExternalSource,
+	} {
+		for _, name := range []string{"cone", "address-restricted", "port-restricted", "symmetric"} {
+			c := profile(t, name)
+			c.Hairpin = mode
+			r := probe(t, Config{Tests: Tests{Hairpin: true}}, c)
+			// Nobody but the destination of its mapping gets to a symmetric NAT's
+			// endpoint, turned around or not.
+			if name == "symmetric" {
+				if r.Hairpin.Verdict != report.No {
+					t.Errorf("%s, %v: %+v", name, mode, r.Hairpin)
+				}
+			} else if r.Hairpin != want {
+				t.Errorf("%s, %v: %+v, want %+v", name, mode, r.Hairpin, want)
+			}
+		}
+	}
+	if r := probe(t, Config{}, profile(t, "cone")); r.Hairpin.Verdict != report.NotTested {
+		t.Error("tested though nobody asked for it")
+	}
+}
+
+// How long mappings live, and what keeps them alive (RFC 4787, 4.3). One run
+// takes as long as the longest time, not as all of them.
+func TestLifetimes(t *testing.T) {
+	tests := map[string]struct {
+		name           string
+		single, stream time.Duration // the truth
+		inbound        report.Verdict
+	}{
+		"linux":           {"linux", 30 * time.Second, 120 * time.Second, report.Yes},
+		"outbound only":   {"short-lived", 30 * time.Second, 30 * time.Second, report.No},
+		"symmetric":       {"hotel", 30 * time.Second, 30 * time.Second, report.No},
+		"refreshed by in": {"home", 120 * time.Second, 120 * time.Second, report.Yes},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, loss := range []float64{0, 0.05} {
+				r := newRig(t, 3, loss, profile(t, tt.name))
+				r.server(correct, a1, a2)
+				const most = 4 * time.Minute
+				took := r.run(Config{Tests: Tests{Lifetime: most}})
+				single := r.m.report().Lifetimes
+				within := func(b report.Bound, truth time.Duration) bool {
+					return time.Duration(b.Alive) < truth && truth <= time.Duration(b.Dead) && float64(b.Alive) > float64(b.Dead)*0.5
+				}
+				if !within(single.Single, tt.single) || single.InboundRefresh != tt.inbound {
+					t.Errorf("loss %v: %+v", loss, single)
+				}
+				if took > 2*most {
+					t.Errorf("loss %v: took %v", loss, took)
+				}
+				r = newRig(t, 3, loss, profile(t, tt.name))
+				r.server(correct, a1, a2)
+				r.run(Config{Tests: Tests{StreamLifetime: most}})
+				if b := r.m.report().Lifetimes.Stream; !within(b, tt.stream) {
+					t.Errorf("loss %v: stream %+v", loss, b)
+				}
+			}
+		})
+	}
+	r := newRig(t, 1, 0, profile(t, "linux"))
+	r.server(liesOfSource, a1, a2)
+	if took := r.run(Config{Tests: Tests{Lifetime: time.Hour}}); took > 2*time.Second || r.m.report().Lifetimes.Single.Tested() {
+		t.Errorf("without RESPONSE-PORT: %v, %+v", took, r.m.report().Lifetimes)
+	}
+}
+
+// Datagrams in pieces (RFC 5780, 3.5): through, or not.
+func TestFragments(t *testing.T) {
+	for mode, want := range map[nat.Fragments]report.Fragments{
+		nat.FragmentsAnyOrder: {Out: report.Yes, In: report.Yes},
+		nat.FragmentsDropped:  {Out: report.No, In: report.Unknown},
+	} {
+		c := profile(t, "port-restricted")
+		c.Fragments = mode
+		r := newRig(t, 1, 0, c)
+		if err := r.client.SetLink(link.Config{MTU: 1500}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.server(correct, a1, a2).host.SetLink(link.Config{Delay: 5 * ms, MTU: 1500}); err != nil {
+			t.Fatal(err)
+		}
+		r.run(Config{Tests: Tests{Fragments: true}})
+		if got := r.m.report(); got.Fragments != want {
+			t.Errorf("%v: %+v, %v", mode, got.Fragments, got.Evidence)
+		}
+	}
+}
+
+// What rewrites addresses in payloads shows in MAPPED-ADDRESS, which the
+// verdicts do not use where there is XOR-MAPPED-ADDRESS.
+func TestALG(t *testing.T) {
+	for name, want := range map[string]report.Verdict{"home-alg": report.Yes, "home-strict": report.No} {
+		r := probe(t, Config{}, profile(t, name))
+		if r.ALG != want || r.Access != report.NAT || r.Mapping != report.EndpointIndependent {
+			t.Errorf("%s: %v, %v, %v", name, r.ALG, r.Access, r.Mapping)
+		}
+	}
+}
+
+// A translator beyond the home's (RFC 6598): by the address that the router
+// names, or by the kind of the own one. U-06 calls it double NAT.
+func TestCGNAT(t *testing.T) {
+	for wan, want := range map[string]report.Verdict{
+		"": report.NotTested, "203.0.113.1": report.No, "203.0.113.77": report.Yes, "100.64.3.4": report.Yes, "10.0.0.1": report.Yes,
+	} {
+		var c Config
+		if wan != "" {
+			c.WAN = addr(wan)
+		}
+		if r := probe(t, c, profile(t, "linux")); r.CGNAT != want {
+			t.Errorf("WAN %q: %v, want %v", wan, r.CGNAT, want)
+		}
+	}
+}
