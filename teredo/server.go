@@ -35,6 +35,11 @@ type ServerConfig struct {
 	// addresses and attached subnets are added to it when Run starts.
 	Policy Policy
 
+	// Native forwards the clients' tests of native nodes (RFC 4380, 5.2.9) by
+	// the host's IPv6 routes: without it, clients reach no native node through
+	// this server. It needs Linux and CAP_NET_RAW.
+	Native bool
+
 	// Limits bound what is sent; zero fields mean the defaults.
 	Limits engine.Limits
 
@@ -51,7 +56,8 @@ type ServerConfig struct {
 // ServerState is a snapshot of a Server's counters.
 type ServerState struct {
 	engine.ServerState
-	Sockets []SocketStats `json:"sockets"`
+	NativeErrors uint64        `json:"native_errors"` // tests that no route led to
+	Sockets      []SocketStats `json:"sockets"`
 }
 
 // Server is a Teredo server: it answers clients that qualify and forwards
@@ -100,6 +106,8 @@ func newServerMachine(cfg ServerConfig, p Policy) (*engine.Server, error) {
 type serving struct {
 	machine *engine.Server
 	sockets []udp.Socket
+	native  *nativeSocket // nil: none
+	lost    uint64        // native packets that the kernel refused
 	out     engine.ServerOutput
 	scratch [2][]packet.Packet
 }
@@ -130,6 +138,12 @@ func (s *Server) Run(ctx context.Context) error {
 		defer s.mu.Unlock()
 		s.final = v.state()
 	}()
+	if s.cfg.Native {
+		if v.native, err = openNative(); err != nil {
+			return fmt.Errorf("teredo: server: %w", err)
+		}
+		defer v.native.close()
+	}
 	if err := s.openSockets(ctx, v); err != nil {
 		return err
 	}
@@ -209,8 +223,7 @@ func (s *Server) loop(ctx context.Context, v *serving, r *reader, broken <-chan 
 	}
 }
 
-// flush sends what the machine produced, one batch a socket. Packets for the
-// native IPv6 Internet end here: this server is no router.
+// flush sends what the machine produced, one batch a socket.
 func (v *serving) flush() {
 	for i := range v.scratch {
 		v.scratch[i] = v.scratch[i][:0]
@@ -225,11 +238,16 @@ func (v *serving) flush() {
 			_, _ = sock.WriteBatch(v.scratch[i]) // failures are counted by the socket
 		}
 	}
+	for _, p := range v.out.Native {
+		if v.native != nil && v.native.send(p) != nil {
+			v.lost++
+		}
+	}
 	v.out.Reset()
 }
 
 func (v *serving) state() ServerState {
-	s := ServerState{ServerState: v.machine.Snapshot()}
+	s := ServerState{ServerState: v.machine.Snapshot(), NativeErrors: v.lost}
 	for _, sock := range v.sockets {
 		s.Sockets = append(s.Sockets, sock.Stats())
 	}

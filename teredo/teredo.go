@@ -6,12 +6,12 @@
 // qualifies), keeps that mapping alive, and tunnels IPv6 packets in UDP
 // straight to its peers; the server only helps to open the two NATs. On the
 // Teredo address it yields ordinary sockets: net.PacketConn, net.Listener,
-// net.Conn. A Server is the other end of qualification.
+// net.Conn. A Server is the other end of qualification, a Relay the way to and
+// from native IPv6 hosts without Teredo.
 //
 // The protocol is in the pure machines of teredo/engine, the formats in
 // teredo/wire; this package owns goroutines, sockets and clocks. Left out so
-// far: relays (the way to native IPv6 hosts without Teredo), TUN devices and
-// the extensions of RFC 6081.
+// far: TUN devices and the extensions of RFC 6081.
 //
 // Nothing is sent before Run is called, and nothing after it returned.
 //

@@ -17,6 +17,7 @@ func newTeredoServerCmd() *cobra.Command {
 	var (
 		listen  []string
 		port    uint16
+		native  bool
 		verbose bool
 	)
 	c := &cobra.Command{
@@ -27,6 +28,9 @@ this host, and with a second one it can also help clients to tell what kind of
 NAT they are behind. It keeps no state about clients, forwards nothing but the
 small packets that open NATs, and needs no privilege.
 
+With --native it also passes on the pings by which clients find the relay of a
+native IPv6 host; the host's provider must let packets from 2001::/32 leave.
+
 Clients know only UDP port 3544. Another --port serves where something
 redirects 3544 to it.`,
 		Example: "  shipworm teredo server --listen 203.0.113.1 --listen 203.0.113.2",
@@ -36,7 +40,7 @@ redirects 3544 to it.`,
 			if err != nil {
 				return err
 			}
-			cfg.Logger = verboseLog(verbose)
+			cfg.Native, cfg.Logger = native, verboseLog(verbose)
 			cfg.OnReady = func() {
 				fmt.Fprintf(c.ErrOrStderr(), "serving Teredo on %s, UDP port %d\n", strings.Join(listen, " and "), cfg.Port)
 			}
@@ -49,6 +53,7 @@ redirects 3544 to it.`,
 	}
 	c.Flags().StringArrayVar(&listen, "listen", nil, "public IPv4 `address` of this host; twice for two")
 	c.Flags().Uint16Var(&port, "port", teredo.Port, "UDP `port`")
+	c.Flags().BoolVar(&native, "native", false, "pass clients' tests of native IPv6 hosts on, by the routes of this host (Linux; root or CAP_NET_RAW)")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
 	return c
 }

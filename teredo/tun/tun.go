@@ -97,7 +97,11 @@ func New(c Config) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tun: %w", err)
 	}
-	if err := prepare(dev.Name(), c.DefaultRoute); err != nil {
+	routes := []netip.Prefix{wire.Prefix()}
+	if c.DefaultRoute {
+		routes = append(routes, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	}
+	if err := prepare(dev.Name(), Metric, routes...); err != nil {
 		dev.Close()
 		return nil, fmt.Errorf("tun: %w", err)
 	}
@@ -107,7 +111,8 @@ func New(c Config) (*Device, error) {
 	return newDevice(c, dev.Name(), dev), nil
 }
 
-func prepare(name string, defaultRoute bool) error {
+// prepare readies an interface, and routes into it.
+func prepare(name string, metric int, routes ...netip.Prefix) error {
 	link, err := nic.Find(name)
 	if err != nil {
 		return err
@@ -121,13 +126,12 @@ func prepare(name string, defaultRoute bool) error {
 	if err := link.Up(); err != nil {
 		return err
 	}
-	if err := link.AddRoute(nic.Route{To: wire.Prefix(), Metric: Metric}); err != nil {
-		return err
+	for _, to := range routes {
+		if err := link.AddRoute(nic.Route{To: to, Metric: metric}); err != nil {
+			return err
+		}
 	}
-	if !defaultRoute {
-		return nil
-	}
-	return link.AddRoute(nic.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Metric: Metric})
+	return nil
 }
 
 func newDevice(c Config, name string, dev device) *Device {

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"shipworm/internal/nic"
+	"shipworm/teredo"
+	"shipworm/teredo/tun"
+)
+
+// relayFlags are those of teredo relay.
+type relayFlags struct {
+	tunnel   tunFlags
+	prefixes []string
+	servers  []string
+	own      bool
+	host     string
+	address  string
+	port     uint16
+	direct   bool
+	noEcho   bool
+	verbose  bool
+}
+
+func newTeredoRelayCmd() *cobra.Command {
+	var f relayFlags
+	c := &cobra.Command{
+		Use:   "relay --tun NAME",
+		Short: "Run a Teredo relay, for this host or for networks",
+		Long: `Run a Teredo relay until it is interrupted: the way between Teredo clients and
+native IPv6. It makes an interface (Linux; root or CAP_NET_ADMIN) and routes
+2001::/32 into it; all of it disappears with the relay.
+
+Without --prefix it serves this host alone, on one of its native IPv6 addresses:
+programs here reach Teredo clients straight, and clients reach the ports of
+--open. With --prefix it is a public relay for the networks named, and for
+nobody else. The host must forward IPv6 (sysctl net.ipv6.conf.all.forwarding=1),
+and others must route 2001::/32 to it.
+
+A client gets no packet of anybody before it has answered a bubble through its
+own server. Through a server that --server does not name, and through which no
+client answered yet, four bubbles in 300 s are all there is.`,
+		Example: `  sudo shipworm teredo relay --tun teredo --open tcp/22
+  sudo shipworm teredo relay --tun teredo --prefix 2001:db8:1::/48 --server 203.0.113.1`,
+		Args: exactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := f.config()
+			if err != nil {
+				return err
+			}
+			cfg.Open = func() (teredo.Device, error) { return f.device(len(cfg.Prefixes) > 0) }
+			cfg.OnReady = func(s teredo.RelayState) {
+				fmt.Fprintf(c.ErrOrStderr(), "relaying for %s on UDP %v\n", joinPrefixes(s.Served), s.Local)
+			}
+			r, err := teredo.NewRelay(cfg)
+			if err != nil {
+				return usageError(oneLine(err))
+			}
+			return teredoRelayError(c.Context(), r.Run(c.Context()))
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.tunnel.name, "tun", "", "make the interface `name`")
+	fl.StringArrayVar(&f.prefixes, "prefix", nil, "serve the native network `prefix`; repeatable")
+	fl.BoolVar(&f.own, "host-specific", false, "serve this host alone, as without --prefix")
+	fl.StringVar(&f.host, "host", "", "the `address` of this host to serve (default the one it sends from)")
+	fl.StringArrayVar(&f.tunnel.open, "open", nil, "without --prefix: let every client reach `protocol/port`, such as tcp/22; repeatable")
+	fl.BoolVar(&f.noEcho, "no-echo", false, "without --prefix: do not answer pings; clients then do not find the relay")
+	fl.StringArrayVar(&f.servers, "server", nil, "IPv4 `address` of a Teredo server that is known as such; repeatable")
+	fl.StringVar(&f.address, "listen", "0.0.0.0", "local IPv4 `address`")
+	fl.Uint16Var(&f.port, "port", 0, "UDP `port` (default a random one)")
+	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
+	return c
+}
+
+// config returns the configuration, without a device.
+func (f *relayFlags) config() (teredo.RelayConfig, error) {
+	cfg := teredo.RelayConfig{Direct: f.direct, Logger: verboseLog(f.verbose)}
+	bad := func(flag, value, want string) error {
+		return usageError(fmt.Errorf("teredo relay: --%s %q: not %s", flag, value, want))
+	}
+	if f.tunnel.name == "" {
+		return cfg, withHint(usageError(errors.New("teredo relay: no interface named")), "name one that is to be made, such as --tun teredo")
+	}
+	if len(f.prefixes) > 0 && (f.own || f.host != "" || len(f.tunnel.open) > 0 || f.noEcho) {
+		return cfg, usageError(errors.New("teredo relay: --host-specific, --host, --open and --no-echo are for a relay without --prefix"))
+	}
+	for _, s := range f.prefixes {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return cfg, bad("prefix", s, "an IPv6 prefix")
+		}
+		cfg.Prefixes = append(cfg.Prefixes, p)
+	}
+	for _, s := range f.servers {
+		a, err := netip.ParseAddr(s)
+		if err != nil || !a.Is4() {
+			return cfg, bad("server", s, "an IPv4 address")
+		}
+		cfg.Servers = append(cfg.Servers, a)
+	}
+	if f.host != "" {
+		a, err := netip.ParseAddr(f.host)
+		if err != nil || !a.Is6() {
+			return cfg, bad("host", f.host, "an IPv6 address")
+		}
+		cfg.Host = a
+	}
+	a, err := netip.ParseAddr(f.address)
+	if err != nil || !a.Is4() {
+		return cfg, bad("listen", f.address, "an IPv4 address")
+	}
+	cfg.Local = netip.AddrPortFrom(a, f.port)
+	return cfg, nil
+}
+
+// device makes the interface.
+func (f *relayFlags) device(public bool) (teredo.Device, error) {
+	if !public {
+		// The address is the host's already.
+		dev, err := f.tunnel.device(tun.Config{NoEcho: f.noEcho, Assign: func(netip.Addr) error { return nil }})
+		if err != nil {
+			return nil, err
+		}
+		return dev, nil
+	}
+	dev, err := tun.NewRouter(f.tunnel.name)
+	switch {
+	case errors.Is(err, nic.ErrName), errors.Is(err, nic.ErrExists):
+		return nil, usageError(err)
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil, withHint(err, "relays run on Linux")
+	case err != nil:
+		return nil, err
+	}
+	return dev, nil
+}
+
+func joinPrefixes(ps []netip.Prefix) string {
+	var b strings.Builder
+	for i, p := range ps {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if p.IsSingleIP() {
+			b.WriteString(p.Addr().String())
+		} else {
+			b.WriteString(p.String())
+		}
+	}
+	return b.String()
+}
+
+func teredoRelayError(ctx context.Context, err error) error {
+	err = oneLine(err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, teredo.ErrNoNative):
+		return withHint(negativeError(err), "a relay is for hosts that have native IPv6; the others are Teredo clients")
+	}
+	return err
+}
