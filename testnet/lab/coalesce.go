@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 )
 
@@ -13,8 +14,9 @@ import (
 // of one: it is the kernel's to refuse.
 type run struct {
 	buf     []byte // the packet so far; empty when there is none
-	headers int
-	segment int // payload bytes of each but the last
+	header  int    // length of the IP header
+	headers int    // and of all headers
+	segment int    // payload bytes of each but the last
 	count   int
 	next    uint32 // sequence number
 	ended   bool   // by a short segment or a push
@@ -27,7 +29,7 @@ const (
 
 // start begins a run with pkt; false if pkt cannot be part of one.
 func (r *run) start(pkt []byte) bool {
-	pkt, headers, ok := parseSegment(pkt)
+	pkt, header, headers, ok := parseSegment(pkt)
 	if !ok {
 		return false
 	}
@@ -35,9 +37,9 @@ func (r *run) start(pkt []byte) bool {
 		r.buf = make([]byte, 0, math.MaxUint16)
 	}
 	r.buf = append(r.buf[:0], pkt...)
-	r.headers, r.segment, r.count = headers, len(pkt)-headers, 1
-	r.next = be.Uint32(pkt[ipv4.HeaderLen+4:]) + uint32(r.segment)
-	r.ended = pkt[ipv4.HeaderLen+13]&tcpPSH != 0
+	r.header, r.headers, r.segment, r.count = header, headers, len(pkt)-headers, 1
+	r.next = be.Uint32(pkt[header+4:]) + uint32(r.segment)
+	r.ended = pkt[header+13]&tcpPSH != 0
 	return true
 }
 
@@ -46,42 +48,49 @@ func (r *run) add(pkt []byte) bool {
 	if r.count == 0 || r.ended || len(r.buf)+len(pkt) > math.MaxUint16 {
 		return false
 	}
-	pkt, headers, ok := parseSegment(pkt)
+	pkt, header, headers, ok := parseSegment(pkt)
 	payload := len(pkt) - headers
-	if !ok || headers != r.headers || payload > r.segment || !r.follows(pkt) {
+	if !ok || header != r.header || headers != r.headers || payload > r.segment || !r.follows(pkt) {
 		return false
 	}
 	r.buf = append(r.buf, pkt[headers:]...)
-	r.buf[ipv4.HeaderLen+13] |= pkt[ipv4.HeaderLen+13]
+	r.buf[header+13] |= pkt[header+13]
 	r.next += uint32(payload)
 	r.count++
-	r.ended = payload < r.segment || pkt[ipv4.HeaderLen+13]&tcpPSH != 0
+	r.ended = payload < r.segment || pkt[header+13]&tcpPSH != 0
 	return true
 }
 
 // parseSegment returns, without link padding, a TCP segment with payload,
 // without IP options, with no flags but ACK and PSH, and whose checksum is
-// right, and the length of its headers.
-func parseSegment(b []byte) (pkt []byte, headers int, ok bool) {
-	pkt, header, ok := ipv4.Check(b)
-	if !ok || header != ipv4.HeaderLen || ipv4.Proto(pkt) != ipv4.TCP {
-		return nil, 0, false
+// right, and the lengths of its IP header and of all.
+func parseSegment(b []byte) (pkt []byte, header, headers int, ok bool) {
+	pkt, header, ok = network(b)
+	if !ok || protocol(pkt) != ipv4.TCP || !ip.Is6(pkt) && header != ipv4.HeaderLen {
+		return nil, 0, 0, false
 	}
 	_, headers, ok = transport(pkt, header)
-	if !ok || headers == len(pkt) || pkt[header+13]&^tcpPSH != tcpACK || !ipv4.TransportOK(pkt, header) {
-		return nil, 0, false
+	if !ok || headers == len(pkt) || pkt[header+13]&^tcpPSH != tcpACK || !ip.ChecksumsOK(pkt) {
+		return nil, 0, 0, false
 	}
-	return pkt, headers, true
+	return pkt, header, headers, true
 }
 
 // follows reports whether all that must be equal in two headers is, and the
 // sequence number is the next.
 func (r *run) follows(pkt []byte) bool {
-	const tcp = ipv4.HeaderLen
+	tcp := r.header
 	same := func(from, to int) bool { return bytes.Equal(r.buf[from:to], pkt[from:to]) }
-	return same(0, 2) && // version, traffic class
-		same(6, 10) && // fragment, time to live, protocol
-		same(12, tcp+4) && // addresses, ports
+	if ip.Is6(pkt) {
+		if !same(0, 4) || !same(6, tcp) { // all but the length
+			return false
+		}
+	} else if !same(0, 2) || // version, traffic class
+		!same(6, 10) || // fragment, time to live, protocol
+		!same(12, tcp) { // addresses
+		return false
+	}
+	return same(tcp, tcp+4) && // ports
 		be.Uint32(pkt[tcp+4:]) == r.next &&
 		same(tcp+8, tcp+13) && // acknowledgement, header length
 		same(tcp+14, tcp+16) && // window
@@ -96,9 +105,10 @@ func (r *run) take() (vnetHeader, []byte) {
 	if count == 1 {
 		return vnetHeader{}, pkt
 	}
-	be.PutUint16(pkt[2:], uint16(len(pkt)))
-	be.PutUint16(pkt[10:], 0)
-	be.PutUint16(pkt[10:], ^ipv4.Fold(ipv4.Sum(pkt[:ipv4.HeaderLen], 0)))
+	setLength(pkt, r.header)
 	h := vnetHeader{flags: vnetNeedsChecksum, gsoType: gsoTCP4, segment: uint16(r.segment)}
+	if ip.Is6(pkt) {
+		h.gsoType = gsoTCP6
+	}
 	return h.unfinished(pkt), pkt
 }

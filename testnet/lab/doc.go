@@ -29,10 +29,13 @@
 // machine; they differ in their network only. Host names resolve through a
 // private /etc/hosts.
 //
-// Multicast reaches the hosts of the same home. A host may get more interfaces
+// A host may have addresses of both families; [Router.Delegate] gives a home its
+// IPv6. Multicast of both reaches the hosts of the same home: a TUN is enough
+// for SSDP, PCP and mDNS (TestMulticast, TestIPv6Multicast), and nothing here
+// needs Ethernet. A host may get more interfaces
 // than its line: a veth pair between two of them, made by ip(8) with the path of
 // [Host.Netns], makes one the other's router, for routers that are programs.
 //
-// What it leaves out: IPv6 between hosts (a host may bring up its own, and
-// tunnel it), broadcast, and every system but Linux.
+// What it leaves out: neighbour discovery and router advertisements (addresses
+// and routes are given), broadcast, and every system but Linux.
 package lab

@@ -5,12 +5,17 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
 
-const lanBits = 24
+// LANs have networks of these sizes.
+const (
+	lanBits  = 24
+	lanBits6 = 64
+)
 
 // A Host is a network namespace with one interface. Any number of programs may
 // run in it at once.
@@ -23,22 +28,18 @@ type Host struct {
 }
 
 // host makes the namespace and joins it to the host that place adds to the
-// world. With a valid gateway it is on a LAN.
-func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, line link.Config, place func() (*sim.Host, error)) (*Host, error) {
+// world. With valid gateways it is on a LAN.
+func (l *Lab) host(name string, addrs []netip.Addr, gateway, gateway6 netip.Addr, line link.Config, place func() (*sim.Host, error)) (*Host, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx.Err() != nil {
 		return nil, fmt.Errorf("lab: host %s: %w", name, net.ErrClosed)
 	}
-	bits := 32
-	if gateway.IsValid() {
-		bits = lanBits
-	}
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("lab: host %s: no address", name)
 	}
 	for _, a := range addrs {
-		if !a.Is4() || a == gateway {
+		if !a.IsValid() || a == gateway || a == gateway6 {
 			return nil, fmt.Errorf("lab: host %s: address %v is not usable", name, a)
 		}
 	}
@@ -59,7 +60,7 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, line lin
 		if dev, err = openTUN(); err != nil {
 			return err
 		}
-		return configure(addrs, bits, gateway)
+		return configure(addrs, gateway, gateway6)
 	})
 	if err == nil {
 		err = l.hub.attach(node, dev)
@@ -74,7 +75,11 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway netip.Addr, line lin
 	l.hosts = append(l.hosts, h)
 	names := make([]hostName, 0, len(l.hosts))
 	for _, h := range l.hosts {
-		names = append(names, hostName{h.name, h.addrs[0], h.ns.file.Fd()})
+		for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
+			if i := slices.IndexFunc(h.addrs, is); i >= 0 {
+				names = append(names, hostName{h.name, h.addrs[i], h.ns.file.Fd()})
+			}
+		}
 	}
 	if err := writeHosts(names); err != nil {
 		l.log.Warn("names of hosts will not resolve", "err", err)
@@ -88,6 +93,9 @@ func (h *Host) Name() string { return h.name }
 
 // Addr returns the host's first address.
 func (h *Host) Addr() netip.Addr { return h.addrs[0] }
+
+// Addrs returns a copy of the addresses that the host was given.
+func (h *Host) Addrs() []netip.Addr { return slices.Clone(h.addrs) }
 
 // Change calls f with the simulated host, to change its line while programs
 // run. f is called under the laboratory's lock: it must be quick and may not

@@ -206,7 +206,7 @@ func (p *port) read() {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return
-		case n > vnetHeaderLen && h.buf[vnetHeaderLen]>>4 == 4:
+		case n > vnetHeaderLen:
 			h.header.parse(h.buf)
 			h.send(p.host, h.buf[vnetHeaderLen:n])
 		}

@@ -130,7 +130,9 @@ func findHost(hosts []byte, name string) (string, error) {
 		if fields[1] == name {
 			return fields[3], nil
 		}
-		unknown.Hosts = append(unknown.Hosts, fields[1])
+		if !slices.Contains(unknown.Hosts, fields[1]) { // one of both families has two lines
+			unknown.Hosts = append(unknown.Hosts, fields[1])
+		}
 	}
 	return "", unknown
 }

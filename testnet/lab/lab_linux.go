@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -63,10 +64,11 @@ func New(cfg Config) (*Lab, error) {
 	return l, nil
 }
 
-// Host adds a host with public addresses, directly on the Internet, behind an
-// access line. Its name resolves to the first address on every host.
+// Host adds a host with public addresses of one or both families, directly on
+// the Internet, behind an access line. Its name resolves to the first address of
+// each family on every host.
 func (l *Lab) Host(name string, line link.Config, addrs ...netip.Addr) (*Host, error) {
-	return l.host(name, addrs, netip.Addr{}, line, func() (*sim.Host, error) {
+	return l.host(name, addrs, netip.Addr{}, netip.Addr{}, line, func() (*sim.Host, error) {
 		return l.hub.world.Host(name, line, addrs...)
 	})
 }
@@ -124,16 +126,54 @@ type Router struct {
 	gateway netip.Addr // on the LAN, once there is a host; under the hub's lock
 }
 
-// Host adds a host behind the router, in the /24 network of its address. The
-// first address of that network is the router's own, and answers pings.
-func (r *Router) Host(name string, line link.Config, addr netip.Addr) (*Host, error) {
-	gateway := netip.PrefixFrom(addr, lanBits).Masked().Addr().Next()
-	return r.lab.host(name, []netip.Addr{addr}, gateway, line, func() (*sim.Host, error) {
-		if r.gateway.IsValid() && r.gateway != gateway {
+// Delegate has an IPv6 prefix routed to the router's LAN, see sim.Router, and
+// must come before the LAN's hosts get addresses of it. A firewall, unless it is
+// nil, stands before them.
+func (r *Router) Delegate(prefix netip.Prefix, fw *firewall.Config) error {
+	r.lab.hub.mu.Lock()
+	defer r.lab.hub.mu.Unlock()
+	if fw != nil {
+		f, err := firewall.New(*fw)
+		if err != nil {
+			return fmt.Errorf("lab: router %s: %w", r.sim.Name(), err)
+		}
+		r.sim.SetFirewall(f)
+	}
+	if err := r.sim.Delegate(prefix); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return nil
+}
+
+// Host adds a host behind the router, in the /24 network of its IPv4 address,
+// in the delegated prefix with its IPv6 address, or both. The first address of
+// a network is the router's own, and answers pings. A host with an IPv6 address
+// has a link-local one too, which ends with the same 64 bits.
+func (r *Router) Host(name string, line link.Config, addr netip.Addr, more ...netip.Addr) (*Host, error) {
+	addrs := append([]netip.Addr{addr}, more...)
+	var gateway, gateway6 netip.Addr
+	for _, a := range addrs {
+		switch {
+		case a.Is4() && !gateway.IsValid():
+			gateway = netip.PrefixFrom(a, lanBits).Masked().Addr().Next()
+		case a.Is6() && !gateway6.IsValid():
+			r.lab.hub.mu.Lock()
+			prefix := r.sim.Prefix()
+			r.lab.hub.mu.Unlock()
+			if prefix.IsValid() {
+				gateway6 = prefix.Addr().Next()
+			}
+			b := a.As16()
+			copy(b[:8], []byte{0xfe, 0x80, 0, 0, 0, 0, 0, 0})
+			addrs = append(addrs, netip.AddrFrom16(b))
+		}
+	}
+	return r.lab.host(name, addrs, gateway, gateway6, line, func() (*sim.Host, error) {
+		if gateway.IsValid() && r.gateway.IsValid() && r.gateway != gateway {
 			return nil, fmt.Errorf("router %s: host %s %v is not on its network: %w", r.sim.Name(), name, addr, sim.ErrBadAddress)
 		}
-		host, err := r.sim.Host(name, line, addr)
-		if err != nil || r.gateway.IsValid() {
+		host, err := r.sim.Host(name, line, addrs[0], addrs[1:]...)
+		if err != nil || !gateway.IsValid() || r.gateway.IsValid() {
 			return host, err
 		}
 		r.gateway = gateway

@@ -77,7 +77,7 @@ func join(t *testing.T, h *lab.Host, group netip.AddrPort) *net.UDPConn {
 		if err != nil {
 			return err
 		}
-		pc, err = net.ListenMulticastUDP("udp4", line, net.UDPAddrFromAddrPort(group))
+		pc, err = net.ListenMulticastUDP("udp", line, net.UDPAddrFromAddrPort(group))
 		return err
 	})
 	if err != nil {

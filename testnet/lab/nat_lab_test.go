@@ -129,7 +129,7 @@ func listen(t *testing.T, h *lab.Host, at netip.AddrPort) *net.UDPConn {
 	t.Helper()
 	var pc *net.UDPConn
 	err := h.Do(func() (err error) {
-		pc, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		pc, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 		return err
 	})
 	if err != nil {

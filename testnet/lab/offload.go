@@ -3,7 +3,9 @@ package lab
 import (
 	"encoding/binary"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/internal/ipv6"
 )
 
 // What stands before each packet of a TUN device with IFF_VNET_HDR (Virtual
@@ -15,8 +17,9 @@ const (
 
 	gsoNone = 0
 	gsoTCP4 = 1
-	gsoUDP4 = 5    // USO: a run of datagrams
-	gsoECN  = 0x80 // on top of gsoTCP4: CWR belongs to the first segment
+	gsoTCP6 = 4
+	gsoUDP  = 5    // USO: a run of datagrams
+	gsoECN  = 0x80 // on top of TCP's: CWR belongs to the first segment
 )
 
 // A vnetHeader says what a network card would still do to a packet that its
@@ -46,17 +49,36 @@ func (h *vnetHeader) put(b []byte) {
 	binary.NativeEndian.PutUint16(b[8:], h.checksumAt)
 }
 
+// network returns a well-formed packet without link padding, and how long its
+// IP header is. IPv6 with extension headers is none that anything is left to do
+// to.
+func network(b []byte) (pkt []byte, header int, ok bool) {
+	if ip.Is6(b) {
+		pkt, ok = ipv6.Check(b)
+		return pkt, ipv6.HeaderLen, ok && (pkt[6] == ipv4.TCP || pkt[6] == ipv4.UDP)
+	}
+	return ipv4.Check(b)
+}
+
+// protocol is what a packet that passed network carries.
+func protocol(pkt []byte) byte {
+	if ip.Is6(pkt) {
+		return pkt[6]
+	}
+	return ipv4.Proto(pkt)
+}
+
 // transport returns where the checksum of a well-formed TCP or UDP packet lies
 // in its transport header, and how long the headers are together.
 func transport(pkt []byte, header int) (checksumAt, headers int, ok bool) {
-	if ipv4.Fragment(pkt) {
+	if !ip.Is6(pkt) && ipv4.Fragment(pkt) {
 		return 0, 0, false
 	}
 	switch body := pkt[header:]; {
-	case ipv4.Proto(pkt) == ipv4.TCP && len(body) >= 20:
+	case protocol(pkt) == ipv4.TCP && len(body) >= 20:
 		n := int(body[12]>>4) * 4
 		return 16, header + n, n >= 20 && n <= len(body)
-	case ipv4.Proto(pkt) == ipv4.UDP && len(body) >= 8:
+	case protocol(pkt) == ipv4.UDP && len(body) >= 8:
 		return 6, header + 8, true
 	}
 	return 0, 0, false
@@ -64,8 +86,11 @@ func transport(pkt []byte, header int) (checksumAt, headers int, ok bool) {
 
 // pseudoSum is the sum that a sender leaves in the checksum field for its card.
 func pseudoSum(pkt []byte, header int) uint16 {
-	acc := uint32(ipv4.Proto(pkt)) + uint32(len(pkt)-header)
-	return ipv4.Fold(ipv4.Sum(pkt[12:20], acc))
+	acc, addresses := uint32(protocol(pkt))+uint32(len(pkt)-header), pkt[12:20]
+	if ip.Is6(pkt) {
+		addresses = pkt[8:40]
+	}
+	return ipv4.Fold(ipv4.Sum(addresses, acc))
 }
 
 // unfinished returns the header for pkt, which has become of a packet with
@@ -75,7 +100,7 @@ func (h *vnetHeader) unfinished(pkt []byte) vnetHeader {
 	if h.flags&vnetNeedsChecksum == 0 {
 		return vnetHeader{}
 	}
-	pkt, header, ok := ipv4.Check(pkt)
+	pkt, header, ok := network(pkt)
 	if !ok {
 		return vnetHeader{}
 	}
@@ -102,7 +127,7 @@ func (h *vnetHeader) finish(pkt, space []byte, emit func([]byte)) (_ []byte, ok 
 		emit(pkt)
 		return space, true
 	}
-	pkt, header, ok := ipv4.Check(pkt)
+	pkt, header, ok := network(pkt)
 	if !ok {
 		return space, false
 	}
@@ -114,7 +139,7 @@ func (h *vnetHeader) finish(pkt, space []byte, emit func([]byte)) (_ []byte, ok 
 	switch h.gsoType &^ gsoECN {
 	case gsoNone:
 		segment = len(pkt)
-	case gsoTCP4, gsoUDP4:
+	case gsoTCP4, gsoTCP6, gsoUDP:
 	default:
 		return space, false
 	}
@@ -137,12 +162,12 @@ func (h *vnetHeader) finish(pkt, space []byte, emit func([]byte)) (_ []byte, ok 
 // setSegment makes p, a copy of the super-packet's headers with the payload
 // from an offset, the i-th packet of its run.
 func setSegment(p []byte, header, i, offset int, last bool) {
-	be.PutUint16(p[2:], uint16(len(p)))
-	be.PutUint16(p[4:], be.Uint16(p[4:])+uint16(i))
-	be.PutUint16(p[10:], 0)
-	be.PutUint16(p[10:], ^ipv4.Fold(ipv4.Sum(p[:header], 0)))
+	if !ip.Is6(p) {
+		be.PutUint16(p[4:], be.Uint16(p[4:])+uint16(i))
+	}
+	setLength(p, header)
 	body := p[header:]
-	if ipv4.Proto(p) == ipv4.UDP {
+	if protocol(p) == ipv4.UDP {
 		be.PutUint16(body[4:], uint16(len(body)))
 		return
 	}
@@ -156,10 +181,21 @@ func setSegment(p []byte, header, i, offset int, last bool) {
 	}
 }
 
+// setLength has the IP header say how long the packet is.
+func setLength(p []byte, header int) {
+	if ip.Is6(p) {
+		be.PutUint16(p[4:], uint16(len(p)-header))
+		return
+	}
+	be.PutUint16(p[2:], uint16(len(p)))
+	be.PutUint16(p[10:], 0)
+	be.PutUint16(p[10:], ^ipv4.Fold(ipv4.Sum(p[:header], 0)))
+}
+
 func setChecksum(p []byte, header, at int) {
 	be.PutUint16(p[header+at:], 0)
 	sum := ^ipv4.Fold(ipv4.Sum(p[header:], uint32(pseudoSum(p, header))))
-	if sum == 0 && ipv4.Proto(p) == ipv4.UDP {
+	if sum == 0 && protocol(p) == ipv4.UDP {
 		sum = 0xffff // zero would mean none (RFC 768)
 	}
 	be.PutUint16(p[header+at:], sum)

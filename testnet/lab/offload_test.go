@@ -31,7 +31,7 @@ func superPacket(proto byte, payload, segment int) ([]byte, vnetHeader) {
 	} else {
 		body = be.AppendUint16(body, uint16(8+payload))
 		body = append(body, 0, 0)
-		h.gsoType = gsoUDP4
+		h.gsoType = gsoUDP
 	}
 	headers := ipv4.HeaderLen + len(body)
 	for i := range payload {

@@ -21,12 +21,16 @@ const (
 // maxReflectConns bounds the TCP connections that one address echoes at once.
 const maxReflectConns = 256
 
-// Reflect serves three small things on every address of the host until the
+// Reflect serves three small things on every address of the host, but for its
+// link-local one, until the
 // laboratory is closed: an echo on [EchoPort] in UDP and TCP, and on [HTTPPort]
 // a page that is the client's address and port as the host sees them, which
 // behind a NAT is the mapped endpoint. It returns when all of them listen.
 func (h *Host) Reflect() error {
 	for _, addr := range h.addrs {
+		if addr.IsLinkLocalUnicast() {
+			continue
+		}
 		if err := h.reflect(addr); err != nil {
 			return fmt.Errorf("lab: host %s: %w", h.name, err)
 		}
@@ -44,9 +48,9 @@ func (h *Host) reflect(addr netip.Addr) error {
 	err = h.Do(func() error {
 		at := func(port uint16) string { return netip.AddrPortFrom(addr, port).String() }
 		var e1, e2, e3 error
-		udp, e1 = lc.ListenPacket(h.lab.ctx, "udp4", at(EchoPort))
-		echo, e2 = lc.Listen(h.lab.ctx, "tcp4", at(EchoPort))
-		web, e3 = lc.Listen(h.lab.ctx, "tcp4", at(HTTPPort))
+		udp, e1 = lc.ListenPacket(h.lab.ctx, "udp", at(EchoPort))
+		echo, e2 = lc.Listen(h.lab.ctx, "tcp", at(EchoPort))
+		web, e3 = lc.Listen(h.lab.ctx, "tcp", at(HTTPPort))
 		return errors.Join(e1, e2, e3)
 	})
 	closeAll := func() {

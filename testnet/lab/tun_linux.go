@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func attachTUN(fd int) error {
 	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0); err != nil {
 		return os.NewSyscallError("TUNSETPERSIST", err)
 	}
-	const basic = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO_ECN
+	const basic = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
 	// Linux knows segmentation of UDP since 6.2, and wants both or neither.
 	const full = basic | unix.TUN_F_USO4 | unix.TUN_F_USO6
 	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, full) != nil {
@@ -101,13 +102,10 @@ func (d *device) write(hdr, pkt []byte) error {
 
 func (d *device) close() { unix.Close(d.fd) }
 
-// configure brings the current namespace's interfaces up. With a valid gateway
-// the host is on a LAN of prefix length bits, whose router is the gateway;
-// without, it is alone on its line and everything is on the link.
-func configure(addrs []netip.Addr, bits int, gateway netip.Addr) error {
-	// The hub carries IPv4 only; without this the kernel would solicit routers
-	// on the line for ever. The rest of the host keeps its IPv6.
-	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+ifaceName+"/disable_ipv6", []byte("1"), 0)
+// configure brings the current namespace's interfaces up. With valid gateways
+// the host is on a LAN, whose router they are; without, it is alone on its line
+// and everything is on the link.
+func configure(addrs []netip.Addr, gateway, gateway6 netip.Addr) error {
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("lab: loopback: %w", err)
 	}
@@ -115,23 +113,58 @@ func configure(addrs []netip.Addr, bits int, gateway netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	for _, a := range addrs {
-		if err := link.AddAddr(netip.PrefixFrom(a, bits)); err != nil {
-			return fmt.Errorf("lab: %w", err)
-		}
-	}
-	route := nic.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Src: addrs[0], Via: gateway}
-	for _, step := range []func() error{
+	first4, first6 := slices.IndexFunc(addrs, netip.Addr.Is4), slices.IndexFunc(addrs, netip.Addr.Is6)
+	steps := []func() error{
 		func() error { return link.SetMTU(ifaceMTU) },
 		func() error { return link.SetQueue(ifaceQueue) },
-		link.Up,
-		func() error { return link.AddRoute(route) },
-	} {
+	}
+	if first6 >= 0 {
+		steps = append(steps, link.NoLinkLocal) // the world would not know it
+	}
+	ipv6Settings(first6 >= 0)
+	for _, a := range addrs {
+		bits := a.BitLen()
+		switch {
+		case a.Is6() && (gateway6.IsValid() || a.IsLinkLocalUnicast()):
+			bits = lanBits6
+		case a.Is4() && gateway.IsValid():
+			bits = lanBits
+		}
+		steps = append(steps, func() error { return link.AddAddr(netip.PrefixFrom(a, bits)) })
+	}
+	steps = append(steps, link.Up)
+	route := func(r nic.Route) { steps = append(steps, func() error { return link.AddRoute(r) }) }
+	if first4 >= 0 {
+		route(nic.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Src: addrs[first4], Via: gateway})
+	}
+	if first6 >= 0 {
+		if gateway6.IsValid() { // it may be in another network of 64 bits
+			route(nic.Route{To: netip.PrefixFrom(gateway6, 128)})
+		}
+		route(nic.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Src: addrs[first6], Via: gateway6})
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return fmt.Errorf("lab: %w", err)
 		}
 	}
 	return nil
+}
+
+// ipv6Settings readies the line for addresses that are given by hand, or takes
+// IPv6 off it: the kernel would solicit routers for ever. The rest of the host
+// keeps its IPv6. On a system that forbids this the line has a few packets more.
+func ipv6Settings(on bool) {
+	set := func(name, value string) {
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+ifaceName+"/"+name, []byte(value), 0)
+	}
+	if !on {
+		set("disable_ipv6", "1")
+		return
+	}
+	set("disable_ipv6", "0")
+	set("accept_ra", "0")
+	set("router_solicitations", "0")
 }
 
 func loopbackUp() error {
