@@ -9,17 +9,21 @@ import (
 	"shipworm/testnet/sim"
 )
 
-// GatewayHost adds a host at the router's address on its LAN, for programs and
+// GatewayHost adds a host at the router's addresses on its LAN, for programs and
 // services that the router has for the LAN. The router has the address since
 // its first host.
 func (r *Router) GatewayHost(name string) (*Host, error) {
 	r.lab.hub.mu.Lock()
-	gateway := r.gateway
+	gateway, prefix := r.gateway, r.sim.Prefix()
 	r.lab.hub.mu.Unlock()
 	if !gateway.IsValid() {
 		return nil, fmt.Errorf("lab: router %s has no host yet, and so no address: %w", r.sim.Name(), sim.ErrBadAddress)
 	}
-	return r.lab.host(name, []netip.Addr{gateway}, netip.Addr{}, link.Config{}, func() (*sim.Host, error) {
+	addrs := []netip.Addr{gateway}
+	if prefix.IsValid() {
+		addrs = append(addrs, prefix.Addr().Next())
+	}
+	return r.lab.host(name, addrs, netip.Addr{}, netip.Addr{}, link.Config{}, func() (*sim.Host, error) {
 		return r.sim.GatewayHost(name)
 	})
 }

@@ -26,7 +26,7 @@ func (n *network) join6(l *line, a netip.Addr) error {
 	switch {
 	case a.IsUnspecified(), a.IsMulticast(), a.IsLoopback(), a.Is4In6(), a.Zone() != "":
 		return ErrBadAddress
-	case n.routes6[a] != nil || n.router != nil && n.router.gateway6() == a:
+	case n.routes6[a] != nil || n.router != nil && !n.router.hosted && n.router.gateway6() == a:
 		return ErrAddressInUse
 	case a.IsLinkLocalUnicast():
 		if n.router == nil { // the Internet is no link
@@ -306,15 +306,26 @@ func (r *Router) answer6(pkt []byte) {
 // toSelf6 answers pings and drops the rest of what is for the router itself.
 func (r *Router) toSelf6(p *buffer) {
 	w := r.world
-	pkt, ok := ipv6.Check(p.b)
-	u, ok2 := ipv6.Find(pkt)
-	if !ok || !ok2 || u.Proto != ipv6.ICMP || u.Piece || len(pkt) < u.At+8 || pkt[u.At] != ipv6.EchoRequest || !ipv6.TransportOK(pkt) {
+	if r.spare = appendPong6(r.spare[:0], p.b); len(r.spare) == 0 {
 		w.drop(r.name, p, reasonNoPort)
 		return
 	}
 	w.deliver(r.name, p)
-	b := pkt[u.At:]
-	r.spare = ipv6.AppendEcho(r.spare[:0], ipv6.EchoReply, ipv6.Dst(pkt), ipv6.Src(pkt), be.Uint16(b[4:]), be.Uint16(b[6:]), b[8:])
 	w.buffers.release(p)
 	r.answer6(r.spare)
+}
+
+// appendPong6 appends the answer to an ICMPv6 echo request, and nothing for any
+// other packet.
+func appendPong6(b, pkt []byte) []byte {
+	pkt, ok := ipv6.Check(pkt)
+	if !ok || !ipv6.TransportOK(pkt) {
+		return b
+	}
+	u, _ := ipv6.Find(pkt)
+	if u.Proto != ipv6.ICMP || u.Piece || len(pkt) < u.At+8 || pkt[u.At] != ipv6.EchoRequest {
+		return b
+	}
+	echo := pkt[u.At:]
+	return ipv6.AppendEcho(b, ipv6.EchoReply, ipv6.Dst(pkt), ipv6.Src(pkt), be.Uint16(echo[4:]), be.Uint16(echo[6:]), echo[8:])
 }

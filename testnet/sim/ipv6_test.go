@@ -296,3 +296,31 @@ func BenchmarkWorld6(b *testing.B) {
 	}
 	b.ReportMetric(float64(sent)/b.Elapsed().Seconds(), "packets/s")
 }
+
+// A host at the router's IPv6 address takes what is for it on the LAN, and
+// pings are answered as before.
+func TestGatewayHost6(t *testing.T) {
+	n, _, alice, _, homes := dual(t, &firewall.Config{})
+	if err := homes[0].SetGateway(addr("192.168.1.1")); err != nil {
+		t.Fatal(err)
+	}
+	g, err := homes[0].GatewayHost("gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, pcp := n.bind(alice, 5000), n.bind(g, 5351)
+	a.send(addrPort("[2001:db8:a::1]:5351"), "map")
+	n.run(time.Second)
+	pcp.send(pcp.last("map"), "mapped")
+	n.run(time.Second)
+	if from := a.last("mapped"); from != addrPort("[2001:db8:a::1]:5351") {
+		t.Errorf("the answer comes from %v", from)
+	}
+	var got []string
+	alice.Receive = func(_ time.Time, pkt []byte) { got = append(got, ipv6.Summary(pkt)) }
+	alice.Send(ipv6.AppendEcho(nil, ipv6.EchoRequest, addr("2001:db8:a::2"), addr("2001:db8:a::1"), 1, 2, nil))
+	n.run(time.Second)
+	if want := []string{"ICMPv6 echo reply 1/2, 2001:db8:a::1 > 2001:db8:a::2, 48 B"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

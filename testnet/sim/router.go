@@ -27,6 +27,7 @@ type Router struct {
 	poll    time.Time // when the NAT wants to send something
 
 	prefix netip.Prefix // of the LAN's IPv6; zero = none
+	hosted bool         // its IPv6 address is that of a GatewayHost
 	fw     *firewall.Firewall
 	fwPoll time.Time // when it wants to report something
 }
