@@ -65,16 +65,17 @@ func (teredoMethod) Begin(s *matrix.Stage) (matrix.Attempt, error) {
 	}
 	for i, h := range []*sim.Host{s.A, s.B} {
 		n := &t.nodes[i]
-		n.t = t
+		n.t, n.host, n.extra = t, h, map[uint16]*sim.UDPPort{}
 		n.client, err = engine.NewClient(engine.ClientConfig{
 			Server: addrs[0], Secondary: addrs[1], Policy: engine.Policy{Own: h.Addrs()}, Rand: seededRand(s.Seed, i),
 		})
 		if err != nil {
 			return nil, err
 		}
-		if n.port, err = h.BindUDP(0, n.receive); err != nil {
+		if n.port, err = h.BindUDP(0, n.receiver(0)); err != nil {
 			return nil, err
 		}
+		n.client.SetLocal(n.port.LocalAddr())
 		n.client.Start(s.World.Now(), &n.out)
 		n.settle()
 	}
@@ -102,7 +103,9 @@ type teredoAttempt struct {
 type teredoNode struct {
 	t      *teredoAttempt
 	client *engine.Client
+	host   *sim.Host
 	port   *sim.UDPPort
+	extra  map[uint16]*sim.UDPPort
 	out    engine.Output
 	tick   time.Time
 }
@@ -164,9 +167,14 @@ func (n *teredoNode) send(now time.Time, to netip.Addr) {
 	n.settle()
 }
 
-func (n *teredoNode) receive(now time.Time, from netip.AddrPort, b []byte) {
+// receiver returns what takes in datagrams at a port, 0 the service port.
+func (n *teredoNode) receiver(port uint16) func(time.Time, netip.AddrPort, []byte) {
+	return func(now time.Time, from netip.AddrPort, b []byte) { n.receive(now, port, from, b) }
+}
+
+func (n *teredoNode) receive(now time.Time, port uint16, from netip.AddrPort, b []byte) {
 	before := n.client.Snapshot().Drops
-	n.client.Receive(now, from, b, &n.out)
+	n.client.ReceiveOn(now, port, from, b, &n.out)
 	n.t.refused(before, n.client.Snapshot().Drops)
 	got := len(n.out.Deliver) > 0
 	n.settle()
@@ -179,8 +187,19 @@ func (n *teredoNode) receive(now time.Time, from netip.AddrPort, b []byte) {
 
 // settle does what a driver does after each call of the machine.
 func (n *teredoNode) settle() {
+	for _, p := range n.out.Open {
+		if port, err := n.host.BindUDP(p, n.receiver(p)); err == nil {
+			n.extra[p] = port
+		}
+	}
 	for _, x := range n.out.Transmit {
-		_ = n.port.SendTo(x.To, x.Payload)
+		n.transmit(x)
+	}
+	for _, p := range n.out.Close {
+		if port := n.extra[p]; port != nil {
+			port.Close()
+			delete(n.extra, p)
+		}
 	}
 	n.out.Reset()
 	next := n.client.Next()
@@ -196,4 +215,21 @@ func (n *teredoNode) settle() {
 			n.settle()
 		}
 	})
+}
+
+// transmit sends a datagram from the port it asks for.
+func (n *teredoNode) transmit(x engine.Transmit) {
+	port := n.port
+	if x.Port != 0 {
+		port = n.extra[x.Port]
+	}
+	// A port that could not be opened, and an address that the network refuses,
+	// are lost datagrams, as in life.
+	switch {
+	case port == nil:
+	case x.TTL != 0:
+		_ = port.SendTTL(x.To, x.TTL, x.Payload)
+	default:
+		_ = port.SendTo(x.To, x.Payload)
+	}
 }

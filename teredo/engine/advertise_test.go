@@ -155,7 +155,7 @@ func TestNoRandomness(t *testing.T) {
 	if _, err := engine.NewClient(engine.ClientConfig{Server: primary, Rand: &failing{20}}); err == nil {
 		t.Error("a client without a key was made")
 	}
-	r := newRig(t, func(c *engine.ClientConfig) { c.Rand = &failing{16 + 32 + 2} })
+	r := newRig(t, func(c *engine.ClientConfig) { c.Rand = &failing{16 + 2*32 + 2} })
 	if sent := r.begin(); len(sent) != 0 || r.drops(engine.DropRandom) != 1 {
 		t.Errorf("sent %v", sent)
 	}

@@ -111,12 +111,19 @@ type Client struct {
 	mapping netip.AddrPort
 	via     int // server address that told the mapping: 0 primary, 1 secondary
 
-	solicit solicit
-	peers   peerTable
-	ping    pinger
-	answers bucket // bubbles sent because of received ones, server-relayed
-	acks    bucket // the same, for bubbles received directly
-	origin  time.Time
+	local       netip.AddrPort // of the service port; zero if not told
+	external    netip.AddrPort // of a port forward to it; zero if there is none
+	nat         wire.NAT
+	mappingTest mappingTest
+
+	solicit  solicit
+	peers    peerTable
+	ports    ports
+	birthday birthday
+	ping     pinger
+	answers  bucket // bubbles sent because of received ones, server-relayed
+	acks     bucket // the same, for bubbles received directly
+	origin   time.Time
 
 	lastPeer time.Time // last packet from a proven peer
 	stats    clientStats
@@ -212,6 +219,7 @@ func (c *Client) Start(now time.Time, out *Output) {
 func (c *Client) LinkChanged(now time.Time, out *Output) {
 	if c.state != Initial {
 		c.startSeries(now, out)
+		c.ports.drain(out)
 	}
 }
 
@@ -219,11 +227,12 @@ func (c *Client) LinkChanged(now time.Time, out *Output) {
 func (c *Client) Tick(now time.Time, out *Output) {
 	c.tickSolicit(now, out)
 	c.tickPeers(now, out)
+	c.ports.drain(out)
 }
 
 // Next returns when Tick is due, or the zero Time if nothing is planned.
 func (c *Client) Next() time.Time {
-	return earliest(c.solicit.next, c.solicit.expires, c.peers.next())
+	return earliest(c.solicit.next, c.solicit.expires, c.mappingTest.next, c.peers.next())
 }
 
 // earliest returns the first of the times that are not zero.

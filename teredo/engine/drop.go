@@ -36,6 +36,9 @@ const (
 	DropAnswerLimit    // too many bubbles to answer
 	DropPingLimit      // too many connectivity tests
 	DropPingToken      // echo reply that we did not ask for
+	DropNonce          // direct bubble from elsewhere without a nonce of ours
+	DropAlternate      // alternate address that may not be sent to
+	DropPortLimit      // no extra port to be had
 	DropQueueFull      // peer's or common queue full
 	DropQueueOld       // waited too long
 	DropPeerFailed     // peer did not answer
@@ -83,6 +86,7 @@ var dropNames = [dropCount]string{
 	DropLoop: "loop", DropDiscovery: "neighbor discovery", DropLinkLocal: "link-local bubble",
 	DropTrailer: "trailer", DropUnproven: "unproven source", DropBubbleLimit: "bubble limit",
 	DropAnswerLimit: "answer limit", DropPingLimit: "ping limit", DropPingToken: "ping token",
+	DropNonce: "bubble nonce", DropAlternate: "alternate address", DropPortLimit: "extra ports",
 	DropQueueFull: "queue full", DropQueueOld: "queue age", DropPeerFailed: "peer failed",
 	DropEvicted: "evicted", DropSendMalformed: "sent malformed", DropSendTooBig: "sent too big",
 	DropSendSource: "sent source", DropSendTarget: "sent destination",

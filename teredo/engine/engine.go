@@ -43,10 +43,12 @@ import (
 	"shipworm/teredo/wire"
 )
 
-// Transmit is a UDP datagram to send from the service port.
+// Transmit is a UDP datagram to send.
 type Transmit struct {
 	To      netip.AddrPort
 	Payload []byte
+	Port    uint16 // local port to send from: 0 the service port, else one of Output.Open
+	TTL     uint8  // IPv4 time to live; 0 the system's choice
 }
 
 // Output collects what a call produced. Its slices grow with each call until
@@ -57,6 +59,10 @@ type Output struct {
 	Transmit []Transmit
 	Deliver  [][]byte // IPv6 packets for the host, in order
 	Events   []Event
+	// Open and Close are local UDP ports to open before anything is sent, and
+	// to close after that. What arrives at them goes to ReceiveOn. A port that
+	// cannot be opened may be forgotten: what is sent from it is lost.
+	Open, Close []uint16
 
 	buf []byte // backs the datagrams that the machine built itself
 }
@@ -66,11 +72,18 @@ func (o *Output) Reset() {
 	clear(o.Transmit)
 	clear(o.Deliver)
 	o.Transmit, o.Deliver, o.Events, o.buf = o.Transmit[:0], o.Deliver[:0], o.Events[:0], o.buf[:0]
+	o.Open, o.Close = o.Open[:0], o.Close[:0]
 }
 
 // built queues the bytes appended to o.buf since it had length start.
 func (o *Output) built(to netip.AddrPort, start int) {
-	o.Transmit = append(o.Transmit, Transmit{to, o.buf[start:len(o.buf):len(o.buf)]})
+	o.builtFrom(0, to, 0, start)
+}
+
+// builtFrom is built for a datagram from another port than the service port, or
+// with a time to live of its own.
+func (o *Output) builtFrom(port uint16, to netip.AddrPort, ttl uint8, start int) {
+	o.Transmit = append(o.Transmit, Transmit{to, o.buf[start:len(o.buf):len(o.buf)], port, ttl})
 }
 
 // EventKind says what happened.

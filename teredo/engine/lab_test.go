@@ -144,6 +144,7 @@ type node struct {
 	name   string
 	c      *engine.Client
 	port   *sim.UDPPort
+	extra  map[uint16]*sim.UDPPort
 	host   *sim.Host
 	router *sim.Router // nil: on the public network
 	out    engine.Output
@@ -211,7 +212,35 @@ func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	n.c.SetLocal(n.port.LocalAddr())
+	n.extra = map[uint16]*sim.UDPPort{}
 	return n
+}
+
+// open opens an extra port. One that is taken is lost, as in life.
+func (n *node) open(local uint16) {
+	port, err := n.host.BindUDP(local, func(now time.Time, from netip.AddrPort, b []byte) {
+		n.c.ReceiveOn(now, local, from, b, &n.out)
+		n.settle()
+	})
+	if err == nil {
+		n.extra[local] = port
+	}
+}
+
+// transmit sends a datagram from the port it asks for.
+func (n *node) transmit(t engine.Transmit) {
+	port := n.port
+	if t.Port != 0 {
+		if port = n.extra[t.Port]; port == nil {
+			return
+		}
+	}
+	if t.TTL != 0 {
+		port.SendTTL(t.To, t.TTL, t.Payload)
+		return
+	}
+	port.SendTo(t.To, t.Payload)
 }
 
 // renumber gives n's router another address, as providers do; all mappings
@@ -231,11 +260,20 @@ func (n *node) up(m *node) bool {
 
 // settle does what a driver does after each call.
 func (n *node) settle() {
+	for _, p := range n.out.Open {
+		n.open(p)
+	}
 	for _, t := range n.out.Transmit {
 		if n.sent != nil {
 			n.sent(t)
 		}
-		n.port.SendTo(t.To, t.Payload)
+		n.transmit(t)
+	}
+	for _, p := range n.out.Close {
+		if port := n.extra[p]; port != nil {
+			port.Close()
+			delete(n.extra, p)
+		}
 	}
 	for _, p := range n.out.Deliver {
 		n.got = append(n.got, got{n.l.w.Now(), append(wire.Packet(nil), p...)})

@@ -13,6 +13,8 @@ const (
 	answerRate, answerBurst = 12, 30
 	ackRate, ackBurst       = 8, 20
 
+	holdData = time.Second // data, for the nonce of a peer that we know already
+
 	peerAnswerRate  = 2 // the same for one peer
 	peerAnswerBurst = 4
 )

@@ -33,14 +33,19 @@ const (
 // peer is an entry of the peer table (RFC 4380, 5.2).
 type peer struct {
 	key    [16]byte
-	mapped netip.AddrPort // where its packets go to and come from
+	mapped netip.AddrPort // where its packets go
+	source netip.AddrPort // where they come from: mapped, but for some with a port forward
+	port   uint16         // of ours that both pass; 0 is the service port
 	trust  trust
 	teredo bool // else a native node; mapped is then its relay
 
 	lastRx     time.Time // zero: never
 	lastTx     time.Time // bubble or data; zero: never
+	lastData   time.Time // data sent; zero: never
+	tryAt      time.Time // next try of the attempt
 	unanswered time.Time // first data since lastRx; zero: none
 
+	waiting bool // the attempt waits for the test of our mapping
 	trying  bool // an attempt is under way: due is in the schedule
 	wanted  bool // by the host; else known only because of a received packet
 	tries   int  // in this attempt
@@ -49,8 +54,10 @@ type peer struct {
 	history history
 	answers bucket
 	told    time.Time // last PeerFailed
+	hold    time.Time // data waits until then for a sign that the peer knows our mapping
 	pinged  time.Time // last connectivity test that a received packet caused
 	tests   tests     // of a native node
+	x       *crossing // nil until an indirect bubble was sent or received
 
 	out, in queue // to the peer; from an unproven native source
 
@@ -151,7 +158,7 @@ func (t *peerTable) next() time.Time {
 // add makes an entry for a stranger, or for a peer that the host wants. It
 // never fails; an older one may have to go.
 func (t *peerTable) add(now time.Time, key [16]byte, mapped netip.AddrPort, teredo, wanted bool, c *Client) *peer {
-	p := &peer{wanted: wanted, key: key, mapped: mapped, teredo: teredo, index: -1, answers: bucket{rate: peerAnswerRate, burst: peerAnswerBurst}}
+	p := &peer{wanted: wanted, key: key, mapped: mapped, source: mapped, teredo: teredo, index: -1, answers: bucket{rate: peerAnswerRate, burst: peerAnswerBurst}}
 	p.history, _ = t.past.get(key)
 	t.entries[key] = p
 	t.place(now, p, c)
@@ -209,8 +216,10 @@ func (t *peerTable) used(p *peer) {
 	}
 }
 
-// move changes where p's packets go; a stranger's lists depend on it.
+// move changes where p's packets go to and come from; a stranger's lists depend
+// on it.
 func (t *peerTable) move(now time.Time, p *peer, mapped netip.AddrPort, c *Client) {
+	p.source = mapped
 	if p.mapped != mapped {
 		t.unlink(p)
 		p.mapped = mapped
@@ -251,6 +260,10 @@ func (t *peerTable) remove(now time.Time, p *peer, c *Client, why Drop) {
 	c.emptyQueues(p, why)
 	t.due.remove(p)
 	t.unlink(p)
+	c.ports.keep(p, 0)
+	if c.birthday.peer == p {
+		c.birthday = birthday{}
+	}
 	t.past.note(now, p.key, p.history)
 	delete(t.entries, p.key)
 }

@@ -13,14 +13,49 @@ func (c *Client) try(now time.Time, p *peer, out *Output) {
 		return
 	}
 	p.tries = 0
+	if p.teredo && now.Before(c.mappingTest.until) {
+		// What kind of NAT it is, decides how; the answer is on its way.
+		p.trying, p.waiting, p.tryAt = true, true, c.mappingTest.until
+		c.peers.due.set(p, p.tryAt)
+		return
+	}
 	c.attempt(now, p, out)
 }
 
-// tickPeers goes on with the attempts that are due.
+// tickPeers does what is due for peers.
 func (c *Client) tickPeers(now time.Time, out *Output) {
 	for len(c.peers.due) > 0 && !now.Before(c.peers.due[0].due) {
-		c.attempt(now, c.peers.due[0], out)
+		c.tickPeer(now, c.peers.due[0], out)
 	}
+}
+
+func (c *Client) tickPeer(now time.Time, p *peer, out *Output) {
+	switch {
+	case !p.trying:
+		c.keepPort(now, p, out)
+		return
+	case c.birthday.peer == p && !now.Before(c.birthday.next):
+		c.goOnBirthday(now, out)
+	case p.x != nil && !p.x.test.next.IsZero() && !now.Before(p.x.test.next):
+		c.repeatEcho(now, p, out)
+	case !now.Before(p.tryAt):
+		p.waiting = false
+		c.attempt(now, p, out)
+		return
+	}
+	c.plan(p)
+}
+
+// plan schedules the next thing that is due for p, whose attempt is under way.
+func (c *Client) plan(p *peer) {
+	at := p.tryAt
+	if p.x != nil {
+		at = earliest(at, p.x.test.next)
+	}
+	if c.birthday.peer == p {
+		at = earliest(at, c.birthday.next)
+	}
+	c.peers.due.set(p, at)
 }
 
 // attempt makes the next try of p's attempt, or ends it.
@@ -33,7 +68,7 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 		p.trying = true
 		p.tries++
 		c.pingThroughServer(now, p, out)
-		c.peers.due.set(p, now.Add(bubbleGap))
+		c.again(p, now.Add(bubbleGap))
 		return
 	}
 	ok, at := p.history.allowed(now)
@@ -42,10 +77,10 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 		p.trying = true
 		p.tries++
 		c.punch(now, p, out)
-		c.peers.due.set(p, now.Add(bubbleGap))
+		c.again(p, now.Add(bubbleGap))
 	case !ok && at.Sub(now) <= bubbleGap:
 		p.trying = true
-		c.peers.due.set(p, at)
+		c.again(p, at)
 	case !ok:
 		c.drop(DropBubbleLimit)
 		c.fail(now, p, out)
@@ -55,39 +90,44 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 	}
 }
 
-// punch sends a direct bubble, which opens our NAT, and an indirect one, which
-// makes the peer open its own. Both carry our Teredo address, so that the peer
-// can do the same at once. The direct one also solicits an answer
-// (RFC 6081, 3.6): should only it arrive, or only the answer be lost, nobody
-// has to wait for the next try.
-func (c *Client) punch(now time.Time, p *peer, out *Output) {
-	p.history.add(now)
-	p.lastTx = now
-	a, _ := wire.AddressFromAddr(p.ip())
-	c.bubble(p.mapped, p.ip(), wire.DiscoverySolicitation, out)
-	if !c.permitsServer(a.Server()) {
-		c.drop(DropDenied) // a stranger's address may hold anything there
-		return
-	}
-	c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), p.ip(), wire.NoDiscovery, out)
+// again plans the next try for at.
+func (c *Client) again(p *peer, at time.Time) {
+	p.tryAt = at
+	c.plan(p)
 }
 
-// bubble sends a bubble from our address to dst in a datagram to ap.
-func (c *Client) bubble(ap netip.AddrPort, dst netip.Addr, d wire.Discovery, out *Output) {
-	start := len(out.buf)
-	out.buf = wire.AppendBubble(out.buf, c.own, dst, wire.BubbleHopLimit)
-	out.buf = wire.AppendTrailers(out.buf, &wire.Trailers{Discovery: d})
-	out.built(ap, start)
+// punch sends direct bubbles, which open our NAT, and an indirect one, which
+// makes the peer open its own. Both carry our Teredo address, so that the peer
+// can do the same at once. The direct ones also solicit an answer
+// (RFC 6081, 3.6): should only one arrive, or only the answer be lost, nobody
+// has to wait for the next try. Further tries add a link-local bubble, in case
+// the peer knows no nonces.
+func (c *Client) punch(now time.Time, p *peer, out *Output) {
+	p.history.add(now)
+	x := p.across()
+	ttl := uint8(0)
+	if p.tries == 1 && !x.heard && p.lastRx.IsZero() {
+		ttl = openerTTL
+	}
+	c.extraPort(now, p, out)
+	c.reach(now, p, ttl, solicits, out)
+	if x.test.next.IsZero() {
+		c.invite(now, p, out)
+	}
+	if a, _ := wire.AddressFromAddr(p.ip()); p.tries > 1 && x.nat == wire.NATUnknown && c.permitsServer(a.Server()) {
+		x.tokens = true
+		c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), c.bubbleSource(p.ip(), c.epoch(now)), p.ip(), &wire.Trailers{}, out)
+	}
 }
 
 // fail gives an attempt up. The caller is told once a window, or once each two
 // seconds as long as packets keep coming.
 func (c *Client) fail(now time.Time, p *peer, out *Output) {
-	c.peers.due.remove(p)
-	p.trying = false
+	c.calm(now, p)
 	if p.usable(now) {
 		return // only the sign of life failed to come
 	}
+	c.ports.keep(p, 0)
 	c.emptyQueues(p, DropPeerFailed)
 	if !p.wanted || (!p.told.IsZero() && now.Sub(p.told) < bubbleGap) {
 		return
@@ -100,7 +140,20 @@ func (c *Client) fail(now time.Time, p *peer, out *Output) {
 	out.Events = append(out.Events, Event{Kind: PeerFailed, Peer: p.ip(), RetryAt: at})
 }
 
-// heard notes a packet that came straight from p, whose trust it settles.
+// calm ends p's attempt.
+func (c *Client) calm(now time.Time, p *peer) {
+	p.trying, p.waiting = false, false
+	if c.birthday.peer == p {
+		c.birthday = birthday{}
+	}
+	c.peers.due.remove(p)
+	if p.port != 0 && p.usable(now) {
+		c.peers.due.set(p, now.Add(portRefresh))
+	}
+}
+
+// heard notes a packet that came straight from p, whose trust it settles. The
+// caller flushes p's queue.
 func (c *Client) heard(now time.Time, p *peer, out *Output) {
 	up := p.trust == proven && p.usable(now)
 	solicited := !p.lastTx.IsZero()
@@ -114,18 +167,16 @@ func (c *Client) heard(now time.Time, p *peer, out *Output) {
 	}
 	c.peers.used(p)
 	if p.trying {
-		p.trying = false
-		c.peers.due.remove(p)
+		c.calm(now, p)
 	}
 	if !up && p.trust == proven {
 		out.Events = append(out.Events, Event{Kind: PeerUp, Peer: p.ip(), Endpoint: p.mapped})
 	}
-	c.flush(now, p, out)
 }
 
 // acknowledge answers a direct bubble of p, which may not have heard us yet.
-func (c *Client) acknowledge(now time.Time, p *peer, d wire.Discovery, out *Output) {
-	if why, ok := c.policy.permitsNew(p.mapped); !ok {
+func (c *Client) acknowledge(now time.Time, p *peer, kind trailerKind, out *Output) {
+	if why, ok := c.policy.permitsNew(p.mapped); !ok && !p.beside(p.mapped) {
 		c.drop(why)
 		return
 	}
@@ -133,6 +184,5 @@ func (c *Client) acknowledge(now time.Time, p *peer, d wire.Discovery, out *Outp
 		c.drop(DropAnswerLimit)
 		return
 	}
-	p.lastTx = now
-	c.bubble(p.mapped, p.ip(), d, out)
+	c.bubbleTo(now, p, p.port, p.mapped, 0, trailersOf(p, kind), out)
 }

@@ -113,6 +113,12 @@ func (c *Client) sendSolicitation(now time.Time, out *Output) {
 	if c.config.Secondary.IsValid() {
 		s.to = 1 - s.to
 	}
+	c.solicitFrom(now, to, out)
+}
+
+// solicitFrom sends a solicitation to one of the server's addresses.
+func (c *Client) solicitFrom(now time.Time, to int, out *Output) {
+	s := &c.solicit
 	n := nonce{sent: now, to: to}
 	if _, err := io.ReadFull(c.rand, n.value[:]); err != nil {
 		c.drop(DropRandom)
@@ -138,6 +144,9 @@ func (c *Client) tickSolicit(now time.Time, out *Output) {
 			c.loseAddress(now, out)
 			c.state = Offline
 		}
+	}
+	if !c.mappingTest.next.IsZero() && !now.Before(c.mappingTest.next) {
+		c.testMapping(now, out)
 	}
 	if s.next.IsZero() || now.Before(s.next) {
 		return
@@ -208,28 +217,36 @@ func (c *Client) receiveAdvertisement(now time.Time, from netip.AddrPort, out *O
 	case slot < 0:
 		c.drop(DropRANonce)
 		return
-	case d.Auth.Confirmation != 0:
-		c.drop(DropRAConfirmation)
-		return
-	case !d.Origin.IsValid() || !c.policy.unicast(d.Origin.Addr()) || !portPermitted(d.Origin.Port()):
-		c.drop(DropRAOrigin)
-		return
 	}
-	ra, err := wire.ParseAdvertisement(d.IPv6)
-	switch {
-	case err != nil:
-		c.drop(DropRAInvalid)
-		return
-	case ra.Dst != wire.ClientLinkLocal(false):
-		c.drop(DropRADestination)
-		return
-	case ra.Server != c.config.Server:
-		c.drop(DropRAServer)
+	if why, ok := c.checkAdvertisement(); !ok {
+		c.drop(why)
 		return
 	}
 	rtt := now.Sub(c.solicit.outstanding[slot].sent)
 	c.solicit.outstanding[slot] = nonce{}
 	c.advertised(now, server, d.Origin, rtt, out)
+}
+
+// checkAdvertisement reports whether c.d is an advertisement that counts, source
+// and nonce aside, and if not, why.
+func (c *Client) checkAdvertisement() (Drop, bool) {
+	d := &c.d
+	switch {
+	case d.Auth.Confirmation != 0:
+		return DropRAConfirmation, false
+	case !d.Origin.IsValid() || !c.policy.unicast(d.Origin.Addr()) || !portPermitted(d.Origin.Port()):
+		return DropRAOrigin, false
+	}
+	ra, err := wire.ParseAdvertisement(d.IPv6)
+	switch {
+	case err != nil:
+		return DropRAInvalid, false
+	case ra.Dst != wire.ClientLinkLocal(false):
+		return DropRADestination, false
+	case ra.Server != c.config.Server:
+		return DropRAServer, false
+	}
+	return 0, true
 }
 
 // outstanding returns the slot of the nonce of c.d if it belongs to a
@@ -249,6 +266,9 @@ func (c *Client) outstanding(now time.Time, server int) int {
 // advertised takes in a valid advertisement.
 func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, rtt time.Duration, out *Output) {
 	s := &c.solicit
+	if server == 1 && c.via == 0 && c.address.IsValid() && !c.mappingTest.next.IsZero() {
+		c.judge(now, mapping, out)
+	}
 	if server == 1 && c.via == 0 && c.address.IsValid() && mapping != c.mapping {
 		// A symmetric NAT shows each server address another mapping. Bubbles
 		// come from the primary address, so what that one saw stands. But if the
@@ -270,7 +290,10 @@ func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, r
 	s.series, s.doubted, s.step, s.expires, s.answered = false, false, 0, time.Time{}, now
 	s.next = now.Add(c.between(0.75, 1, c.config.Refresh))
 	c.stats.rtt = rtt
-	c.state, c.via = Ready, server
+	if mapping != c.mapping || server == 0 || !c.address.IsValid() {
+		c.via = server // else both told the same
+	}
+	c.state = Ready
 	if alone {
 		// Bubbles come from the primary: a NAT that lost its state lets them in
 		// only once we sent there, and a symmetric one shows it another mapping.
@@ -288,6 +311,7 @@ func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, r
 		c.stats.qualified = now
 	}
 	out.Events = append(out.Events, Event{Kind: Qualified, Address: c.address, RTT: rtt})
+	c.startMappingTest(now, out)
 }
 
 // drawFlags draws the 12 random bits of an address (RFC 5991, 3.1).

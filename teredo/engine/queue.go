@@ -59,7 +59,7 @@ func (c *Client) pop(q *queue) waiting {
 
 // flush sends what waits for p, and delivers what waited for its proof.
 func (c *Client) flush(now time.Time, p *peer, out *Output) {
-	for len(p.out.packets) > 0 {
+	for len(p.out.packets) > 0 && !now.Before(p.hold) {
 		w := c.pop(&p.out)
 		if now.Sub(w.since) > queueAge {
 			c.drop(DropQueueOld)

@@ -11,6 +11,17 @@ import (
 // Receive takes in a datagram that arrived at the service port
 // (RFC 4380, 5.2.3). Delivered packets alias payload.
 func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out *Output) {
+	c.ReceiveOn(now, 0, from, payload, out)
+}
+
+// ReceiveOn takes in a datagram that arrived at one of the ports of Output.Open,
+// or, if port is 0, at the service port.
+func (c *Client) ReceiveOn(now time.Time, port uint16, from netip.AddrPort, payload []byte, out *Output) {
+	c.receive(now, port, from, payload, out)
+	c.ports.drain(out)
+}
+
+func (c *Client) receive(now time.Time, port uint16, from netip.AddrPort, payload []byte, out *Output) {
 	d := &c.d
 	if err := wire.Parse(payload, d); err != nil {
 		c.drop(parseDrop(err))
@@ -20,18 +31,29 @@ func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 	}
 	// The packets of a peer that is up, first: they pass no test but these.
-	if p := c.peers.get([16]byte(d.IPv6[8:24])); p != nil && p.trust != unknown && p.mapped == from {
+	p := c.peers.get([16]byte(d.IPv6[8:24]))
+	if p != nil && p.trust != unknown && p.source == from && p.port == port {
 		c.receiveFrom(now, p, out)
 		return
 	}
-	if isAdvertisement(d.IPv6) {
+	switch {
+	case isAdvertisement(d.IPv6) && port == 0:
 		c.receiveAdvertisement(now, from, out)
+		return
+	case isAdvertisement(d.IPv6):
+		c.receiveEcho(now, port, from, out)
+		return
+	case port != 0 && (p == nil || c.ports.open[port] != p):
+		c.drop(DropMismatch) // closed by now, or another peer's
 		return
 	}
 	src := d.IPv6.Source()
 	switch {
 	case !c.address.IsValid():
 		c.drop(DropNotQualified)
+		return
+	case d.IPv6.IsBubble() && c.returned(now, p, d.IPv6) && c.policy.permits(from.Addr()) && from.Port() != 0:
+		c.answered(now, p, port, from, out)
 		return
 	case d.IPv6.Destination() != c.own:
 		c.drop(DropNotOurs)
@@ -42,7 +64,7 @@ func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out
 	case d.IPv6.IsBubble() && c.badTrailers():
 		return
 	}
-	if c.fromServer(from) >= 0 && (d.IPv6.IsBubble() || d.Origin.IsValid()) {
+	if port == 0 && c.fromServer(from) >= 0 && (d.IPv6.IsBubble() || d.Origin.IsValid()) {
 		c.receiveIndirect(now, src, from, out)
 		return
 	}
@@ -50,7 +72,7 @@ func (c *Client) Receive(now time.Time, from netip.AddrPort, payload []byte, out
 	seq, reply := c.testReply(now, d.IPv6)
 	switch {
 	case teredo:
-		c.receiveTeredo(now, a, from, out)
+		c.receiveTeredo(now, a, port, from, out)
 	case d.IPv6.IsBubble():
 		c.drop(DropLinkLocal)
 	case !c.honest(src):
@@ -96,11 +118,11 @@ func (c *Client) badTrailers() bool {
 // right one (cases 1 and 3).
 func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 	d := &c.d
-	if d.IPv6.Destination() != c.own {
+	bubble := d.IPv6.IsBubble()
+	if d.IPv6.Destination() != c.own && !(bubble && c.returned(now, p, d.IPv6)) {
 		c.drop(DropNotOurs)
 		return
 	}
-	bubble := d.IPv6.IsBubble()
 	if bubble && c.badTrailers() {
 		return
 	}
@@ -112,38 +134,91 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 		}
 	}
 	c.heard(now, p, out)
+	// A peer that gave us a nonce may know us by nothing else: before the data
+	// that waits for it.
+	told := p.x != nil && p.x.nonce != [4]byte{}
+	if fresh && waiting && bubble && !told && c.symmetric() && p.x != nil {
+		// Only a nonce makes it accept our packets, and that is on its way.
+		p.hold = now.Add(holdData)
+	} else {
+		p.hold = time.Time{}
+	}
 	switch {
 	case reply, bubble && !p.teredo:
 		// The answer to our own test is not the host's.
 	case !bubble:
 		c.deliver(d.IPv6, out)
 	case c.t.Discovery == wire.DiscoverySolicitation:
-		c.acknowledge(now, p, wire.DiscoveryAdvertisement, out)
-	case fresh && !waiting:
-		c.acknowledge(now, p, wire.NoDiscovery, out)
+		c.acknowledge(now, p, advertises, out)
+	case bubble && d.IPv6.Destination() != c.own:
+		c.acknowledge(now, p, solicits, out) // all it knows of us is that token
+	case fresh && (!waiting || told):
+		c.acknowledge(now, p, noTrailers, out)
 	}
+	c.flush(now, p, out)
 }
 
 // receiveTeredo takes in a packet from a Teredo source that is not known, or
-// not at this UDP source (case 3).
-func (c *Client) receiveTeredo(now time.Time, a wire.Address, from netip.AddrPort, out *Output) {
+// not at this UDP source (case 3; RFC 6081, 5.2.4.4 and 5.4.4.5).
+func (c *Client) receiveTeredo(now time.Time, a wire.Address, port uint16, from netip.AddrPort, out *Output) {
+	key := a.Addr().As16()
+	p := c.peers.get(key)
 	switch {
-	case a.Mapped() != from:
-		c.drop(DropMismatch)
-		return
 	case a.Mapped() == c.mapping:
 		c.drop(DropLoop)
 		return
-	case !c.policy.permits(from.Addr()) || from.Port() == 0:
+	case from.Port() == 0 || !c.policy.permits(from.Addr()) && (p == nil || !p.beside(from)):
 		c.drop(DropDenied)
 		return
+	case a.Mapped() != from:
+		if !c.d.IPv6.IsBubble() {
+			c.drop(DropMismatch)
+			c.correct(now, p, out)
+			return
+		}
+		if p == nil || p.x == nil || !c.t.HasNonce || !p.x.nonces.accept(now, c.t.Nonce, port != 0) {
+			c.drop(DropNonce)
+			return
+		}
+		c.answered(now, p, port, from, out)
+		return
 	}
-	key := a.Addr().As16()
-	p := c.peers.get(key)
 	if p == nil {
 		p = c.peers.add(now, key, from, true, false, c)
 	}
+	if p.usable(now) && !(p.port != 0 && port == 0) && !p.trying {
+		c.drop(DropMismatch) // it has a better way, on which it was heard just now
+		c.correct(now, p, out)
+		return
+	}
+	c.settle(now, p, port, from)
 	c.receiveFrom(now, p, out)
+}
+
+// answered takes in a direct bubble of p that showed that it got a bubble of
+// ours.
+func (c *Client) answered(now time.Time, p *peer, port uint16, from netip.AddrPort, out *Output) {
+	if p.usable(now) && !p.trying && (port != 0 || p.port == 0) {
+		c.drop(DropMismatch)
+		return
+	}
+	c.settle(now, p, port, from)
+	c.receiveFrom(now, p, out)
+}
+
+// settle makes a way to p the one to use.
+func (c *Client) settle(now time.Time, p *peer, port uint16, from netip.AddrPort) {
+	p.port = port
+	c.ports.keep(p, port)
+	c.peers.move(now, p, from, c)
+}
+
+// correct answers a packet of a peer that came another way than the one in use:
+// the peer may not have learnt of that.
+func (c *Client) correct(now time.Time, p *peer, out *Output) {
+	if p != nil && p.trust == proven && p.usable(now) {
+		c.acknowledge(now, p, noTrailers, out)
+	}
 }
 
 // receiveIndirect takes in a bubble, or any packet with an origin indication,
@@ -177,7 +252,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		// A relay, or a client that hides behind a link-local address: all it
 		// waits for is a bubble with the addresses swapped.
 		if c.answers.take(now, 1) {
-			c.bubble(origin, src, wire.NoDiscovery, out)
+			c.bubble(origin, c.own, src, &wire.Trailers{}, out)
 		} else {
 			c.drop(DropAnswerLimit)
 		}
@@ -189,10 +264,14 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		p = c.peers.add(now, key, origin, true, false, c)
 	}
 	c.peers.used(p)
+	lacks := true
+	if d.IPv6.IsBubble() {
+		lacks = c.learn(now, p)
+	}
 	if !p.usable(now) && !p.trying {
 		// Not heard directly yet: punch as well, which answers the bubble.
 		c.try(now, p, out)
-		if p.trying && p.tries == 1 {
+		if p.trying && p.tries <= 1 {
 			return
 		}
 	}
@@ -200,8 +279,21 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		c.drop(DropAnswerLimit)
 		return
 	}
-	p.lastTx = now
-	c.bubble(origin, src, wire.NoDiscovery, out)
+	if p.usable(now) || p.waiting {
+		c.reach(now, p, 0, noTrailers, out)
+		p.hold = time.Time{}
+		c.flush(now, p, out)
+		return
+	}
+	tested := p.x.external
+	c.extraPort(now, p, out)
+	c.reach(now, p, 0, solicits, out)
+	if (lacks || p.x.external != tested) && p.x.test.next.IsZero() {
+		c.invite(now, p, out)
+	}
+	if p.trying {
+		c.plan(p)
+	}
 }
 
 // proved takes in the answer to connectivity test seq: from is the relay nearest
@@ -220,6 +312,7 @@ func (c *Client) proved(now time.Time, from netip.AddrPort, seq uint16, out *Out
 	}
 	c.peers.move(now, p, from, c)
 	c.heard(now, p, out)
+	c.flush(now, p, out)
 }
 
 // deliver hands a packet to the host, unless it is one of the messages that

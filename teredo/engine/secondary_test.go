@@ -23,7 +23,8 @@ func withSecondary(c *engine.ClientConfig) { c.Secondary = secondary }
 func refreshing(t *testing.T) (*rig, []engine.Transmit) {
 	t.Helper()
 	r := newRig(t, withSecondary)
-	r.receive(serverPort, r.advertise(r.begin()[0], mapping))
+	test := r.receive(serverPort, r.advertise(r.begin()[0], mapping))
+	r.receive(secondaryPort, r.advertise(test[0], mapping))
 	r.now = r.c.Next()
 	sent := r.pass(600 * time.Millisecond)
 	if len(sent) != 2 || sent[0].To != serverPort || sent[1].To != secondaryPort {
@@ -101,7 +102,7 @@ func TestSecondaryThenPrimary(t *testing.T) {
 	}
 	n.start()
 	l.run(700 * time.Millisecond)
-	if n.count(engine.Qualified) != 2 || n.state().Solicitations != 3 {
+	if n.count(engine.Qualified) != 2 || n.state().Solicitations != 4 { // the last asks the secondary what it sees now
 		t.Errorf("%d solicitations, events %+v", n.state().Solicitations, n.events)
 	}
 }
@@ -156,6 +157,7 @@ func TestMappingChangeLastTry(t *testing.T) {
 		l := newLab(t, seed+1, plain)
 		n := l.behind(nat.Config{Filtering: nat.AddressAndPortDependent, Allocation: nat.Random}, withSecondary)
 		l.qualify(n)
+		l.run(time.Second) // the secondary was asked as well
 		l.run(n.c.Next().Sub(l.w.Now()) - time.Millisecond)
 		l.lossy(link.Config{Delay: plain.Delay, Loss: 1})
 		l.run(7600*time.Millisecond + time.Duration(seed)*38*time.Millisecond)

@@ -11,6 +11,11 @@ import (
 // a peer that is up the one datagram in out is the packet itself, uncopied;
 // for another the packet waits, copied, while the peer is tried.
 func (c *Client) Send(now time.Time, packet []byte, out *Output) {
+	c.send(now, packet, out)
+	c.ports.drain(out)
+}
+
+func (c *Client) send(now time.Time, packet []byte, out *Output) {
 	if !c.address.IsValid() {
 		c.drop(DropNotQualified)
 		return
@@ -32,6 +37,13 @@ func (c *Client) Send(now time.Time, packet []byte, out *Output) {
 	if p != nil && p.usable(now) {
 		c.peers.used(p)
 		c.peers.want(now, p, c)
+		if now.Before(p.hold) {
+			c.push(now, &p.out, packet, netip.AddrPort{})
+			return
+		}
+		if len(p.out.packets) > 0 {
+			c.flush(now, p, out)
+		}
 		c.transmitData(now, p, packet, out)
 		c.watch(now, p, out)
 		return
@@ -79,12 +91,12 @@ func (c *Client) addTarget(now time.Time, key [16]byte) *peer {
 
 // transmitData sends a data packet to p.
 func (c *Client) transmitData(now time.Time, p *peer, packet []byte, out *Output) {
-	p.lastTx = now
+	p.lastTx, p.lastData = now, now
 	if p.unanswered.IsZero() {
 		p.unanswered = now
 	}
 	c.stats.sent++
-	out.Transmit = append(out.Transmit, Transmit{p.mapped, packet})
+	out.Transmit = append(out.Transmit, Transmit{To: p.mapped, Payload: packet, Port: p.port})
 }
 
 // watch looks after a peer that data is sent to: silence may mean that the

@@ -13,6 +13,9 @@ const (
 	trailerAlternate  = 0x03
 	trailerDiscovery  = 0x04
 	trailerRandomPort = 0x05
+	// trailerAnnounce is ours: receivers skip a type from 0xc0 on that they do
+	// not know (RFC 6081, 5.1.2).
+	trailerAnnounce = 0xf5
 )
 
 // MaxAlternates is the number of addresses an alternate address trailer can
@@ -30,6 +33,68 @@ const (
 	DiscoveryAdvertisement                  // the answer
 )
 
+// NAT is how the NATs in front of a client map its port to the outside, as it
+// says of itself in an announcement.
+type NAT uint8
+
+// Kinds of NAT, by what each new destination gets (RFC 6081, 2).
+const (
+	NATUnknown     NAT = iota
+	NATIndependent     // the same mapping for all: cone and restricted NATs
+	NATPreserving      // a mapping of its own; the first of a port keeps its number
+	NATSequential      // a mapping of its own, numbered on from the last one
+	NATRandom          // a mapping of its own that nobody can foresee
+)
+
+func (n NAT) String() string {
+	switch n {
+	case NATIndependent:
+		return "independent"
+	case NATPreserving:
+		return "port-preserving symmetric"
+	case NATSequential:
+		return "sequential symmetric"
+	case NATRandom:
+		return "symmetric"
+	}
+	return "unknown"
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (n NAT) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. A text that is no kind's
+// becomes NATUnknown.
+func (n *NAT) UnmarshalText(text []byte) error {
+	*n = NATUnknown
+	for k := NATIndependent; k <= NATRandom; k++ {
+		if k.String() == string(text) {
+			*n = k
+		}
+	}
+	return nil
+}
+
+// Announcement is a trailer of our own, on indirect bubbles: what two of our
+// clients must know of each other before they cross NATs that RFC 6081 gives
+// up on. Seven bytes: the NAT, Echo, Aim.
+type Announcement struct {
+	Present bool
+	NAT     NAT
+	Mapped  bool // RandomPort is a port forward: everybody may send to it
+	// Echo is the nonce of the last indirect bubble that came from the
+	// receiver, or zero. Whoever returns it receives what servers send to the
+	// mapping in its address.
+	Echo [4]byte
+	// Aim is the receiver's port that RandomPort was opened for.
+	Aim uint16
+}
+
+const (
+	announceSize   = 7
+	announceMapped = 0x80 // in the first byte, beside the NAT
+)
+
 // Trailers are the values of the trailers of one packet. The zero value is a
 // packet without any.
 type Trailers struct {
@@ -39,6 +104,7 @@ type Trailers struct {
 	Alternate  [MaxAlternates]netip.AddrPort // the first Alternates are set
 	Alternates int
 	Discovery  Discovery
+	Announce   Announcement
 	Malformed  bool // the sequence ended in a malformed trailer
 }
 
@@ -85,6 +151,17 @@ func ParseTrailers(b []byte, t *Trailers) error {
 				return nil
 			}
 			t.Discovery = DiscoverySolicitation + Discovery(value[0])
+		case trailerAnnounce:
+			// Another length is a later version's, or nothing to do with us.
+			if len(value) == announceSize {
+				t.Announce = Announcement{
+					Present: true, NAT: NAT(value[0] &^ announceMapped), Mapped: value[0]&announceMapped != 0,
+					Echo: [4]byte(value[1:]), Aim: binary.BigEndian.Uint16(value[5:]),
+				}
+				if t.Announce.NAT > NATRandom {
+					t.Announce.NAT = NATUnknown
+				}
+			}
 		default:
 			if kind>>6 == 1 {
 				return &ParseError{WhatTrailer, offset, ErrTrailer}
@@ -114,7 +191,7 @@ func (t *Trailers) parseAlternate(value []byte) bool {
 }
 
 // AppendTrailers appends the trailers that t holds, in the order nonce,
-// alternate addresses, random port, neighbor discovery. Malformed is ignored,
+// alternate addresses, random port, announcement, neighbor discovery. Malformed is ignored,
 // Alternates beyond [MaxAlternates] or not IPv4 are left out.
 func AppendTrailers(b []byte, t *Trailers) []byte {
 	if t.HasNonce {
@@ -139,6 +216,15 @@ func AppendTrailers(b []byte, t *Trailers) []byte {
 	if t.RandomPort != 0 {
 		b = append(b, trailerRandomPort, 2)
 		b = binary.BigEndian.AppendUint16(b, t.RandomPort)
+	}
+	if a := &t.Announce; a.Present {
+		kind := byte(a.NAT)
+		if a.Mapped {
+			kind |= announceMapped
+		}
+		b = append(b, trailerAnnounce, announceSize, kind)
+		b = append(b, a.Echo[:]...)
+		b = binary.BigEndian.AppendUint16(b, a.Aim)
 	}
 	if t.Discovery != NoDiscovery {
 		b = append(b, trailerDiscovery, 4, byte(t.Discovery-DiscoverySolicitation), 0, 0, 0)

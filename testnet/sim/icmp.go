@@ -40,6 +40,8 @@ func (r *Router) complain(p *buffer, kind, code byte, rest uint32) {
 	fromLAN := r.lan.routes[ipv4.Src(pkt)] != nil
 	r.spare = ipv4.AppendError(r.spare[:0], kind, code, rest, r.address(fromLAN), pkt)
 	if len(r.spare) > 0 {
+		r.nextID++ // two errors about the same packet are two packets
+		ipv4.SetID(r.spare, r.nextID)
 		r.answer(r.spare, fromLAN)
 	}
 }

@@ -24,6 +24,7 @@ type Router struct {
 	lan     *network
 	gateway uint32 // its address on the LAN; 0 = none
 	spare   []byte
+	nextID  uint16    // of its ICMP errors
 	poll    time.Time // when the NAT wants to send something
 
 	prefix netip.Prefix // of the LAN's IPv6; zero = none

@@ -91,6 +91,11 @@ func (h *Host) lookup(pkt []byte, header int) *UDPPort {
 // SendTo sends a datagram. A payload longer than 65507 bytes is an error; so is
 // a destination of a family that the port has no address of, and a closed port.
 func (u *UDPPort) SendTo(to netip.AddrPort, payload []byte) error {
+	return u.SendTTL(to, ipv4.DefaultTTL, payload)
+}
+
+// SendTTL is SendTo with a time to live of the caller's choice; IPv6 keeps its own.
+func (u *UDPPort) SendTTL(to netip.AddrPort, ttl uint8, payload []byte) error {
 	h := u.host
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	from := u.source(to.Addr())
@@ -102,6 +107,9 @@ func (u *UDPPort) SendTo(to netip.AddrPort, payload []byte) error {
 	}
 	h.nextID++
 	h.spare = ip.AppendUDP(h.spare[:0], h.nextID, from, to, payload)
+	if ttl != ipv4.DefaultTTL && from.Addr().Is4() {
+		ipv4.SetTTL(h.spare, ttl)
+	}
 	h.Send(h.spare)
 	return nil
 }

@@ -81,6 +81,23 @@ func Addr(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
+// SetTTL changes the time to live and mends the header checksum.
+func SetTTL(b []byte, ttl byte) {
+	var d Delta
+	old := be.Uint16(b[8:])
+	b[8] = ttl
+	d.Replace16(old, be.Uint16(b[8:]))
+	be.PutUint16(b[10:], d.Apply(be.Uint16(b[10:])))
+}
+
+// SetID changes the identification and mends the header checksum.
+func SetID(b []byte, id uint16) {
+	var d Delta
+	d.Replace16(be.Uint16(b[4:]), id)
+	be.PutUint16(b[4:], id)
+	be.PutUint16(b[10:], d.Apply(be.Uint16(b[10:])))
+}
+
 // DecrementTTL takes one from the time to live and mends the header checksum.
 // The caller has checked that the TTL is above one.
 func DecrementTTL(b []byte) {

@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"shipworm/teredo/wire"
+)
+
+// openerTTL lets the first direct bubble leave the home and no more: it opens
+// our NAT, and dies before a router at the other end sees a packet that nobody
+// there asked for. Some routers answer such a packet themselves, and their
+// connection tracking then moves the mapping that the peer is about to open.
+const openerTTL = 2
+
+// crossing is what is known of the way to a peer across two NATs, beyond the
+// mapping in its address (RFC 6081, 5.2.1, 5.4.1, 5.5.1 and 5.6.1).
+type crossing struct {
+	// Of the peer, from its indirect bubbles.
+	heard     bool    // one came
+	nonce     [4]byte // Nonce Received; zero: none
+	nat       wire.NAT
+	mapped    bool   // peerPort is a port forward
+	peerPort  uint16 // Peer Random Port; 0: none
+	aim       uint16 // our port that peerPort was opened for
+	echoed    bool   // it returned a nonce through the servers
+	alternate [wire.MaxAlternates]netip.AddrPort
+	sides     int // entries of alternate that may be sent to
+
+	// Of ours.
+	nonces nonces
+	tokens bool   // link-local bubbles were sent
+	port   uint16 // extra port, 0: none
+	ports  int    // all extra ports of the peer
+	// external is port as the peer must see it (Random Port), 0: not known.
+	external  uint16
+	target    netip.AddrPort // what port was opened for; its first bubble goes there
+	test      echoTest
+	refreshes int // Connection Refresh Count
+}
+
+// across returns p's crossing, making it.
+func (p *peer) across() *crossing {
+	if p.x == nil {
+		p.x = &crossing{}
+	}
+	return p.x
+}
+
+// embedded returns the mapping in p's address.
+func (p *peer) embedded() netip.AddrPort {
+	a, _ := wire.AddressFromAddr(p.ip())
+	return a.Mapped()
+}
+
+// random returns p's address with its random port, invalid if there is none.
+func (p *peer) random() netip.AddrPort {
+	if p.x == nil || p.x.peerPort == 0 {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(p.embedded().Addr(), p.x.peerPort)
+}
+
+// extraPort makes p's extra port fit what is known (RFC 6081, 5.4 and 5.5), if
+// our NAT is one whose mappings can be foretold. A port is of use for the first
+// destination that it sends to: another one takes another port.
+func (c *Client) extraPort(now time.Time, p *peer, out *Output) {
+	x := p.x
+	switch c.nat {
+	case wire.NATPreserving:
+		target := netip.AddrPort{} // until the peer has told where it waits
+		switch {
+		case x.nat == wire.NATSequential && x.aim != x.external:
+		case x.peerPort != 0:
+			target = p.random()
+		case x.heard:
+			target = p.embedded()
+		}
+		if x.port != 0 && (!x.target.IsValid() || !target.IsValid() || x.target == target) {
+			if target.IsValid() {
+				x.target = target
+			}
+			return
+		}
+		c.newPort(p, target, out)
+		x.external = x.port
+	case wire.NATSequential:
+		target := p.embedded()
+		if x.peerPort != 0 && !x.mapped {
+			target = p.random()
+		}
+		if x.port != 0 && x.target == target {
+			return
+		}
+		c.newPort(p, target, out)
+		if x.port != 0 {
+			c.startEcho(now, p, out)
+		}
+	}
+}
+
+// newPort opens p's extra port, in place of another.
+func (c *Client) newPort(p *peer, target netip.AddrPort, out *Output) {
+	x := p.x
+	if x.port != 0 {
+		c.ports.close(x.port)
+	}
+	x.port, x.external, x.target, x.test = c.openPort(p, out), 0, target, echoTest{}
+}
+
+// reach sends direct bubbles wherever p may be, from each port that it may
+// expect: they open our NAT, and perhaps arrive.
+func (c *Client) reach(now time.Time, p *peer, ttl uint8, kind trailerKind, out *Output) {
+	t := trailersOf(p, kind)
+	c.bubbleTo(now, p, 0, p.mapped, ttl, t, out)
+	embedded := p.embedded()
+	if embedded != p.mapped {
+		c.bubbleTo(now, p, 0, embedded, ttl, t, out)
+	}
+	x := p.x
+	if x == nil {
+		return
+	}
+	if random := p.random(); random.IsValid() && random != p.mapped {
+		// A symmetric NAT has an extra port for it, unless anybody may send there.
+		if !c.symmetric() || x.mapped || c.nat == wire.NATRandom {
+			c.bubbleTo(now, p, 0, random, ttl, t, out)
+		}
+	}
+	if x.port != 0 && x.target.IsValid() && x.test.next.IsZero() {
+		c.bubbleTo(now, p, x.port, x.target, ttl, t, out)
+	}
+	for _, side := range x.alternate[:x.sides] {
+		c.bubbleTo(now, p, 0, side, 0, t, out)
+	}
+}
+
+// invite sends p an indirect bubble with all that it needs to know of us.
+func (c *Client) invite(now time.Time, p *peer, out *Output) {
+	a, _ := wire.AddressFromAddr(p.ip())
+	if !c.permitsServer(a.Server()) {
+		c.drop(DropDenied) // a stranger's address may hold anything there
+		return
+	}
+	x := p.across()
+	nonce, err := x.nonces.draw(now, c.rand)
+	if err != nil {
+		c.drop(DropRandom)
+		return
+	}
+	t := wire.Trailers{HasNonce: true, Nonce: nonce}
+	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: x.peerPort}
+	if f := c.forward(); f != 0 {
+		t.RandomPort, t.Announce.Mapped = f, true
+	} else if x.external != 0 {
+		t.RandomPort = x.external
+	}
+	c.addAlternates(a, &t)
+	server := netip.AddrPortFrom(a.Server(), wire.Port)
+	p.lastTx = now
+	c.bubble(server, c.own, p.ip(), &t, out)
+}
+
+// trailerKind says what a direct bubble asks for.
+type trailerKind uint8
+
+const (
+	noTrailers trailerKind = iota
+	solicits               // an answer (RFC 6081, 4.4)
+	advertises             // it is one
+)
+
+// trailersOf returns the trailers of a direct bubble to p.
+func trailersOf(p *peer, kind trailerKind) wire.Trailers {
+	t := wire.Trailers{}
+	switch kind {
+	case solicits:
+		t.Discovery = wire.DiscoverySolicitation
+	case advertises:
+		t.Discovery = wire.DiscoveryAdvertisement
+	}
+	if p.x != nil && p.x.nonce != [4]byte{} {
+		t.HasNonce, t.Nonce = true, p.x.nonce
+	}
+	return t
+}
+
+// bubbleTo sends p a direct bubble, if its destination may be sent to.
+func (c *Client) bubbleTo(now time.Time, p *peer, port uint16, to netip.AddrPort, ttl uint8, t wire.Trailers, out *Output) {
+	if why, ok := c.policy.permitsNew(to); !ok && !p.beside(to) && (why == DropDenied || p.trust != proven) {
+		c.drop(why)
+		return
+	}
+	if port != 0 && c.ports.open[port] != nil && c.nat == wire.NATPreserving {
+		t.RandomPort = port // RFC 6081, 5.4.4.3
+	}
+	p.lastTx = now
+	start := len(out.buf)
+	out.buf = wire.AppendBubble(out.buf, c.own, p.ip(), wire.BubbleHopLimit)
+	out.buf = wire.AppendTrailers(out.buf, &t)
+	out.builtFrom(port, to, ttl, start)
+}
+
+// bubble sends a bubble from the service port.
+func (c *Client) bubble(to netip.AddrPort, src, dst netip.Addr, t *wire.Trailers, out *Output) {
+	start := len(out.buf)
+	out.buf = wire.AppendBubble(out.buf, src, dst, wire.BubbleHopLimit)
+	out.buf = wire.AppendTrailers(out.buf, t)
+	out.built(to, start)
+}
+
+// learn takes in the trailers of p's indirect bubble, and reports whether it
+// shows that the peer lacks what our last one said.
+func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
+	t, x := &c.t, p.across()
+	x.heard, x.nonce = true, [4]byte{}
+	if t.HasNonce {
+		x.nonce = t.Nonce
+	}
+	x.peerPort, x.nat, x.mapped, x.aim = 0, t.Announce.NAT, t.Announce.Mapped, t.Announce.Aim
+	if to := netip.AddrPortFrom(p.embedded().Addr(), t.RandomPort); t.RandomPort != 0 {
+		if why, ok := c.policy.permitsNew(to); ok {
+			x.peerPort = t.RandomPort
+		} else {
+			c.drop(why)
+		}
+	}
+	c.learnAlternates(p)
+	if x.nonces.find(now, t.Announce.Echo) != nil && t.Announce.Echo != [4]byte{} {
+		x.echoed = true
+	}
+	return !t.Announce.Present || !x.nonces.latest(t.Announce.Echo)
+}
