@@ -54,6 +54,13 @@ type ClientConfig struct {
 	// port.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 
+	// Map gets a port forward to local, the service port as the server's
+	// direction shows it, by UPnP, PCP or whatever there is, and keeps it until
+	// ctx ends. It tells the outside end, at once and whenever it changes; the
+	// zero AddrPort says that there is none any more. An error says that there
+	// will be none. Nil: there is nobody to ask. RFC 6081, 3.2.
+	Map func(ctx context.Context, local netip.AddrPort, changed func(external netip.AddrPort)) error
+
 	// Resolve looks up the IPv4 addresses of a name; nil means the system's
 	// resolver. It runs beside the tunnel and may take its time.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)

@@ -27,6 +27,12 @@ type running struct {
 	local   netip.AddrPort
 	scratch []packet.Packet
 
+	extra    map[uint16]udp.Socket // extra ports
+	arrivals chan *arrival
+	mapped   chan mapping
+	external netip.AddrPort // of the port forward, if there is one
+	stopMap  context.CancelFunc
+
 	asked     uint64 // solicitations when the server was last looked up again
 	resolving bool
 	resolved  chan *engine.Client
@@ -44,7 +50,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &running{c: c, policy: c.cfg.Policy, resolved: make(chan *engine.Client, 1)}
+	r := &running{c: c, policy: c.cfg.Policy, resolved: make(chan *engine.Client, 1),
+		extra: map[uint16]udp.Socket{}, arrivals: make(chan *arrival), mapped: make(chan mapping)}
 	err := r.open(ctx)
 	if err == nil {
 		err = r.serve(ctx, cancel)
@@ -113,6 +120,7 @@ func (r *running) locate() {
 	if r.c.cfg.Listen == nil {
 		r.local = localAddr(r.machine.Snapshot().Server, r.local.Port())
 	}
+	r.machine.SetLocal(r.local)
 }
 
 // serve starts the readers and the watcher and runs the loop.
@@ -127,12 +135,16 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 	}
 	r.helpers.Go(func() { watchSleep(ctx, systemClock, news) })
 
+	r.startMap(ctx)
 	r.machine.Start(time.Now(), &r.out)
 	r.flush(ctx)
 	r.c.serving.Store(true)
 	err := r.loop(ctx, fromSocket, fromDevice, news, broken)
 	cancel()
 	r.socket.Close()
+	for _, s := range r.extra {
+		s.Close()
+	}
 	r.device.Close()
 	r.helpers.Wait()
 	return err
@@ -167,8 +179,22 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news
 			r.machine.Tick(time.Now(), &r.out)
 			r.flush(ctx)
 			r.seekServer(ctx)
+		case a := <-r.arrivals:
+			for i := range a.batch.pkts[:a.batch.n] {
+				r.machine.ReceiveOn(time.Now(), a.port, a.batch.pkts[i].Addr, a.batch.pkts[i].Data(), &r.out)
+			}
+			r.flush(ctx)
+			a.taken <- struct{}{}
+		case m := <-r.mapped:
+			if m.ctx.Err() == nil {
+				r.c.log.Info("port forward", "external", m.external)
+				r.external = m.external
+				r.machine.SetMapped(time.Now(), m.external, &r.out)
+				r.flush(ctx)
+			}
 		case what := <-news:
 			r.linkChanged(what)
+			r.startMap(ctx)
 			r.flush(ctx)
 		case m := <-r.resolved:
 			r.replace(m)
@@ -192,14 +218,9 @@ func (r *running) flush(ctx context.Context) {
 	for _, e := range r.out.Events {
 		r.event(ctx, e)
 	}
-	if n := len(r.out.Transmit); n > 0 {
-		pkts := r.packets(n)
-		for i, t := range r.out.Transmit {
-			pkts[i].Set(t.Payload, t.To)
-		}
-		// What could not be sent is counted, and retried by the protocol.
-		_, _ = r.socket.WriteBatch(pkts)
-	}
+	r.openPorts(ctx)
+	r.transmit(r.out.Transmit)
+	r.closePorts()
 	if n := len(r.out.Deliver); n > 0 {
 		pkts := r.packets(n)
 		for i, b := range r.out.Deliver {
@@ -290,10 +311,14 @@ func (r *running) replace(m *engine.Client) {
 	if m == nil || old.Address.IsValid() {
 		return
 	}
+	for port := range r.extra { // the new machine knows nothing of them
+		r.out.Close = append(r.out.Close, port)
+	}
 	r.c.log.Info("the server moved", "from", old.Server, "to", m.Snapshot().Server)
 	r.machine, r.asked = m, 0
 	r.locate()
 	m.SetPolicy(r.policy)
+	m.SetMapped(time.Now(), r.external, &r.out)
 	m.Start(time.Now(), &r.out)
 }
 

@@ -279,10 +279,17 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		c.drop(DropAnswerLimit)
 		return
 	}
-	if p.usable(now) || p.waiting {
-		c.reach(now, p, 0, noTrailers, out)
+	if p.usable(now) {
+		c.bubbleTo(now, p, p.port, p.mapped, 0, trailersOf(p, noTrailers), out)
+		if now.Sub(p.lastRx) > bubbleGap {
+			c.reach(now, p, 0, solicits, out) // it may have lost that way
+		}
 		p.hold = time.Time{}
 		c.flush(now, p, out)
+		return
+	}
+	if p.waiting {
+		c.reach(now, p, 0, noTrailers, out)
 		return
 	}
 	tested := p.x.external

@@ -49,6 +49,29 @@ func (s *packetConn) ReadBatch(pkts []packet.Packet) (int, error) {
 	}
 }
 
+// WriteTTL sends with that time to live if pc has a method for it, as those of
+// simulated networks do.
+func (s *packetConn) WriteTTL(payload []byte, to netip.AddrPort, ttl uint8) error {
+	var err error
+	if w, ok := s.pc.(interface {
+		WriteTTL(b []byte, to netip.AddrPort, ttl uint8) error
+	}); ok {
+		err = w.WriteTTL(payload, to, ttl)
+	} else {
+		_, err = s.pc.WriteTo(payload, net.UDPAddrFromAddrPort(to))
+	}
+	return s.refused(err)
+}
+
+// refused counts a datagram that was not sent; only a closed socket is an error.
+func (c *counters) refused(err error) error {
+	if err == nil || closed(err) {
+		return err
+	}
+	c.writeDrops.Add(1)
+	return nil
+}
+
 func (s *packetConn) WriteBatch(pkts []packet.Packet) (int, error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()

@@ -144,6 +144,16 @@ func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
+// WriteTTL is WriteToUDPAddrPort with a time to live of the caller's choice.
+func (c *Conn) WriteTTL(b []byte, to netip.AddrPort, ttl uint8) error {
+	var err error
+	c.world.Do(func() { err = c.port.SendTTL(to, ttl, b) })
+	if err != nil {
+		return c.fail("write", err)
+	}
+	return nil
+}
+
 // WriteTo is WriteToUDPAddrPort for a *net.UDPAddr, or for any address whose
 // String is an address and port.
 func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
