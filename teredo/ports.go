@@ -70,21 +70,18 @@ func (r *running) closePorts() {
 func (r *running) transmit(ts []engine.Transmit) {
 	for len(ts) > 0 {
 		n := 1
-		for n < len(ts) && ts[n].Port == ts[0].Port && ts[n].TTL == 0 && ts[0].TTL == 0 {
+		for n < len(ts) && ts[n].Port == ts[0].Port {
 			n++
 		}
 		s := r.socket
 		if ts[0].Port != 0 {
 			s = r.extra[ts[0].Port]
 		}
-		switch {
-		case s == nil: // could not be opened
-		case ts[0].TTL != 0:
-			_ = s.WriteTTL(ts[0].Payload, ts[0].To, ts[0].TTL)
-		default:
+		if s != nil { // else it could not be opened
 			pkts := r.packets(n)
 			for i, t := range ts[:n] {
 				pkts[i].Set(t.Payload, t.To)
+				pkts[i].TTL = t.TTL
 			}
 			// What could not be sent is counted, and retried by the protocol.
 			_, _ = s.WriteBatch(pkts)

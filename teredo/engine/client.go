@@ -121,8 +121,9 @@ type Client struct {
 	ports    ports
 	birthday birthday
 	ping     pinger
-	answers  bucket // bubbles sent because of received ones, server-relayed
-	acks     bucket // the same, for bubbles received directly
+	token    relayToken // of link-local bubbles
+	answers  bucket     // bubbles sent because of received ones, server-relayed
+	acks     bucket     // the same, for bubbles received directly
 	origin   time.Time
 
 	lastPeer time.Time // last packet from a proven peer
@@ -172,6 +173,9 @@ func NewClient(config ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("randomness: %w", err)
 	}
 	if err := c.ping.init(c.rand); err != nil {
+		return nil, fmt.Errorf("randomness: %w", err)
+	}
+	if err := c.token.init(c.rand); err != nil {
 		return nil, fmt.Errorf("randomness: %w", err)
 	}
 	c.jitter = newJitter(seed)

@@ -1,11 +1,7 @@
 package engine
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"io"
-	"net/netip"
 	"time"
 
 	"shipworm/teredo/wire"
@@ -88,46 +84,11 @@ func (s *nonces) accept(now time.Time, value [4]byte, extra bool) bool {
 	return true
 }
 
-// Link-local bubbles. A client that knows no nonce trailers, such as Miredo,
-// answers a bubble with its addresses swapped. So an address that only we can
-// make takes the nonce's place.
-const (
-	tokenEpoch   = 15 * time.Second
-	tokenEpochs  = 2 // that are accepted: a token lives 15 s to 30 s
-	bubbleReason = "bubble source"
-)
-
-// bubbleSource returns the link-local address that is our source towards peer
-// in an epoch of the client's life.
-func (c *Client) bubbleSource(peer netip.Addr, epoch int64) netip.Addr {
-	mac := hmac.New(sha256.New, c.ping.bubbleKey[:])
-	o, p := c.own.As16(), peer.As16()
-	mac.Write([]byte(bubbleReason))
-	mac.Write(o[:])
-	mac.Write(p[:])
-	var e [8]byte
-	binary.BigEndian.PutUint64(e[:], uint64(epoch))
-	mac.Write(e[:])
-	var sum [sha256.Size]byte
-	ip := [16]byte{0xfe, 0x80}
-	copy(ip[8:], mac.Sum(sum[:0])[:8])
-	ip[8] &^= 0x03 // neither universal nor group
-	return netip.AddrFrom16(ip)
-}
-
-func (c *Client) epoch(now time.Time) int64 { return int64(now.Sub(c.origin) / tokenEpoch) }
-
 // returned reports whether the packet is p's answer to a link-local bubble that
-// we sent it lately.
+// we sent it lately. A client that knows no nonce trailers, such as Miredo,
+// answers a bubble with its addresses swapped, so an address that only we can
+// make takes the nonce's place.
 func (c *Client) returned(now time.Time, p *peer, packet wire.Packet) bool {
 	dst := packet.Destination()
-	if p == nil || p.x == nil || !p.x.tokens || !dst.IsLinkLocalUnicast() {
-		return false
-	}
-	for i := range int64(tokenEpochs) {
-		if want := c.bubbleSource(p.ip(), c.epoch(now)-i); dst == want {
-			return true
-		}
-	}
-	return false
+	return p != nil && p.x != nil && p.x.tokens && dst.IsLinkLocalUnicast() && c.token.valid(now, p.key, dst)
 }

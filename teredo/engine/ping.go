@@ -28,11 +28,10 @@ const (
 // survives a restart; a token names its purpose, both addresses, its time and
 // the number of the test, so that none serves another node or another test.
 type pinger struct {
-	key       [32]byte
-	bubbleKey [32]byte // of the sources of link-local bubbles
-	id        uint16
-	seq       uint16 // of the last test
-	limits    bucket
+	key    [32]byte
+	id     uint16
+	seq    uint16 // of the last test
+	limits bucket
 }
 
 // tests are the numbers of the tests of a node that wait for an answer, the
@@ -61,9 +60,6 @@ func (t *tests) answer(seq uint16) bool {
 func (g *pinger) init(rand io.Reader) error {
 	var id [2]byte
 	if _, err := io.ReadFull(rand, g.key[:]); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(rand, g.bubbleKey[:]); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(rand, id[:]); err != nil {

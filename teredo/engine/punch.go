@@ -116,7 +116,7 @@ func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	}
 	if a, _ := wire.AddressFromAddr(p.ip()); p.tries > 1 && x.nat == wire.NATUnknown && c.permitsServer(a.Server()) {
 		x.tokens = true
-		c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), c.bubbleSource(p.ip(), c.epoch(now)), p.ip(), &wire.Trailers{}, out)
+		c.bubble(netip.AddrPortFrom(a.Server(), wire.Port), c.token.source(p.key, c.token.epoch(now)), p.ip(), &wire.Trailers{}, out)
 	}
 }
 

@@ -100,7 +100,7 @@ func (r *Relay) transmit(p *relayPeer, packet []byte, out *Output) {
 		p.credit -= len(packet)
 	}
 	r.state.Sent++
-	out.Transmit = append(out.Transmit, Transmit{p.mapped, packet})
+	out.Transmit = append(out.Transmit, Transmit{To: p.mapped, Payload: packet})
 }
 
 // flush sends what waits for p.

@@ -49,36 +49,13 @@ func (s *packetConn) ReadBatch(pkts []packet.Packet) (int, error) {
 	}
 }
 
-// WriteTTL sends with that time to live if pc has a method for it, as those of
-// simulated networks do.
-func (s *packetConn) WriteTTL(payload []byte, to netip.AddrPort, ttl uint8) error {
-	var err error
-	if w, ok := s.pc.(interface {
-		WriteTTL(b []byte, to netip.AddrPort, ttl uint8) error
-	}); ok {
-		err = w.WriteTTL(payload, to, ttl)
-	} else {
-		_, err = s.pc.WriteTo(payload, net.UDPAddrFromAddrPort(to))
-	}
-	return s.refused(err)
-}
-
-// refused counts a datagram that was not sent; only a closed socket is an error.
-func (c *counters) refused(err error) error {
-	if err == nil || closed(err) {
-		return err
-	}
-	c.writeDrops.Add(1)
-	return nil
-}
-
 func (s *packetConn) WriteBatch(pkts []packet.Packet) (int, error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	pkts = split(pkts, &s.scratch)
 	sent := 0
 	for i := range pkts {
-		_, err := s.pc.WriteTo(pkts[i].Data(), net.UDPAddrFromAddrPort(pkts[i].Addr))
+		err := s.write(&pkts[i])
 		switch {
 		case err == nil:
 			sent++
@@ -89,4 +66,18 @@ func (s *packetConn) WriteBatch(pkts []packet.Packet) (int, error) {
 		}
 	}
 	return sent, nil
+}
+
+func (s *packetConn) write(p *packet.Packet) error {
+	if w, ok := s.pc.(ttlWriter); ok && p.TTL != 0 {
+		return w.WriteTTL(p.Data(), p.Addr, p.TTL)
+	}
+	_, err := s.pc.WriteTo(p.Data(), net.UDPAddrFromAddrPort(p.Addr))
+	return err
+}
+
+// ttlWriter is a connection that can send with a time to live of the caller's
+// choice, as those of simulated networks can.
+type ttlWriter interface {
+	WriteTTL(b []byte, to netip.AddrPort, ttl uint8) error
 }

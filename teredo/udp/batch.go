@@ -146,24 +146,6 @@ func (s *batchSocket) write(pkts []packet.Packet) (int, error) {
 	return sent, nil
 }
 
-// WriteTTL changes the socket's time to live for the one datagram: rare enough.
-func (s *batchSocket) WriteTTL(payload []byte, to netip.AddrPort, ttl uint8) error {
-	s.writeMu.Lock()
-	defer s.writeMu.Unlock()
-	usual, err := s.pc.TTL()
-	if err == nil {
-		err = s.pc.SetTTL(int(ttl))
-	}
-	if err != nil {
-		return s.refused(err)
-	}
-	_, err = s.conn.WriteToUDPAddrPort(payload, to)
-	if back := s.pc.SetTTL(usual); back != nil {
-		return s.refused(back)
-	}
-	return s.refused(err)
-}
-
 // grow makes ms at least n long; every element has one buffer slot.
 func grow(ms []ipv4.Message, n int) []ipv4.Message {
 	for len(ms) < n {

@@ -55,10 +55,6 @@ type Socket interface {
 	// anyway. The error is as in ReadBatch.
 	WriteBatch(pkts []packet.Packet) (int, error)
 
-	// WriteTTL sends one datagram with another time to live than the system's,
-	// if the socket can. What the system refuses is dropped and counted.
-	WriteTTL(payload []byte, to netip.AddrPort, ttl uint8) error
-
 	// LocalAddr is the bound address; unspecified if bound to all.
 	LocalAddr() netip.AddrPort
 
