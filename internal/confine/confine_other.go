@@ -1,0 +1,8 @@
+//go:build !linux
+
+package confine
+
+import "errors"
+
+// Process fails: see the package's comment.
+func Process(Config) (landlocked bool, err error) { return false, errors.ErrUnsupported }
