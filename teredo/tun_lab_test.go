@@ -4,14 +4,21 @@ package teredo
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"shipworm/testnet/lab"
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+	"shipworm/testnet/sim"
 )
 
 // shell runs a command line on a host and returns what it printed.
@@ -29,6 +36,17 @@ func (s *street) must(h *lab.Host, line string) string {
 		s.t.Fatalf("%s: %s: %v\n%s", h.Name(), line, err, out)
 	}
 	return out
+}
+
+// end has the program end as an interrupted one does, within a time.
+func (p *process) end(within time.Duration) {
+	p.t.Helper()
+	began := time.Now()
+	err := p.stop(syscall.SIGTERM)
+	var exit *exec.ExitError
+	if d := time.Since(began); d > within || !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		p.t.Errorf("it ended after %v: %v\n%s", d, err, &p.stderr)
+	}
 }
 
 func needs(t *testing.T, programs ...string) {
@@ -86,9 +104,7 @@ func TestTUNPrograms(t *testing.T) {
 		!strings.Contains(out, qa.Address.String()+"/128") || strings.Contains(out, "fe80") || !strings.Contains(out, "2001::/32") {
 		t.Errorf("the interface is\n%s", out)
 	}
-	if err := pa.stop(syscall.SIGTERM); err == nil {
-		t.Error("the client ended without an exit code for its signal")
-	}
+	pa.end(time.Second)
 	if after := s.must(a, "ip -6 route show table all; ip -6 address; ip link"); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}
@@ -130,5 +146,126 @@ func TestTUNForeignSource(t *testing.T) {
 	out, err := s.shell(a, "ping -c 2 -i 0.2 -W 2 -I 2001:db8::5 "+peer.String())
 	if err == nil || !strings.Contains(out, "Administratively prohibited") {
 		t.Errorf("ping said: %v\n%s", err, out)
+	}
+}
+
+// statuses returns the lines of every thread's status that say who it is and
+// what it may.
+func statuses(t *testing.T, pid string) (all []string) {
+	t.Helper()
+	files, _ := filepath.Glob("/proc/" + pid + "/task/*/status")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s []string
+		for line := range strings.Lines(string(b)) {
+			key, value, _ := strings.Cut(line, ":")
+			switch key {
+			case "Uid", "CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd", "NoNewPrivs", "Groups":
+				s = append(s, key+"="+strings.Join(strings.Fields(value), ","))
+			}
+		}
+		all = append(all, strings.Join(s, " "))
+	}
+	if len(all) == 0 {
+		t.Fatalf("process %s has no threads", pid)
+	}
+	return all
+}
+
+// The process that reads what strangers send has no privilege left in any
+// thread, its helper one; a new Teredo address reaches the interface all the
+// same, and both end within a second with nothing left behind. C-02 TR-02
+// TR-03 TR-13
+func TestTUNConfined(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String())
+	cfg, _ := nat.Profile("port-restricted")
+	cfg.External = []netip.Addr{netip.MustParseAddr("198.51.100.10")}
+	r, err := s.lab.Router("router", cfg, s.line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := r.Host("home", link.Config{}, netip.MustParseAddr("192.168.1.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, q := s.client(a, "--tun", "teredo")
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	const none, nobody = "0000000000000000", "65534,65534,65534,65534"
+	for _, st := range statuses(t, pid) {
+		if want := "Uid=" + nobody + " Groups= CapInh=" + none + " CapPrm=" + none + " CapEff=" + none + " CapBnd=" + none + " CapAmb=" + none + " NoNewPrivs=1"; st != want {
+			t.Errorf("a thread of the client has\n%s, want\n%s", st, want)
+		}
+	}
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	helper := strings.TrimSpace(string(children))
+	if err != nil || helper == "" {
+		helper = s.must(a, "pgrep -P "+pid)
+	}
+	const netAdmin = "0000000000001000"
+	for _, st := range statuses(t, helper) {
+		if !strings.Contains(st, "CapPrm="+netAdmin+" CapEff="+netAdmin+" CapBnd="+none) || !strings.Contains(st, "NoNewPrivs=1") {
+			t.Errorf("a thread of the helper has\n%s", st)
+		}
+	}
+	if stdout, stderr, code := s.run(a, "teredo", "show"); code != 0 || !strings.Contains(stdout, "qualified") {
+		t.Errorf("show: exit code %d\n%s%s", code, stdout, stderr)
+	}
+
+	// The provider gives the router another address; an address of the host
+	// changes at the same time, which the client notices at once.
+	if err := r.Change(func(r *sim.Router) error { return r.SetExternal(netip.MustParseAddr("198.51.100.77")) }); err != nil {
+		t.Fatal(err)
+	}
+	s.must(a, "ip address add 192.168.1.77/32 dev lo")
+	began := time.Now()
+	for {
+		out := s.must(a, "ip -6 address show dev teredo")
+		if !strings.Contains(out, q.Address.String()+"/") && strings.Contains(out, "inet6 2001:") {
+			break
+		}
+		if time.Since(began) > 2*time.Second {
+			t.Fatalf("after two seconds the interface still has\n%s", out)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Logf("another address after %v", time.Since(began))
+
+	p.end(time.Second)
+	if socket := filepath.Join(s.runtimeDir(a), "shipworm", "teredo.sock"); exists(socket) || exists("/proc/"+helper) {
+		t.Errorf("left behind: socket %v, helper %v", exists(socket), exists("/proc/"+helper))
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// A hundred clients one after the other leave nothing. TR-13
+func TestTUNCycles(t *testing.T) {
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String())
+	a := s.home("port-restricted")
+	before := s.must(a, "ip link; ip -6 route show table all")
+	for range 100 {
+		p, _ := s.client(a, "--tun", "teredo")
+		p.end(time.Second)
+		if t.Failed() {
+			return
+		}
+	}
+	after := s.must(a, "ip link; ip -6 route show table all")
+	if after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+	if out, err := s.shell(a, "pgrep -f '[t]un-helper'"); err == nil {
+		t.Errorf("helpers left: %s", out)
 	}
 }

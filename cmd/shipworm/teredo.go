@@ -27,7 +27,8 @@ const labelWidth = 24 // as netsh pads
 
 func newTeredoCmd() *cobra.Command {
 	c := group("teredo", "An IPv6 address behind a NAT: client, server and tools",
-		newTeredoClientCmd(), newTeredoServerCmd(), newTeredoRelayCmd(), newTeredoPingCmd(), newTeredoDecodeCmd(), newTeredoShowCmd())
+		newTeredoClientCmd(), newTeredoServerCmd(), newTeredoRelayCmd(), newTeredoPingCmd(), newTeredoDecodeCmd(), newTeredoShowCmd(),
+		newTeredoHelperCmd())
 	c.Long = `Teredo (RFC 4380) gives a host behind a NAT an IPv6 address that other Teredo
 hosts can reach directly. A Teredo server helps to open the NATs; data never
 passes through it.`

@@ -13,7 +13,6 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
-	"shipworm/teredo/tun"
 )
 
 func newTeredoClientCmd() *cobra.Command {
@@ -49,15 +48,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 				return err
 			}
 			cfg.Port, cfg.NoEcho = port, noEcho
-			dev, err := tunnel.device(tun.Config{NoEcho: noEcho, Logger: cfg.Logger})
-			if err != nil {
-				return err
-			}
-			if dev != nil {
-				defer dev.Close()
-				cfg.Device = dev
-			}
-			return runTeredoClient(c.Context(), cfg, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
+			return runTeredoClient(c.Context(), cfg, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
 		},
 	}
 	flags.add(c)
@@ -68,7 +59,24 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 	return c
 }
 
-func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, out *stateWriter, stderr io.Writer) error {
+func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, tunnel *tunFlags, out *stateWriter, stderr io.Writer) error {
+	ctl, err := openControl()
+	if err != nil {
+		fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", err)
+		ctl = &control{}
+	} else {
+		defer ctl.close()
+	}
+	if tunnel.name != "" {
+		dev, stop, err := tunnel.start(&cfg, ctl.path)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		cfg.Device = dev
+	} else if err := tunnel.needless(); err != nil {
+		return err
+	}
 	// The packets must not wait for whoever reads our output.
 	events := make(chan teredo.Event, 64)
 	cfg.OnEvent = func(e teredo.Event) {
@@ -81,11 +89,8 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, out *stateWri
 		}
 	}
 	return withTeredo(ctx, cfg, func(c *teredo.Client) error {
-		stop, err := serveControl(c)
-		if err != nil {
-			fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", err)
-		} else {
-			defer stop()
+		if ctl.l != nil {
+			ctl.serve(c)
 		}
 		if _, err := waitQualified(ctx, c, cfg.Server); err != nil {
 			return err

@@ -9,25 +9,48 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"shipworm/teredo"
 )
 
-// The control socket of a running client: whoever of the same user connects
-// is sent the state as JSON, and the connection ends. Nothing is ever read.
+// The control socket of a running client: whoever may connects, is sent the
+// state as JSON, and the connection ends. Nothing is ever read. The client of a
+// person tells that person only; that of the system, run by root or as a
+// service, tells everybody, as netsh should have.
 
 const (
 	controlTimeout = 2 * time.Second
 	controlMax     = 64 << 10 // bytes of an answer
 )
 
-// controlDir returns the user's own directory for sockets, and makes it.
-func controlDir() (string, error) {
+// systemDir is where the system's client has its socket.
+const systemDir = "/run/shipworm"
+
+// controlDir returns the directory for our socket, which it makes, and whether
+// it is the system's.
+func controlDir() (dir string, system bool, err error) {
+	if d, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); filepath.IsAbs(d) {
+		return d, true, nil // systemd's
+	}
+	d, err := privateDir()
+	if d != "" || err != nil {
+		return d, false, err
+	}
+	return systemDir, true, os.MkdirAll(systemDir, 0o755)
+}
+
+// privateDir returns the user's own directory for sockets, and makes it. Root
+// has none, unless one is named.
+func privateDir() (string, error) {
 	if d := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(d) {
 		d = filepath.Join(d, "shipworm")
 		return d, os.MkdirAll(d, 0o700)
+	}
+	if os.Geteuid() == 0 {
+		return "", nil
 	}
 	d := filepath.Join(os.TempDir(), fmt.Sprintf("shipworm-%d", os.Getuid()))
 	if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -45,60 +68,89 @@ func controlDir() (string, error) {
 	return d, nil
 }
 
-func controlPath() (string, error) {
-	d, err := controlDir()
-	return filepath.Join(d, "teredo.sock"), err
+const controlName = "teredo.sock"
+
+// control is an open control socket.
+type control struct {
+	l      net.Listener
+	path   string
+	system bool
+	uid    int // who may ask, besides root, unless it is the system's
+	wg     sync.WaitGroup
 }
 
-// serveControl answers on the control socket until stop is called.
-func serveControl(c *teredo.Client) (stop func(), err error) {
-	path, err := controlPath()
+// openControl opens the socket; nobody is answered yet.
+func openControl() (*control, error) {
+	dir, system, err := controlDir()
 	if err != nil {
 		return nil, err
 	}
-	if conn, err := net.DialTimeout("unix", path, controlTimeout); err == nil {
+	c := &control{path: filepath.Join(dir, controlName), system: system, uid: os.Getuid()}
+	if conn, err := net.DialTimeout("unix", c.path, controlTimeout); err == nil {
 		conn.Close()
-		return nil, errors.New("another client of this user runs already")
+		return nil, errors.New("another client runs already")
 	}
 	// Nobody listens: what lies there was left by a process that was killed.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
+	if c.l, err = net.Listen("unix", c.path); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
+	mode := fs.FileMode(0o600)
+	if system {
+		mode = 0o666
+	}
+	if err := os.Chmod(c.path, mode); err != nil {
+		c.l.Close()
 		return nil, err
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	return c, nil
+}
+
+// serve answers with the state of a client until close.
+func (c *control) serve(client *teredo.Client) {
+	c.wg.Go(func() {
 		for {
-			conn, err := l.Accept()
+			conn, err := c.l.Accept()
 			if err != nil {
 				return
 			}
-			if sameUser(conn) {
+			if c.system || fromUser(conn, c.uid) {
 				_ = conn.SetDeadline(time.Now().Add(controlTimeout))
-				if raw, err := shownJSON(c.State()); err == nil {
+				if raw, err := shownJSON(client.State()); err == nil {
 					_, _ = conn.Write(raw) // whoever asked may have left
 				}
 			}
 			conn.Close()
 		}
 	})
-	return func() { l.Close(); wg.Wait() }, nil
 }
 
-// queryControl returns what the client that this user runs says of itself.
+func (c *control) close() {
+	c.l.Close()
+	c.wg.Wait()
+}
+
+// queryControl returns what a running client says of itself: that of this user
+// or else the system's.
 func queryControl(ctx context.Context) ([]byte, error) {
-	path, err := controlPath()
-	if err != nil {
-		return nil, err
+	own, _, err := controlDir()
+	var raw []byte
+	if err == nil {
+		raw, err = queryClient(ctx, own)
 	}
+	if err != nil && own != systemDir {
+		if sys, e := queryClient(ctx, systemDir); e == nil {
+			return sys, nil
+		}
+	}
+	return raw, err
+}
+
+func queryClient(ctx context.Context, dir string) ([]byte, error) {
 	d := net.Dialer{Timeout: controlTimeout}
-	conn, err := d.DialContext(ctx, "unix", path)
+	conn, err := d.DialContext(ctx, "unix", filepath.Join(dir, controlName))
 	if err != nil {
 		return nil, err
 	}

@@ -39,11 +39,12 @@ func TestControlSocket(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stop, err := serveControl(idleClient(t))
+	ctl, err := openControl()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { stop() }()
+	ctl.serve(idleClient(t))
+	defer func() { ctl.close() }()
 	for p, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(p)
 		if err != nil || info.Mode().Perm() != want {
@@ -55,12 +56,12 @@ func TestControlSocket(t *testing.T) {
 	if err != nil || json.Unmarshal(raw, &st) != nil || st.ServerName != "203.0.113.1" || st.ClientState.State != engine.Initial {
 		t.Errorf("the client says %s, %v", raw, err)
 	}
-	if second, err := serveControl(idleClient(t)); err == nil {
-		second()
+	if second, err := openControl(); err == nil {
+		second.close()
 		t.Error("a second client took the socket over")
 	}
-	stop()
-	if stop, err = serveControl(idleClient(t)); err != nil {
+	ctl.close()
+	if ctl, err = openControl(); err != nil {
 		t.Fatal("after the first ended:", err)
 	}
 }
@@ -73,14 +74,20 @@ func TestControlDirOfSomebodyElse(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	t.Setenv("TMPDIR", tmp)
-	d, err := controlDir()
+	if os.Geteuid() == 0 {
+		if d, err := privateDir(); d != "" || err != nil {
+			t.Errorf("root's private directory: %q, %v", d, err)
+		}
+		t.Skip("root uses the system's directory; the rest needs another user")
+	}
+	d, err := privateDir()
 	if err != nil || filepath.Dir(d) != tmp {
 		t.Fatalf("%q, %v", d, err)
 	}
 	if err := os.Chmod(d, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := controlDir(); err == nil || !strings.Contains(err.Error(), "private") {
+	if _, err := privateDir(); err == nil || !strings.Contains(err.Error(), "private") {
 		t.Errorf("a directory open to all: %v", err)
 	}
 	if err := os.Remove(d); err != nil {
@@ -89,7 +96,7 @@ func TestControlDirOfSomebodyElse(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := controlDir(); err == nil {
+	if _, err := privateDir(); err == nil {
 		t.Error("a link was followed")
 	}
 }

@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"shipworm/internal/confine"
 	"shipworm/internal/nic"
+	"shipworm/teredo"
 	"shipworm/teredo/firewall"
 	"shipworm/teredo/tun"
 )
@@ -18,44 +21,80 @@ type tunFlags struct {
 	name         string
 	defaultRoute bool
 	open         []string
+	user         string
 }
 
 func (f *tunFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "tun", "", "make the interface `name` and give it the address, for all programs of this host")
 	c.Flags().BoolVar(&f.defaultRoute, "default-route", false, "with --tun: reach native IPv6 through the tunnel where no other route leads there")
 	c.Flags().StringArrayVar(&f.open, "open", nil, "with --tun: let everybody reach `protocol/port`, such as tcp/22; repeatable")
+	c.Flags().StringVar(&f.user, "user", "nobody", "with --tun, started by root: `user` to become")
 }
 
-// device makes the interface, or returns nil where none is asked for.
-func (f *tunFlags) device(cfg tun.Config) (*tun.Device, error) {
-	if f.name == "" {
-		if f.defaultRoute || len(f.open) > 0 {
-			return nil, usageError(errors.New("teredo client: --default-route and --open belong to --tun"))
-		}
-		return nil, nil
+// needless refuses flags that say something about --tun without it.
+func (f *tunFlags) needless() error {
+	if f.defaultRoute || len(f.open) > 0 {
+		return usageError(errors.New("teredo client: --default-route and --open belong to --tun"))
 	}
+	return nil
+}
+
+// start makes the interface and then gives up every privilege: what cfg leads
+// to runs without. stop undoes all of it. The helper removes the control
+// socket, which this process cannot any more.
+func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Device, stop func(), err error) {
 	var ports []firewall.Port
 	for _, s := range f.open {
 		p, err := parsePort(s)
 		if err != nil {
-			return nil, usageError(fmt.Errorf("teredo client: --open %q: %w", s, err))
+			return nil, nil, usageError(fmt.Errorf("teredo client: --open %q: %w", s, err))
 		}
 		ports = append(ports, p)
 	}
-	cfg.Name, cfg.DefaultRoute = f.name, f.defaultRoute
-	dev, err := tun.New(cfg)
+	helper, wait, err := startHelper(f.name, socket)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil, withHint(errors.New("teredo client: --tun: not on this system"),
+			"without --tun the client works here too, for programs that use it themselves")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	end := func() { helper.Close(); wait() }
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
+	dev, err = tun.New(tun.Config{
+		Name: f.name, DefaultRoute: f.defaultRoute, NoEcho: cfg.NoEcho,
+		Assign: tun.RemoteAssign(helper), Logger: cfg.Logger,
+	})
 	switch {
 	case errors.Is(err, nic.ErrName), errors.Is(err, nic.ErrExists):
-		return nil, usageError(err)
-	case errors.Is(err, errors.ErrUnsupported):
-		return nil, withHint(err, "without --tun the client works here too, for programs that use it themselves")
+		return nil, nil, usageError(err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, nil, &exitError{code: exitPermission, hint: "run it with sudo, or as the service that comes with shipworm", err: err}
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	}
 	for _, p := range ports {
 		dev.Open(p)
 	}
-	return dev, nil
+	if err := f.confine(cfg); err != nil {
+		dev.Close()
+		return nil, nil, err
+	}
+	return dev, func() { dev.Close(); end() }, nil
+}
+
+// confine leaves the process what a client needs: its sockets and, to look up
+// a server by name, the resolver's configuration.
+func (f *tunFlags) confine(cfg *teredo.ClientConfig) error {
+	landlocked, err := confine.Process(confine.Config{User: f.user, ReadDirs: resolverDirs(), ConnectTCP: []uint16{53}})
+	if err == nil && !landlocked && cfg.Logger != nil {
+		cfg.Logger.Warn("the kernel has no Landlock: files stay within reach of this user")
+	}
+	return err
 }
 
 func parsePort(s string) (firewall.Port, error) {
