@@ -49,7 +49,7 @@ func (p *programBisection) try(ctx context.Context, command string, c nat.Config
 		return none, laboratoryError(command, err)
 	}
 	defer l.Close()
-	server, host, err := o.network(l)
+	server, _, host, err := o.network(l)
 	if err != nil {
 		return none, laboratoryError(command, err)
 	}

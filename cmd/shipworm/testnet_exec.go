@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"shipworm/testnet/igd"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 )
@@ -21,11 +22,16 @@ var (
 	execServer  = []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
 	execOutside = netip.MustParseAddr("198.51.100.10")
 	execInside  = netip.MustParseAddr("192.168.1.2")
+	execGateway = netip.MustParseAddr("192.168.1.1")
+	// execOutsideIGD is the outside where ports can be opened: miniupnpc refuses
+	// addresses for documentation.
+	execOutsideIGD = netip.MustParseAddr("11.0.0.10")
 )
 
 // execOptions are the flags of `testnet exec`.
 type execOptions struct {
 	nat     string
+	igd     string
 	delay   time.Duration
 	loss    percentage
 	seed    uint64
@@ -34,6 +40,7 @@ type execOptions struct {
 	verbose bool
 
 	natConfig nat.Config // looked up from nat, without External
+	router    igd.Profile
 	line      link.Config
 	argv      []string
 }
@@ -53,12 +60,17 @@ port 80 from which address and port a client came; --server runs a program of
 yours there instead. Nothing else can be reached, and nothing reaches the
 network of this machine.
 
+With --igd the NAT's router, 192.168.1.1, opens ports for the program: by NAT-PMP,
+PCP or UPnP, as soundly as the profile says. The NAT's outside is then 11.0.0.10,
+since some programs refuse the other address.
+
 Standard input, output, the terminal and the exit code are the program's own.
 The program's files, and the sockets among them, are those of this machine: this
 is no sandbox.`,
 		Example: `  shipworm testnet exec --nat symmetric -- curl http://203.0.113.1/
   shipworm testnet exec --nat linux --delay 20ms --loss 1% -- bash
   shipworm testnet exec --nat port-restricted --server "iperf3 -s -1" -- iperf3 -c server
+  shipworm testnet exec --nat symmetric --igd miniupnpd -- upnpc -l
   shipworm testnet exec --nat symmetric --trace evidence -- ping -c 3 server`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -77,12 +89,13 @@ is no sandbox.`,
 	f := c.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&o.nat, "nat", "", "the NAT in front of the program: a `NAME` of testnet list, or a file")
+	f.StringVar(&o.igd, "igd", "", "how the NAT's router opens ports; see `NAME`s in testnet list --igd")
 	f.DurationVar(&o.delay, "delay", 0, "`time` that a packet takes between program and server, each way")
 	f.Var(&o.loss, "loss", "`share` of packets lost, each way: 1.5% or 0.015")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
 	f.StringVar(&o.server, "server", "", "shell `command` to run on the server instead of echo and HTTP")
 	f.StringVar(&o.trace, "trace", "", traceUsage)
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped, and what the router was asked")
 	return c
 }
 
@@ -101,6 +114,9 @@ func (o *execOptions) resolve() error {
 	}
 	o.natConfig = cfg
 	o.natConfig.Seed = o.seed
+	if o.router, err = lookupIGD(o.igd, cfg); err != nil {
+		return err
+	}
 	o.line = link.Config{Delay: o.delay, Loss: float64(o.loss), Seed: o.seed}
 	return o.line.Validate()
 }

@@ -78,10 +78,15 @@ func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error)
 	if err := listen(l, rec, o.verbose); err != nil {
 		return 0, laboratoryError("testnet exec", err)
 	}
-	server, host, err := o.network(l)
+	server, home, host, err := o.network(l)
 	if err != nil {
 		return 0, laboratoryError("testnet exec", err)
 	}
+	stop, err := startIGD(ctx, home, execGateway, "router", o.router, o.verbose)
+	if err != nil {
+		return 0, laboratoryError("testnet exec", err)
+	}
+	defer stop()
 	if err := o.serve(ctx, server); err != nil {
 		return 0, err
 	}
@@ -89,21 +94,23 @@ func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error)
 }
 
 // network builds the server, and the program's host behind the NAT.
-func (o *execOptions) network(l *lab.Lab) (server, host *lab.Host, err error) {
+func (o *execOptions) network(l *lab.Lab) (server *lab.Host, home *lab.Router, host *lab.Host, err error) {
 	if server, err = l.Host("server", link.Config{}, execServer...); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	address, outside := execInside, []netip.Addr{execOutside}
 	if o.natConfig.NoTranslation {
 		address, outside = execOutside, nil
 	}
+	if o.router.Name != "" {
+		outside = []netip.Addr{execOutsideIGD}
+	}
 	o.natConfig.External = outside
-	home, err := l.Router("nat", o.natConfig, o.line)
-	if err != nil {
-		return nil, nil, err
+	if home, err = l.Router("nat", o.natConfig, o.line); err != nil {
+		return nil, nil, nil, err
 	}
 	host, err = home.Host("home", link.Config{}, address)
-	return server, host, err
+	return server, home, host, err
 }
 
 // serve starts what the program finds on the server, and returns when it can

@@ -25,15 +25,21 @@ type natProfile struct {
 }
 
 func newTestnetListCmd() *cobra.Command {
-	var asJSON bool
+	var asJSON, routers bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the NATs that exec can simulate",
 		Long: `List the NATs that exec can simulate, in the terms of RFC 4787: what a mapping
 depends on, what the filter looks at, how an external port is chosen, and after
-how long without traffic a UDP mapping is forgotten.`,
+how long without traffic a UDP mapping is forgotten.
+
+With --igd, list the ways in which their routers open ports: the sound ones
+first, then those that are wrong in one thing each.`,
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if routers {
+				return writeIGDs(c.OutOrStdout(), asJSON)
+			}
 			profiles := natProfiles()
 			if asJSON {
 				return writeProfilesJSON(c.OutOrStdout(), profiles)
@@ -42,6 +48,7 @@ how long without traffic a UDP mapping is forgotten.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&routers, "igd", false, "list the routers that open ports by NAT-PMP, PCP or UPnP")
 	return c
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"shipworm/testnet/igd"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 )
@@ -21,6 +22,7 @@ import (
 // upOptions are the flags of `testnet up`.
 type upOptions struct {
 	nat, nat2 string
+	igd       string
 	hosts     int
 	in        string
 	join      string
@@ -30,6 +32,7 @@ type upOptions struct {
 	trace     string
 	verbose   bool
 
+	router   igd.Profile
 	homes    []upHome
 	line     link.Config
 	joinID   int
@@ -64,6 +67,9 @@ host "alice". The shell is $SHELL, or the PROGRAM given. Every host finds the
 others by name as far as the NATs let packets through; the server echoes UDP and
 TCP on port 7, and tells on port 80 from which address and port a client came.
 
+With --igd the router of each home, the first address of its network, opens ports
+for programs: by NAT-PMP, PCP or UPnP, as soundly as the profile says.
+
 --join opens further shells on any of the hosts, from another terminal: the map
 shows how. Root is not needed.
 
@@ -88,6 +94,7 @@ also when it is killed. The files are those of this machine: this is no sandbox.
 	f.SetInterspersed(false)
 	f.StringVar(&o.nat, "nat", "", "the NAT of both homes; see `NAME`s in testnet list")
 	f.StringVar(&o.nat2, "nat2", "", "another NAT for the second home (`NAME`)")
+	f.StringVar(&o.igd, "igd", "", "how the routers of the homes open ports; see `NAME`s in testnet list --igd")
 	f.IntVar(&o.hosts, "hosts", 1, "`number` of hosts in each home")
 	f.StringVar(&o.in, "in", "alice", "the `HOST` to open the shell on")
 	f.StringVar(&o.join, "join", "", "open a shell on a host of a laboratory that is up (`NUMBER:HOST`)")
@@ -95,7 +102,7 @@ also when it is killed. The files are those of this machine: this is no sandbox.
 	f.Var(&o.loss, "loss", "`share` of packets lost there, each way: 1.5% or 0.015")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
 	f.StringVar(&o.trace, "trace", "", traceUsage)
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say on standard error why each packet was dropped, and what the routers were asked")
 	return c
 }
 
@@ -135,6 +142,14 @@ func (o *upOptions) resolve(flags int) error {
 		home, ok := newUpHome(i, profile, o.hosts)
 		if !ok {
 			return fmt.Errorf("no such NAT: %q: %s", profile, valid)
+		}
+		var err error
+		if o.router, err = lookupIGD(o.igd, home.nat); err != nil {
+			return err
+		}
+		if o.igd != "" {
+			home.outside = netip.AddrFrom4([4]byte{byte(11 + i), 0, 0, 10})
+			home.nat.External = []netip.Addr{home.outside}
 		}
 		home.nat.Seed = o.seed
 		o.homes = append(o.homes, home)
@@ -205,7 +220,11 @@ func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
 		if home.nat.NoTranslation {
 			outside = "-"
 		}
-		fmt.Fprintf(tw, "%s\t%s\tNAT %s\n", home.name, outside, home.profile)
+		kind := "NAT " + home.profile
+		if o.igd != "" {
+			kind += ", port mapping " + o.igd
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", home.name, outside, kind)
 		for _, h := range home.hosts {
 			fmt.Fprintf(tw, "  %s\t%v\t\n", h.name, h.addr)
 		}

@@ -52,7 +52,8 @@ func (o *upOptions) run(ctx context.Context, rec *trace.Recorder) (int, error) {
 	if err := listen(l, rec, o.verbose); err != nil {
 		return 0, laboratoryError("testnet up", err)
 	}
-	hosts, err := o.build(l)
+	hosts, stop, err := o.build(ctx, l)
+	defer stop()
 	if err != nil {
 		return 0, laboratoryError("testnet up", err)
 	}
@@ -63,25 +64,37 @@ func (o *upOptions) run(ctx context.Context, rec *trace.Recorder) (int, error) {
 	return runProgram(ctx, "testnet up", hosts[o.in], o.argv)
 }
 
-// build puts everything up, and returns the hosts by name.
-func (o *upOptions) build(l *lab.Lab) (map[string]*lab.Host, error) {
+// build puts everything up, and returns the hosts by name. stop ends what the
+// routers do beside translating.
+func (o *upOptions) build(ctx context.Context, l *lab.Lab) (_ map[string]*lab.Host, stop func(), _ error) {
+	var stops []func()
+	stop = func() {
+		for _, f := range stops {
+			f()
+		}
+	}
 	server, err := l.Host("server", link.Config{}, execServer...)
 	if err != nil {
-		return nil, err
+		return nil, stop, err
 	}
 	hosts := map[string]*lab.Host{"server": server}
 	for _, home := range o.homes {
 		router, err := l.Router(home.name, home.nat, o.line)
 		if err != nil {
-			return nil, err
+			return nil, stop, err
 		}
 		for _, h := range home.hosts {
 			if hosts[h.name], err = router.Host(h.name, link.Config{}, h.addr); err != nil {
-				return nil, err
+				return nil, stop, err
 			}
 		}
+		f, err := startIGD(ctx, router, home.hosts[0].addr.Prev(), home.name+"-router", o.router, o.verbose)
+		if err != nil {
+			return nil, stop, err
+		}
+		stops = append(stops, f)
 	}
-	return hosts, server.Reflect()
+	return hosts, stop, server.Reflect()
 }
 
 // joinTestnet turns this process into the program on the other host.

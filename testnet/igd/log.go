@@ -36,7 +36,10 @@ type Request struct {
 func (q Request) String() string {
 	s := fmt.Sprintf("%v %s %s", q.From, q.Protocol, q.Action)
 	if q.Transport != 0 {
-		s += fmt.Sprintf(" %s %v as %d for %v", protocolName(q.Transport), q.Internal, q.External, q.Lifetime)
+		s += fmt.Sprintf(" %s port %d", protocolName(q.Transport), q.External)
+		if q.Internal.IsValid() {
+			s += fmt.Sprintf(" to %v for %v", q.Internal, q.Lifetime)
+		}
 	}
 	return fmt.Sprintf("%s: %d", s, q.Result)
 }
@@ -56,6 +59,9 @@ func (r *Router) Forgotten() uint64 {
 }
 
 func (r *Router) record(q Request) {
+	if r.cfg.Trace != nil {
+		r.cfg.Trace(q)
+	}
 	if len(r.requests) == MaxRequests {
 		const some = MaxRequests / 4
 		r.requests = append(r.requests[:0], r.requests[some:]...)

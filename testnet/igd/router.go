@@ -43,6 +43,9 @@ type Config struct {
 	SearchGroup, ControlGroup netip.AddrPort
 	// Seed decides the ports that it picks itself.
 	Seed uint64
+	// Trace hears of every request, or is nil. It is called under the Router's
+	// lock and may not call the Router.
+	Trace func(Request)
 }
 
 // Validate reports every problem of the configuration.
@@ -70,6 +73,8 @@ type Router struct {
 	rng      *rand.Rand
 	began    time.Time // when the epoch was 0
 	http     uint16
+	addr     netip.Addr // external, when it was looked at last
+	moved    bool       // it has changed since Advance
 	mappings []*Mapping // in the order of creation, as UPnP's index has it
 	requests []Request
 	lost     uint64 // requests forgotten
@@ -87,8 +92,10 @@ func New(now time.Time, c Config) (*Router, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Router{cfg: c, q: c.Profile.quirks, http: c.HTTP, began: now,
-		rng: rand.New(rand.NewPCG(c.Seed, 0x696764))}, nil
+	r := &Router{cfg: c, q: c.Profile.quirks, http: c.HTTP, began: now,
+		rng: rand.New(rand.NewPCG(c.Seed, 0x696764))}
+	r.addr = r.external()
+	return r, nil
 }
 
 // Profile returns the profile in force.

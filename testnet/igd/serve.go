@@ -95,7 +95,7 @@ func (s *Server) Run(ctx context.Context) error {
 			s.send(s.router.Goodbye())
 			return context.Cause(ctx)
 		case <-expiry.C:
-			s.router.Advance(time.Now())
+			s.send(s.router.Advance(time.Now()))
 			expiry.Reset(s.untilNext())
 		case answer := <-s.reboots:
 			if s.router.q.portMoves {

@@ -72,15 +72,28 @@ func (r *Router) Next() (time.Time, bool) {
 	return next, !next.IsZero()
 }
 
-// Advance ends the mappings that have expired by now. Every request does so
-// too; without requests the driver calls it at Next.
-func (r *Router) Advance(now time.Time) {
+// Advance ends the mappings that have expired by now, and returns what is to be
+// announced if the gateway has got another address. Every request does the
+// former too; without requests the driver calls it at Next.
+func (r *Router) Advance(now time.Time) []Datagram {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expire(now)
+	if !r.moved {
+		return nil
+	}
+	r.moved = false
+	return r.announce(now)
 }
 
 func (r *Router) expire(now time.Time) {
+	// Forwards move with the address, and the epoch begins anew (RFC 6887, 8.5).
+	if a := r.external(); a != r.addr {
+		for _, m := range r.mappings {
+			m.External = netip.AddrPortFrom(a, m.External.Port())
+		}
+		r.addr, r.began, r.moved = a, now, true
+	}
 	r.removeAll(func(m *Mapping) bool { return !m.Expires.IsZero() && !now.Before(m.Expires) })
 }
 

@@ -61,6 +61,9 @@ func (r *run) do(e *Event) error {
 			l.cuts = append(l.cuts, e)
 		}
 		err := r.stage.router(e.Node, func(x *sim.Router) error { x.NAT().Reset(); return nil })
+		if err == nil {
+			err = r.stage.restart(e.Node)
+		}
 		if err != nil || e.Until == 0 {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"shipworm/testnet/igd"
 	"shipworm/testnet/nat"
 )
 
@@ -126,6 +127,13 @@ func (p *parser) nat(n *Node, s *section) {
 	}
 	if t, ok := s.inline("knobs"); ok {
 		p.knobs(n.NAT, t)
+	}
+	if name, at, ok := s.text("igd"); ok {
+		if n.IGD, ok = igd.Lookup(name); !ok {
+			p.add(at, "no such mapping router: %q: shipworm testnet list --igd has them", name)
+		} else if n.NAT.NoTranslation {
+			p.add(at, "%s does not translate: want no igd", n.Name)
+		}
 	}
 	if n.NAT.NoTranslation && len(n.Addrs) > 0 {
 		p.add(n.addrsAt[0], "%s does not translate: want no external address", n.Name)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"shipworm/testnet/igd/install"
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
@@ -35,7 +36,7 @@ func Perform(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	v := &real{run: r, lab: l, ctx: ctx, hosts: map[*Node]*lab.Host{}, routers: map[*Node]*lab.Router{}, inbox: make(chan func())}
+	v := &real{run: r, lab: l, ctx: ctx, hosts: map[*Node]*lab.Host{}, routers: map[*Node]*lab.Router{}, igds: map[*Node]*install.Installed{}, inbox: make(chan func())}
 	defer func() {
 		cancel()
 		l.Close()
@@ -46,6 +47,9 @@ func Perform(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 		return nil, err
 	}
 	if err := s.build(v.add); err != nil {
+		return nil, err
+	}
+	if err := v.install(); err != nil {
 		return nil, err
 	}
 	v.start = time.Now()
@@ -64,6 +68,7 @@ type real struct {
 	start    time.Time
 	hosts    map[*Node]*lab.Host
 	routers  map[*Node]*lab.Router
+	igds     map[*Node]*install.Installed
 	inbox    chan func()    // to the goroutine of Perform; nobody sends after ctx
 	programs sync.WaitGroup // goroutines of programs
 }
@@ -120,6 +125,29 @@ func (v *real) add(n *Node) (err error) {
 		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0])
 	}
 	return err
+}
+
+// install adds the mapping protocols, once every LAN has its hosts.
+func (v *real) install() error {
+	for _, n := range v.run.s.Nodes {
+		if n.IGD.Name == "" {
+			continue
+		}
+		d, err := install.Lab(v.routers[n], n.Lan.Addr().Next(), igdHost(n), n.IGD, nil)
+		if err != nil {
+			return fmt.Errorf("line %d: %s: %w", n.at.line, n.Name, err)
+		}
+		v.igds[n] = d
+		v.programs.Go(func() { _ = d.Server.Run(v.ctx) })
+	}
+	return nil
+}
+
+func (v *real) restart(n *Node) error {
+	if d := v.igds[n]; d != nil {
+		return d.Server.Reboot()
+	}
+	return nil
 }
 
 func (v *real) setLine(n *Node, c link.Config) error {

@@ -34,6 +34,8 @@ type stage interface {
 	report(f func(now time.Duration))
 	setLine(n *Node, c link.Config) error
 	router(n *Node, f func(*sim.Router) error) error
+	// restart has the mapping protocols of a NAT lose their state with it.
+	restart(n *Node) error
 	launch(t *Task) error
 }
 

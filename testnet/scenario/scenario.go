@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"shipworm/testnet/igd"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 )
@@ -39,6 +40,8 @@ type Node struct {
 	NAT *nat.Config
 	// Lan is the network behind a NAT.
 	Lan netip.Prefix
+	// IGD is how programs behind the NAT can open its ports; no Name = not.
+	IGD igd.Profile
 
 	at      position
 	addrsAt []position // of the addresses that the file names

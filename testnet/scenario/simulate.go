@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"shipworm/testnet/igd/install"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
@@ -21,7 +22,7 @@ const skippedInSimulation = "it is a program of this machine, which cannot run i
 func Simulate(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 	r := newRun(s, opts)
 	w := sim.New(r.seed, epoch)
-	v := &virtual{run: r, world: w, hosts: map[*Node]*sim.Host{}, routers: map[*Node]*sim.Router{}}
+	v := &virtual{run: r, world: w, hosts: map[*Node]*sim.Host{}, routers: map[*Node]*sim.Router{}, igds: map[*Node]*install.Simulated{}}
 	r.stage = v
 	r.watch(w)
 	if err := s.build(v.add); err != nil {
@@ -75,6 +76,7 @@ type virtual struct {
 	world   *sim.World
 	hosts   map[*Node]*sim.Host
 	routers map[*Node]*sim.Router
+	igds    map[*Node]*install.Simulated
 }
 
 func (v *virtual) add(n *Node) (err error) {
@@ -89,11 +91,18 @@ func (v *virtual) add(n *Node) (err error) {
 	default:
 		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0])
 	}
-	if err == nil && n.IsNAT() {
-		err = v.routers[n].SetGateway(n.Lan.Addr().Next())
+	if err != nil || !n.IsNAT() {
+		return err
+	}
+	gateway := n.Lan.Addr().Next()
+	if err = v.routers[n].SetGateway(gateway); err == nil && n.IGD.Name != "" {
+		v.igds[n], err = install.Sim(v.world, v.routers[n], gateway, igdHost(n), n.IGD)
 	}
 	return err
 }
+
+// igdHost names the host that a NAT's mapping protocols run on.
+func igdHost(n *Node) string { return n.Name + "-igd" }
 
 func (v *virtual) elapsed() time.Duration { return v.world.Now().Sub(epoch) }
 
@@ -113,7 +122,20 @@ func (v *virtual) setLine(n *Node, c link.Config) error {
 	return v.hosts[n].SetLink(c)
 }
 
-func (v *virtual) router(n *Node, f func(*sim.Router) error) error { return f(v.routers[n]) }
+func (v *virtual) router(n *Node, f func(*sim.Router) error) error {
+	err := f(v.routers[n])
+	if d := v.igds[n]; d != nil {
+		d.Advance() // its address may be another
+	}
+	return err
+}
+
+func (v *virtual) restart(n *Node) error {
+	if d := v.igds[n]; d != nil {
+		d.Reboot()
+	}
+	return nil
+}
 
 func (v *virtual) launch(t *Task) error {
 	t.World, t.Node = v.world, v.hosts[t.Program.Host]

@@ -3,7 +3,6 @@ package install
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"time"
@@ -32,8 +31,9 @@ type Installed struct {
 
 // Lab puts an igd router at the gateway address of r, which must have a host,
 // or with a profile that is Beside it at the last address of the LAN. name is
-// that of the host. Mappings are forwards of r's NAT.
-func Lab(r *lab.Router, gateway netip.Addr, name string, p igd.Profile, log *slog.Logger) (*Installed, error) {
+// that of the host; trace hears of requests, or is nil. Mappings are forwards of
+// r's NAT.
+func Lab(r *lab.Router, gateway netip.Addr, name string, p igd.Profile, trace func(igd.Request)) (*Installed, error) {
 	d := &Installed{}
 	var err error
 	if p.Beside {
@@ -46,7 +46,7 @@ func Lab(r *lab.Router, gateway netip.Addr, name string, p igd.Profile, log *slo
 	}
 	d.Router, err = igd.New(time.Now(), igd.Config{
 		Profile: p, Gateway: locked{r}, Address: d.Host.Addr(),
-		SearchGroup: igd.SearchGroup, ControlGroup: igd.ControlGroup,
+		SearchGroup: igd.SearchGroup, ControlGroup: igd.ControlGroup, Trace: trace,
 	})
 	if err != nil {
 		return nil, err
@@ -55,7 +55,6 @@ func Lab(r *lab.Router, gateway netip.Addr, name string, p igd.Profile, log *slo
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	sockets.Logger = log
 	d.Server = igd.NewServer(d.Router, sockets)
 	return d, nil
 }

@@ -52,6 +52,10 @@ func Sim(w *sim.World, r *sim.Router, gateway netip.Addr, name string, p igd.Pro
 // Reboot has the router lose its mappings and announce itself.
 func (s *Simulated) Reboot() { s.send(s.Router.Reboot(s.world.Now())) }
 
+// Advance has the router look at the time and at the NAT's address, which it
+// does by itself when it is asked for something.
+func (s *Simulated) Advance() { s.send(s.Router.Advance(s.world.Now())) }
+
 func (s *Simulated) receive(now time.Time, from netip.AddrPort, b []byte) {
 	s.send(s.Router.Control(now, from, b))
 	s.plan()
@@ -83,7 +87,7 @@ func (s *Simulated) plan() {
 	}
 	s.due = next
 	s.world.At(next, func() {
-		s.Router.Advance(s.world.Now())
+		s.Advance()
 		if s.due.Equal(next) {
 			s.due = time.Time{}
 		}
