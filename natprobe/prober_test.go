@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,12 @@ import (
 	"shipworm/testnet/nat"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if inside, code := enterLab(); !inside {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // bubble runs a prober on a rig's world in virtual time.
 func bubble(t *testing.T, c Config, routers []nat.Config, servers func(*rig), f func(*testing.T, *rig, *Prober)) {
