@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"shipworm/internal/nic"
 	"shipworm/teredo"
 	"shipworm/teredo/tun"
 )
@@ -76,6 +75,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	fl.StringVar(&f.address, "listen", "0.0.0.0", "local IPv4 `address`")
 	fl.Uint16Var(&f.port, "port", 0, "UDP `port` (default a random one)")
 	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
+	f.tunnel.addUser(c)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 	return c
 }
@@ -121,23 +121,22 @@ func (f *relayFlags) config() (teredo.RelayConfig, error) {
 	return cfg, nil
 }
 
-// device makes the interface.
+// device makes the interface and then gives up every privilege.
 func (f *relayFlags) device(public bool) (teredo.Device, error) {
-	if !public {
+	var dev teredo.Device
+	var err error
+	if public {
+		dev, err = tun.NewRouter(f.tunnel.name)
+		err = tunError(err)
+	} else {
 		// The address is the host's already.
-		dev, err := f.tunnel.device(tun.Config{NoEcho: f.noEcho, Assign: func(netip.Addr) error { return nil }})
-		if err != nil {
-			return nil, err
-		}
-		return dev, nil
+		dev, err = f.tunnel.device(tun.Config{NoEcho: f.noEcho, Assign: func(netip.Addr) error { return nil }})
 	}
-	dev, err := tun.NewRouter(f.tunnel.name)
-	switch {
-	case errors.Is(err, nic.ErrName), errors.Is(err, nic.ErrExists):
-		return nil, usageError(err)
-	case errors.Is(err, errors.ErrUnsupported):
-		return nil, withHint(err, "relays run on Linux")
-	case err != nil:
+	if err != nil {
+		return nil, err
+	}
+	if err := f.tunnel.confine(verboseLog(f.verbose)); err != nil {
+		dev.Close()
 		return nil, err
 	}
 	return dev, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -28,6 +29,10 @@ func (f *tunFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "tun", "", "make the interface `name` and give it the address, for all programs of this host")
 	c.Flags().BoolVar(&f.defaultRoute, "default-route", false, "with --tun: reach native IPv6 through the tunnel where no other route leads there")
 	c.Flags().StringArrayVar(&f.open, "open", nil, "with --tun: let everybody reach `protocol/port`, such as tcp/22; repeatable")
+	f.addUser(c)
+}
+
+func (f *tunFlags) addUser(c *cobra.Command) {
 	c.Flags().StringVar(&f.user, "user", "nobody", "with --tun, started by root: `user` to become")
 }
 
@@ -39,49 +44,56 @@ func (f *tunFlags) needless() error {
 	return nil
 }
 
-// start makes the interface and then gives up every privilege: what cfg leads
-// to runs without. stop undoes all of it. The helper removes the control
-// socket, which this process cannot any more.
-func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Device, stop func(), err error) {
+// device makes the interface, with the filter's ports open.
+func (f *tunFlags) device(cfg tun.Config) (*tun.Device, error) {
 	var ports []firewall.Port
 	for _, s := range f.open {
 		p, err := parsePort(s)
 		if err != nil {
-			return nil, nil, usageError(fmt.Errorf("teredo client: --open %q: %w", s, err))
+			return nil, usageError(fmt.Errorf("teredo: --open %q: %w", s, err))
 		}
 		ports = append(ports, p)
 	}
-	helper, wait, err := startHelper(f.name, socket)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, nil, withHint(errors.New("teredo client: --tun: not on this system"),
-			"without --tun the client works here too, for programs that use it themselves")
-	}
+	cfg.Name, cfg.DefaultRoute = f.name, f.defaultRoute
+	dev, err := tun.New(cfg)
 	if err != nil {
-		return nil, nil, err
-	}
-	end := func() { helper.Close(); wait() }
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
-	dev, err = tun.New(tun.Config{
-		Name: f.name, DefaultRoute: f.defaultRoute, NoEcho: cfg.NoEcho,
-		Assign: tun.RemoteAssign(helper), Logger: cfg.Logger,
-	})
-	switch {
-	case errors.Is(err, nic.ErrName), errors.Is(err, nic.ErrExists):
-		return nil, nil, usageError(err)
-	case errors.Is(err, os.ErrPermission):
-		return nil, nil, &exitError{code: exitPermission, hint: "run it with sudo, or as the service that comes with shipworm", err: err}
-	case err != nil:
-		return nil, nil, err
+		return nil, tunError(err)
 	}
 	for _, p := range ports {
 		dev.Open(p)
 	}
-	if err := f.confine(cfg); err != nil {
+	return dev, nil
+}
+
+func tunError(err error) error {
+	switch {
+	case errors.Is(err, nic.ErrName), errors.Is(err, nic.ErrExists):
+		return usageError(err)
+	case errors.Is(err, errors.ErrUnsupported):
+		return withHint(err, "TUN devices get addresses on Linux only")
+	case errors.Is(err, os.ErrPermission):
+		return &exitError{code: exitPermission, hint: "run it with sudo, or as the service that comes with shipworm", err: err}
+	}
+	return err
+}
+
+// start makes the interface and then gives up every privilege: what cfg leads
+// to runs without. stop undoes all of it. The helper removes the control
+// socket, which this process cannot any more.
+func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Device, stop func(), err error) {
+	helper, wait, err := startHelper(f.name, socket)
+	if err != nil {
+		return nil, nil, tunError(fmt.Errorf("teredo client: --tun: %w", err))
+	}
+	end := func() { helper.Close(); wait() }
+	dev, err = f.device(tun.Config{NoEcho: cfg.NoEcho, Assign: tun.RemoteAssign(helper), Logger: cfg.Logger})
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	if err := f.confine(cfg.Logger); err != nil {
 		dev.Close()
+		end()
 		return nil, nil, err
 	}
 	return dev, func() { dev.Close(); end() }, nil
@@ -89,10 +101,10 @@ func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Devi
 
 // confine leaves the process what a client needs: its sockets and, to look up
 // a server by name, the resolver's configuration.
-func (f *tunFlags) confine(cfg *teredo.ClientConfig) error {
+func (f *tunFlags) confine(log *slog.Logger) error {
 	landlocked, err := confine.Process(confine.Config{User: f.user, ReadDirs: resolverDirs(), ConnectTCP: []uint16{53}})
-	if err == nil && !landlocked && cfg.Logger != nil {
-		cfg.Logger.Warn("the kernel has no Landlock: files stay within reach of this user")
+	if err == nil && !landlocked && log != nil {
+		log.Warn("the kernel has no Landlock: files stay within reach of this user")
 	}
 	return err
 }
