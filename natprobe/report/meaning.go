@@ -63,7 +63,7 @@ func (r *Report) Teredo() string {
 	switch {
 	case r.Access == Blocked:
 		return "Does not work: it needs UDP."
-	case r.Silence != Answered || r.Access == AccessUnknown:
+	case r.Silence != Answered || r.Access == AccessUnknown && !r.NoNAT():
 		return "Nothing can be said."
 	case r.Access == Open:
 		return "Works with everybody."
@@ -85,7 +85,7 @@ func (r *Report) RemoteAssistance() string {
 	switch {
 	case r.Access == Blocked:
 		return "Works on this network only, unless TCP or a port mapping helps: ask for UDP to be let out."
-	case r.Silence != Answered || r.Access == AccessUnknown:
+	case r.Silence != Answered || r.Access == AccessUnknown && !r.NoNAT():
 		return "Nothing can be said."
 	case r.Access == Open, r.Mapping == EndpointIndependent && r.Filtering == EndpointIndependent:
 		return "Works with everybody whose network lets UDP out."

@@ -6,28 +6,28 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// Redact returns a copy that tells nobody's address. Those of this host, its
-// NAT, the routers on the way and the servers become others of the ranges for
-// documentation, equal ones by equal ones, and what is inside stays
-// recognisable as that; ports, but those of the servers, are counted from
-// 1001. Servers lose their names, and the time is that of the day.
-func (r *Report) Redact() *Report {
-	s := &redactor{addrs: map[netip.Addr]netip.Addr{}, ports: map[uint16]uint16{}}
-	return s.report(r)
-}
+// Redact is that of a new Redactor.
+func (r *Report) Redact() *Report { return new(Redactor).Redact(r) }
 
-type redactor struct {
+// A Redactor hides the same things behind the same things in every report. The
+// zero value is ready.
+type Redactor struct {
 	addrs map[netip.Addr]netip.Addr
 	ports map[uint16]uint16
 	given map[string]byte // how many of each range
 }
 
-func (s *redactor) report(r *Report) *Report {
+// Redact returns a copy that tells nobody's address. Those of this host, its
+// NAT, the routers on the way and the servers become others of the ranges for
+// documentation, and what is inside stays recognisable as that; ports, but
+// those of the servers, are counted from 1001. Servers lose their names.
+func (s *Redactor) Redact(r *Report) *Report {
+	if s.addrs == nil {
+		s.addrs, s.ports, s.given = map[netip.Addr]netip.Addr{}, map[uint16]uint16{}, map[string]byte{}
+	}
 	c := *r
-	c.Time = r.Time.UTC().Truncate(24 * time.Hour)
 	c.Servers = slices.Clone(r.Servers)
 	for i := range c.Servers {
 		v := &c.Servers[i]
@@ -47,19 +47,19 @@ func (s *redactor) report(r *Report) *Report {
 		c.Evidence[i].Text = tokens.ReplaceAllStringFunc(c.Evidence[i].Text, s.token)
 	}
 	if r.IPv6 != nil {
-		c.IPv6 = s.report(r.IPv6)
+		c.IPv6 = s.Redact(r.IPv6)
 	}
 	return &c
 }
 
-func (s *redactor) endpoint(ap netip.AddrPort) netip.AddrPort {
+func (s *Redactor) endpoint(ap netip.AddrPort) netip.AddrPort {
 	if !ap.IsValid() {
 		return ap
 	}
 	return netip.AddrPortFrom(s.addr(ap.Addr()), s.port(ap.Port()))
 }
 
-func (s *redactor) port(p uint16) uint16 {
+func (s *Redactor) port(p uint16) uint16 {
 	if _, ok := s.ports[p]; !ok {
 		s.ports[p] = uint16(1001 + len(s.ports))
 	}
@@ -70,7 +70,7 @@ func (s *redactor) port(p uint16) uint16 {
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 // addr hands out the addresses of a range one after the other.
-func (s *redactor) addr(a netip.Addr) netip.Addr {
+func (s *Redactor) addr(a netip.Addr) netip.Addr {
 	a = a.WithZone("")
 	if !a.IsValid() || a.IsLoopback() || a.IsUnspecified() {
 		return a
@@ -89,9 +89,6 @@ func (s *redactor) addr(a netip.Addr) netip.Addr {
 	case local:
 		base = "fd00::"
 	}
-	if s.given == nil {
-		s.given = map[string]byte{}
-	}
 	s.given[base]++
 	b := netip.MustParseAddr(base).AsSlice()
 	b[len(b)-1] = s.given[base]
@@ -103,7 +100,7 @@ func (s *redactor) addr(a netip.Addr) netip.Addr {
 // tokens are what may be an endpoint, an address or a port in a line.
 var tokens = regexp.MustCompile(`\[?[0-9A-Fa-f:.]*[0-9A-Fa-f:](%\w+)?(\]:[0-9]+)?`)
 
-func (s *redactor) token(t string) string {
+func (s *Redactor) token(t string) string {
 	if ap, err := netip.ParseAddrPort(t); err == nil {
 		return s.endpoint(ap).String()
 	}

@@ -148,8 +148,12 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// NoNAT reports whether the probe saw that no address is translated.
-func (r *Report) NoNAT() bool { return r.Access == Open || r.Access == Firewall }
+// NoNAT reports whether the probe saw that no address is translated. Access
+// may be unknown nonetheless: a firewall shows only to a server that has two
+// addresses.
+func (r *Report) NoNAT() bool {
+	return r.Access == Open || r.Access == Firewall || r.Access == AccessUnknown && r.Mapped.IsValid() && r.Mapped == r.Local
+}
 
 // Note adds one line of evidence for the result of that JSON name.
 func (r *Report) Note(result, text string) {

@@ -90,4 +90,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%v, mapping %v, filtering %v: %q and %q, want %q and %q", c.access, c.mapping, c.filtering, a, b, c.classic, c.netsh)
 		}
 	}
+	r := Report{Local: ap("203.0.113.7:5"), Mapped: ap("203.0.113.7:5"), Mapping: eim}
+	if r.Classic() != "" || r.Netsh() != "none (global connectivity)" {
+		t.Errorf("no NAT, perhaps a firewall: %q and %q", r.Classic(), r.Netsh())
+	}
 }

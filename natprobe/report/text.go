@@ -87,7 +87,11 @@ func (p *printer) report(r *Report) {
 	if r.Mapped.IsValid() {
 		p.line("External endpoint", r.Mapped, "")
 	}
-	p.line("Access", accessWords[r.Access], accessSentences[r.Access])
+	if r.NoNAT() && r.Access == AccessUnknown {
+		p.line("Access", "no NAT", "This host has a public address; whether a firewall lets others in is not known.")
+	} else {
+		p.line("Access", accessWords[r.Access], accessSentences[r.Access])
+	}
 	if r.Silence != Answered {
 		p.line("Silence", r.Silence, silenceSentences[r.Silence])
 		return

@@ -119,7 +119,7 @@ func TestRedact(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{b.String(), string(j)} {
-		if m := regexp.MustCompile(`203\.0|198\.51|192\.168|100\.64\.0\.1:|db8:1|db8:77|51000|40123|stun\.example|T12:`).FindAllString(text, -1); m != nil {
+		if m := regexp.MustCompile(`203\.0|198\.51|192\.168|100\.64\.0\.1:|db8:1|db8:77|51000|40123|stun\.example`).FindAllString(text, -1); m != nil {
 			t.Errorf("left: %q in %s", m, text)
 		}
 	}
