@@ -13,7 +13,10 @@
 //	}
 package packet
 
-import "net/netip"
+import (
+	"iter"
+	"net/netip"
+)
 
 const (
 	// Headroom is how many bytes readers leave free before the data, so that
@@ -52,6 +55,20 @@ type Packet struct {
 
 // Data returns the bytes of p. They stay valid until Buf is used again.
 func (p *Packet) Data() []byte { return p.Buf[p.Off : p.Off+p.Len] }
+
+// Datagrams yields the datagrams of a run, or the only one. They are valid as
+// long as Data is.
+func (p *Packet) Datagrams() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		b := p.Data()
+		for size := p.Segment; size > 0 && len(b) > size; b = b[size:] {
+			if !yield(b[:size:size]) {
+				return
+			}
+		}
+		yield(b)
+	}
+}
 
 // Set makes p a view of b without copying: for writers that hold their data
 // elsewhere. It replaces Buf, so never use it on a reader's packet.

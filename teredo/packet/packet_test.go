@@ -3,6 +3,7 @@ package packet
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -32,5 +33,39 @@ func TestSetIsAView(t *testing.T) {
 	b[0] = 'D'
 	if string(p.Data()) != "Datagram" || p.Addr != to || p.Segment != 0 {
 		t.Errorf("got %q to %v, segment %d", p.Data(), p.Addr, p.Segment)
+	}
+}
+
+func TestDatagrams(t *testing.T) {
+	for name, test := range map[string]struct {
+		data    string
+		segment int
+		want    []string
+	}{
+		"one":              {"abc", 0, []string{"abc"}},
+		"run":              {"abcdefg", 3, []string{"abc", "def", "g"}},
+		"exact":            {"abcdef", 3, []string{"abc", "def"}},
+		"shorter than one": {"ab", 3, []string{"ab"}},
+	} {
+		p := Packet{Buf: []byte("xx" + test.data), Off: 2, Len: len(test.data), Segment: test.segment}
+		var got []string
+		for d := range p.Datagrams() {
+			got = append(got, string(d))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		for range p.Datagrams() {
+			break // must not go on
+		}
+	}
+	p := Packet{Buf: make([]byte, 1000), Len: 1000, Segment: 100}
+	n := 0
+	if a := testing.AllocsPerRun(100, func() {
+		for d := range p.Datagrams() {
+			n += len(d)
+		}
+	}); a != 0 {
+		t.Errorf("%v allocations", a)
 	}
 }

@@ -66,7 +66,7 @@ func (c *Coalescer) Next(pkts [][]byte) int {
 	return n
 }
 
-// follows reports whether p is what Split would have put behind first, at an
+// follows reports whether p is what a Splitter would have put behind first, at an
 // offset of its payload; checksums aside.
 func (c *Coalescer) follows(first, p []byte, h, offset int) bool {
 	if header(p) != h || p[6] != first[6] ||

@@ -4,16 +4,17 @@
 // hand over and take such packets (TSO and GRO, for UDP USO), and what is done
 // once for forty packets costs next to nothing for one.
 //
-// [Split] makes packets of a super-packet, laid end to end. A [Coalescer] finds
-// in a batch the neighbours that Split would have made of one, and returns that
-// one's header; it leaves the payloads where they are, since a scattered write
-// gathers them for free. It takes nothing whose checksum is wrong, and Split of
-// what it made is byte for byte what it was given.
+// A [Splitter] makes packets of a super-packet, laid end to end. A [Coalescer]
+// finds in a batch the neighbours that a Splitter would have made of one, and
+// returns that one's header; it leaves the payloads where they are, since a scattered write
+// gathers them for free. It takes nothing whose checksum is wrong, and what it
+// made splits into what it was given, byte for byte.
 //
 // Left out: extension headers, IPv4, and the urgent pointer: such packets stay
 // as they are.
 //
-//	n, size, err := segment.Split(arena, super, mss)
+//	err := s.Begin(super, mss)
+//	n, length, err := s.Next(arena) // while s.More()
 //
 //	for rest := pkts; len(rest) > 0; {
 //		n := c.Next(rest)
@@ -51,7 +52,7 @@ const MaxHeader = ip6Size + tcpMax
 // field has 16 bits.
 const MaxPayload = 65535
 
-// Errors of Split.
+// Errors of a Splitter.
 var (
 	// ErrNotSplittable: not a complete IPv6 packet with TCP or UDP right
 	// behind the header, or a segment size that is none.
@@ -85,68 +86,100 @@ func header(pkt []byte) int {
 	return 0
 }
 
-// Split lays the packets that a super-packet stands for end to end in dst, with
-// size bytes of payload each but for the last, and returns how many bytes they
-// are and the length of each. dst and pkt must not overlap. Every checksum is
-// computed anew: that of the super-packet does not count.
-func Split(dst, pkt []byte, size int) (n, length int, err error) {
+// A Splitter takes one super-packet apart. Its zero value has nothing left.
+type Splitter struct {
+	pkt     []byte
+	size    int // of a packet's payload
+	header  int
+	payload []byte // what is left
+	at      int    // offset of it
+	common  uint64 // sum of what all packets share
+}
+
+// Begin takes a super-packet, which it keeps until nothing is left, and the
+// payload bytes of each packet but the last. Its checksum does not count.
+func (s *Splitter) Begin(pkt []byte, size int) error {
+	*s = Splitter{}
 	h := header(pkt)
-	if h == 0 || size <= 0 {
-		// A UDP super-packet may carry the length of its first segment.
-		if size <= 0 || len(pkt) < ip6Size+udpSize || pkt[0]>>4 != 6 || pkt[6] != protoUDP || int(be.Uint16(pkt[4:])) != len(pkt)-ip6Size {
-			return 0, 0, ErrNotSplittable
-		}
+	if h == 0 && superUDP(pkt) {
 		h = ip6Size + udpSize
 	}
-	payload := pkt[h:]
-	count := max((len(payload)+size-1)/size, 1)
-	if len(dst) < count*h+len(payload) {
+	if h == 0 || size <= 0 {
+		return ErrNotSplittable
+	}
+	var common uint64
+	if pkt[6] == protoTCP {
+		// Sequence number, flags and checksum are each packet's own.
+		common = sum(pkt[8:ip6Size+4], 0)
+		common = sum(pkt[ip6Size+8:ip6Size+12], common)
+		common = sum(pkt[ip6Size+14:ip6Size+tcpSum], common)
+		common = sum(pkt[ip6Size+18:h], common)
+	} else {
+		common = sum(pkt[8:ip6Size+4], 0)
+	}
+	*s = Splitter{pkt: pkt, size: size, header: h, payload: pkt[h:], common: fold(common + uint64(pkt[6]))}
+	return nil
+}
+
+// superUDP tells a super-packet whose UDP length is that of its first segment.
+func superUDP(pkt []byte) bool {
+	return len(pkt) >= ip6Size+udpSize && pkt[0]>>4 == 6 && pkt[6] == protoUDP && int(be.Uint16(pkt[4:])) == len(pkt)-ip6Size
+}
+
+// More reports whether anything is left.
+func (s *Splitter) More() bool { return s.pkt != nil }
+
+// Next lays as many packets end to end in dst as fit, and returns how many
+// bytes they are and the length of each; the last may be shorter. It fails with
+// ErrNoRoom, and leaves everything where it is, if not even one fits.
+func (s *Splitter) Next(dst []byte) (n, length int, err error) {
+	length = s.header + min(s.size, len(s.payload))
+	if len(dst) < length {
 		return 0, 0, ErrNoRoom
 	}
-	tcp := pkt[6] == protoTCP
-	// What all of them have in common is summed once.
-	fixed := sum(pkt[8:h], 0)
-	if tcp {
-		// Sequence number, flags and checksum are each packet's own.
-		fixed = sum(pkt[8:ip6Size+4], 0)
-		fixed = sum(pkt[ip6Size+8:ip6Size+12], fixed)
-		fixed = sum(pkt[ip6Size+14:ip6Size+tcpSum], fixed)
-		fixed = sum(pkt[ip6Size+18:h], fixed)
-	} else {
-		fixed = sum(pkt[8:ip6Size+4], 0)
-	}
-	fixed = fold(fixed + uint64(pkt[6]))
-	for i := range count {
-		part := payload[:min(size, len(payload))]
-		payload = payload[len(part):]
-		p := dst[n : n+h+len(part)]
-		copy(p, pkt[:h])
-		copy(p[h:], part)
+	for s.pkt != nil {
+		part := s.payload[:min(s.size, len(s.payload))]
+		if n+s.header+len(part) > len(dst) {
+			break
+		}
+		p := dst[n : n+s.header+len(part)]
 		n += len(p)
-		be.PutUint16(p[4:], uint16(len(p)-ip6Size))
-		t := p[ip6Size:]
-		acc := fixed + uint64(len(p)-ip6Size)
-		if tcp {
-			be.PutUint32(t[4:], be.Uint32(t[4:])+uint32(i*size))
-			if i > 0 {
-				t[13] &^= flagCWR
-			}
-			if i < count-1 {
-				t[13] &^= flagFIN | flagPSH
-			}
-			acc += uint64(be.Uint16(t[4:])) + uint64(be.Uint16(t[6:])) + uint64(be.Uint16(t[12:]))
-			be.PutUint16(t[tcpSum:], ^uint16(fold(sum(part, acc))))
-			continue
+		copy(p, s.pkt[:s.header])
+		copy(p[s.header:], part)
+		last := len(part) == len(s.payload)
+		s.finish(p, part, last)
+		s.payload, s.at = s.payload[len(part):], s.at+len(part)
+		if last {
+			s.pkt = nil
 		}
-		be.PutUint16(t[4:], uint16(len(t)))
-		acc += uint64(len(t))
-		s := ^uint16(fold(sum(part, acc)))
-		if s == 0 {
-			s = 0xffff // RFC 768: zero means that there is none
-		}
-		be.PutUint16(t[udpSum:], s)
 	}
-	return n, h + min(size, len(pkt)-h), nil
+	return n, length, nil
+}
+
+// finish writes the fields that are a packet's own.
+func (s *Splitter) finish(p, part []byte, last bool) {
+	be.PutUint16(p[4:], uint16(len(p)-ip6Size))
+	t := p[ip6Size:]
+	acc := s.common + uint64(len(t))
+	if p[6] == protoTCP {
+		be.PutUint32(t[4:], be.Uint32(t[4:])+uint32(s.at))
+		if s.at > 0 {
+			t[13] &^= flagCWR
+		}
+		if !last {
+			t[13] &^= flagFIN | flagPSH
+		}
+		acc += uint64(be.Uint16(t[4:])) + uint64(be.Uint16(t[6:])) + uint64(be.Uint16(t[12:]))
+		be.PutUint16(t[tcpSum:], ^uint16(fold(sum(part, acc))))
+		return
+	}
+	be.PutUint16(t[4:], uint16(len(t)))
+	acc += uint64(len(t))
+	c := ^uint16(fold(sum(part, acc)))
+	if c == 0 {
+		c = 0xffff // RFC 768: zero means that there is none
+	}
+	be.PutUint16(t[udpSum:], c)
 }
 
 // SetChecksum computes the transport checksum of a TCP or UDP packet, for those
@@ -166,4 +199,11 @@ func SetChecksum(pkt []byte) {
 		s = 0xffff
 	}
 	be.PutUint16(pkt[at:], s)
+}
+
+// Checked reports whether a TCP or UDP packet right behind the IPv6 header has
+// the checksum that it should have; others pass.
+func Checked(pkt []byte) bool {
+	h := header(pkt)
+	return h == 0 || valid(pkt)
 }

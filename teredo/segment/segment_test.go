@@ -38,6 +38,19 @@ func build(proto byte, options []byte, seq uint32, flags byte, payload []byte) [
 	return p
 }
 
+// split takes all of a super-packet apart at once.
+func split(dst, pkt []byte, size int) (n, length int, err error) {
+	var s Splitter
+	if err := s.Begin(pkt, size); err != nil {
+		return 0, 0, err
+	}
+	n, length, err = s.Next(dst)
+	if err == nil && s.More() {
+		err = ErrNoRoom
+	}
+	return n, length, err
+}
+
 func fill(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -85,7 +98,7 @@ func TestSum(t *testing.T) {
 func TestSplit(t *testing.T) {
 	super := build(protoTCP, nil, 0xffffff00, flagPSH|flagFIN|flagCWR|0x10, fill(2500))
 	arena := make([]byte, 65536)
-	n, length, err := Split(arena, super, 1000)
+	n, length, err := split(arena, super, 1000)
 	if err != nil || length != 1060 || n != 2500+3*60 {
 		t.Fatal(n, length, err)
 	}
@@ -99,7 +112,7 @@ func TestSplit(t *testing.T) {
 			t.Errorf("packet %d:\n%s", i, hex.Dump(p))
 		}
 	}
-	n, length, err = Split(arena, build(protoUDP, nil, 0, 0, fill(999)), 500)
+	n, length, err = split(arena, build(protoUDP, nil, 0, 0, fill(999)), 500)
 	if err != nil || length != 548 || n != 999+2*48 {
 		t.Fatal(n, length, err)
 	}
@@ -129,11 +142,11 @@ func TestSplitRefuses(t *testing.T) {
 		"short header":  {mend(func(b []byte) { b[52] = 0x40 }), 10, 1000, ErrNotSplittable},
 		"no room":       {tcp, 10, 699, ErrNoRoom},
 	} {
-		if _, _, err := Split(make([]byte, test.room), test.pkt, test.size); !errors.Is(err, test.want) {
+		if _, _, err := split(make([]byte, test.room), test.pkt, test.size); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
-	if n, _, err := Split(make([]byte, 700), tcp, 10); err != nil || n != 700 {
+	if n, _, err := split(make([]byte, 700), tcp, 10); err != nil || n != 700 {
 		t.Errorf("exact room: %d, %v", n, err)
 	}
 }
@@ -226,7 +239,7 @@ func roundTrip(t *testing.T, pkts [][]byte) (super int) {
 		}
 		if n > 1 {
 			super++
-			out, length, err := Split(arena, whole(&c, rest[:n]), c.Size())
+			out, length, err := split(arena, whole(&c, rest[:n]), c.Size())
 			if err != nil || out != (n-1)*length+len(rest[n-1]) {
 				t.Fatalf("%d packets: %d bytes in packets of %d, %v", n, out, length, err)
 			}
@@ -254,7 +267,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			arena := make([]byte, 1<<17)
 			p := build(proto, make([]byte, 4*rng.IntN(11)), rng.Uint32(), 0x10|byte(rng.IntN(2))*flagPSH, fill(1+rng.IntN(40000)))
-			n, length, err := Split(arena, p, 500+rng.IntN(900))
+			n, length, err := split(arena, p, 500+rng.IntN(900))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -303,6 +316,37 @@ func FuzzCoalesce(f *testing.F) {
 	})
 }
 
+// TestSplitInParts: a super-packet that does not fit goes on where it stopped.
+func TestSplitInParts(t *testing.T) {
+	for _, proto := range []byte{protoTCP, protoUDP} {
+		super := build(proto, nil, 1, 0x18, fill(5050))
+		all := make([]byte, 1<<16)
+		n, length, err := split(all, super, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s Splitter
+		if err := s.Begin(super, 100); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for s.More() {
+			if _, _, err := s.Next(make([]byte, 40)); !errors.Is(err, ErrNoRoom) {
+				t.Fatal(err)
+			}
+			part := make([]byte, 3*length+7)
+			n, _, err := s.Next(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, part[:n]...)
+		}
+		if !bytes.Equal(got, all[:n]) {
+			t.Errorf("protocol %d: in parts it is another", proto)
+		}
+	}
+}
+
 // FuzzSplit: nothing breaks it, and it stays within its room.
 func FuzzSplit(f *testing.F) {
 	f.Add(build(protoTCP, nil, 1000, 0x10, fill(500)), 100, 2000)
@@ -311,7 +355,7 @@ func FuzzSplit(f *testing.F) {
 		if room < 0 || room > 1<<17 {
 			return
 		}
-		n, length, err := Split(make([]byte, room), pkt, size)
+		n, length, err := split(make([]byte, room), pkt, size)
 		if err == nil && (n > room || length <= ip6Size || n < len(pkt)) {
 			t.Errorf("%d bytes in packets of %d", n, length)
 		}
@@ -325,7 +369,7 @@ func TestAllocations(t *testing.T) {
 	pkts := make([][]byte, 0, 64)
 	c := Coalescer{UDP: true}
 	if n := testing.AllocsPerRun(10, func() {
-		n, length, _ := Split(arena, super, 1220)
+		n, length, _ := split(arena, super, 1220)
 		pkts = pkts[:0]
 		for at := 0; at < n; at += length {
 			pkts = append(pkts, arena[at:min(at+length, n)])
@@ -343,7 +387,7 @@ func BenchmarkSplit(b *testing.B) {
 	super, arena := build(protoTCP, nil, 1, 0x10, fill(50*1220)), make([]byte, 1<<17)
 	b.SetBytes(50 * 1220)
 	for b.Loop() {
-		if _, _, err := Split(arena, super, 1220); err != nil {
+		if _, _, err := split(arena, super, 1220); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -352,7 +396,7 @@ func BenchmarkSplit(b *testing.B) {
 
 func BenchmarkCoalesce(b *testing.B) {
 	super, arena := build(protoTCP, nil, 1, 0x10, fill(50*1220)), make([]byte, 1<<17)
-	n, length, _ := Split(arena, super, 1220)
+	n, length, _ := split(arena, super, 1220)
 	var pkts [][]byte
 	for at := 0; at < n; at += length {
 		pkts = append(pkts, arena[at:min(at+length, n)])

@@ -1,22 +1,18 @@
 package stack
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
-
-	"shipworm/teredo/packet"
 )
 
 // link is the interface's link endpoint: a bounded ring of outgoing packets
 // on one side, direct delivery on the other. gVisor's own channel endpoint
-// would do for single packets, but caps later segmentation at 32 KiB.
+// would do for single packets, but caps super-packets at 32 KiB.
 type link struct {
 	mtu  uint32
 	drop *counters
@@ -112,76 +108,21 @@ func (l *link) shut() {
 	}
 }
 
-// ReadBatch waits for packets that the host sends and copies as many as are
-// there into pkts, behind packet.Headroom. It returns net.ErrClosed after
-// Close. One goroutine reads at a time.
-func (s *Stack) ReadBatch(pkts []packet.Packet) (int, error) {
-	if len(pkts) == 0 {
-		return 0, nil
-	}
-	var room [64]*stack.PacketBuffer
-	bufs := room[:min(len(pkts), len(room))]
-	for {
-		n, closed := s.link.pop(bufs)
-		if closed {
-			return 0, net.ErrClosed
-		}
-		kept := 0
-		for _, b := range bufs[:n] {
-			if s.copyOut(b, &pkts[kept]) {
-				kept++
-			}
-			b.DecRef()
-		}
-		if kept > 0 {
-			return kept, nil
-		}
-		select {
-		case <-s.link.ready:
-		case <-s.link.done:
-		}
-	}
+// Capabilities says that checksums need no second look: WriteBatch looks. It
+// must, since a super-packet has none. Fragments alone pass unseen, as what
+// they add up to is not known there; the tunnel's own UDP checksum covers them.
+func (*link) Capabilities() stack.LinkEndpointCapabilities {
+	return stack.CapabilityRXChecksumOffload
 }
 
-func (s *Stack) copyOut(b *stack.PacketBuffer, p *packet.Packet) bool {
-	size := b.Size()
-	if packet.Headroom+size > len(p.Buf) {
-		s.drop.add(DropMalformed)
-		return false
-	}
-	p.Off, p.Len, p.Segment = packet.Headroom, 0, 0
-	for _, part := range b.AsSlices() {
-		p.Len += copy(p.Buf[p.Off+p.Len:], part)
-	}
-	return s.outboundAllowed(p.Data())
-}
+// SupportedGSO has TCP hand over super-packets, which ReadBatch takes apart.
+func (*link) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
 
-// WriteBatch hands packets that arrived for the host to it, those that the
-// filter lets pass. The data is copied. It returns how many passed, and
-// net.ErrClosed after Close.
-func (s *Stack) WriteBatch(pkts []packet.Packet) (int, error) {
-	disp := s.link.disp.Load()
-	select {
-	case <-s.link.done:
-		return 0, net.ErrClosed
-	default:
-	}
-	if disp == nil {
-		return 0, net.ErrClosed
-	}
-	n := 0
-	for i := range pkts {
-		data := pkts[i].Data()
-		if !s.inboundAllowed(data) {
-			continue
-		}
-		b := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(data)})
-		(*disp).DeliverNetworkPacket(header.IPv6ProtocolNumber, b)
-		b.DecRef()
-		n++
-	}
-	return n, nil
-}
+// GSOMaxSize leaves room for the headers of the packets of a run, so that it
+// crosses the socket in one piece.
+func (*link) GSOMaxSize() uint32 { return maxSuper }
+
+const maxSuper = 60000
 
 // The rest of stack.LinkEndpoint.
 
@@ -198,7 +139,6 @@ func (*link) SetMTU(uint32)                                {}
 func (*link) MaxHeaderLength() uint16                      { return 0 }
 func (*link) LinkAddress() tcpip.LinkAddress               { return "" }
 func (*link) SetLinkAddress(tcpip.LinkAddress)             {}
-func (*link) Capabilities() stack.LinkEndpointCapabilities { return 0 }
 func (*link) Wait()                                        {}
 func (*link) ARPHardwareType() header.ARPHardwareType      { return header.ARPHardwareNone }
 func (*link) AddHeader(*stack.PacketBuffer)                {}

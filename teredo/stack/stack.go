@@ -79,6 +79,8 @@ type Stack struct {
 	s    *stack.Stack
 	link *link
 	drop counters
+	out  outgoing
+	in   incoming
 
 	mu     sync.Mutex // guards addr and closed; held over changes of gVisor's address
 	addr   netip.Addr

@@ -38,9 +38,9 @@ func newStack(t testing.TB, c Config, a netip.Addr) *Stack {
 }
 
 // pump carries packets from one device to the other until it is closed.
-func pump(from, to *Stack, wg *sync.WaitGroup) {
+func pump(from, to *Stack, size int, wg *sync.WaitGroup) {
 	wg.Go(func() {
-		pkts := packet.NewBatch(64, packet.DefaultSize)
+		pkts := packet.NewBatch(64, size)
 		for {
 			n, err := from.ReadBatch(pkts)
 			if err != nil {
@@ -59,8 +59,8 @@ func pair(t testing.TB) (a, b *Stack) {
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait) // runs after the stacks are closed
 	a, b = newStack(t, Config{}, addrA), newStack(t, Config{}, addrB)
-	pump(a, b, &wg)
-	pump(b, a, &wg)
+	pump(a, b, packet.RunSize, &wg)
+	pump(b, a, packet.RunSize, &wg)
 	return a, b
 }
 

@@ -18,6 +18,7 @@ const (
 	DropOldSource         // outgoing, from an address that the host lost
 	DropOutboundICMP      // outgoing ICMPv6 other than the echo
 	DropNoAddress         // outgoing, written while the host has no address
+	DropChecksum          // TCP or UDP with a wrong checksum
 	numDrops
 )
 
@@ -27,6 +28,7 @@ var dropNames = [numDrops]string{
 	DropICMP: "icmp_type", DropEcho: "echo_off", DropClosedPort: "closed_port",
 	DropQueueFull: "queue_full", DropOldSource: "old_source",
 	DropOutboundICMP: "outbound_icmp", DropNoAddress: "no_address",
+	DropChecksum: "checksum",
 }
 
 // String returns the reason as a short name, stable for counters and JSON.

@@ -1,0 +1,177 @@
+package stack
+
+import (
+	"net"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"shipworm/teredo/packet"
+	"shipworm/teredo/segment"
+)
+
+// outgoing is the state of the one goroutine that reads.
+type outgoing struct {
+	bufs  [64]*stack.PacketBuffer
+	super [maxSuper + segment.MaxHeader]byte // being taken apart
+	parts segment.Splitter
+	next  int // of bufs, and their number
+	count int
+}
+
+// ReadBatch waits for packets that the host sends and copies as many as are
+// there into pkts, behind packet.Headroom: single packets, and runs of one
+// flow where a buffer has the room. It returns net.ErrClosed after Close. One
+// goroutine reads at a time.
+func (s *Stack) ReadBatch(pkts []packet.Packet) (int, error) {
+	if len(pkts) == 0 {
+		return 0, nil
+	}
+	o := &s.out
+	for {
+		kept := 0
+		for kept < len(pkts) && (o.parts.More() || o.next < o.count) {
+			if s.fill(&pkts[kept]) {
+				kept++
+			}
+		}
+		if kept > 0 {
+			return kept, nil
+		}
+		var closed bool
+		if o.count, closed = s.link.pop(o.bufs[:]); closed {
+			return 0, net.ErrClosed
+		}
+		o.next = 0
+		if o.count > 0 {
+			continue
+		}
+		select {
+		case <-s.link.ready:
+		case <-s.link.done:
+		}
+	}
+}
+
+// fill puts the next packet or run into p, and reports whether there was one
+// that may leave.
+func (s *Stack) fill(p *packet.Packet) bool {
+	o := &s.out
+	room := p.Buf[packet.Headroom:]
+	p.Off, p.Segment = packet.Headroom, 0
+	if !o.parts.More() {
+		b := o.bufs[o.next]
+		o.bufs[o.next] = nil
+		o.next++
+		size := int(b.GSOOptions.MSS)
+		if b.GSOOptions.Type == stack.GSONone || size == 0 {
+			p.Len = copyPacket(room, b)
+			b.DecRef()
+			return p.Len > 0 && s.outboundAllowed(p.Data()) || p.Len == 0 && s.malformed()
+		}
+		n := copyPacket(o.super[:], b)
+		b.DecRef()
+		if n == 0 || o.parts.Begin(o.super[:n], size) != nil {
+			return s.malformed()
+		}
+		if !s.outboundAllowed(o.super[:n]) {
+			o.parts = segment.Splitter{}
+			return false
+		}
+	}
+	n, length, err := o.parts.Next(room)
+	if err != nil {
+		o.parts = segment.Splitter{}
+		return s.malformed()
+	}
+	p.Len = n
+	if n > length {
+		p.Segment = length
+	}
+	return true
+}
+
+func (s *Stack) malformed() bool {
+	s.drop.add(DropMalformed)
+	return false
+}
+
+// copyPacket returns 0 if the packet does not fit.
+func copyPacket(to []byte, b *stack.PacketBuffer) int {
+	if b.Size() > len(to) {
+		return 0
+	}
+	n := 0
+	for _, part := range b.AsSlices() {
+		n += copy(to[n:], part)
+	}
+	return n
+}
+
+// incoming is the state of the one goroutine that writes.
+type incoming struct {
+	pkts [][]byte
+	join segment.Coalescer
+}
+
+// WriteBatch hands packets that arrived for the host to it, those that the
+// filter lets pass, and the neighbours of one TCP flow in one piece. The data
+// is copied. It returns how many passed, and net.ErrClosed after Close. One
+// goroutine writes at a time.
+func (s *Stack) WriteBatch(pkts []packet.Packet) (int, error) {
+	disp := s.link.disp.Load()
+	select {
+	case <-s.link.done:
+		return 0, net.ErrClosed
+	default:
+	}
+	if disp == nil {
+		return 0, net.ErrClosed
+	}
+	in := &s.in
+	in.pkts = in.pkts[:0]
+	for i := range pkts {
+		for data := range pkts[i].Datagrams() {
+			if s.inboundAllowed(data) {
+				in.pkts = append(in.pkts, data)
+			}
+		}
+	}
+	passed := 0
+	for rest := in.pkts; len(rest) > 0; {
+		n := in.join.Next(rest)
+		var v *buffer.View
+		if n > 1 {
+			v = in.super(rest[:n])
+		} else if segment.Checked(rest[0]) {
+			v = buffer.NewViewWithData(rest[0])
+		} else {
+			s.drop.add(DropChecksum)
+		}
+		if v != nil {
+			b := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
+			(*disp).DeliverNetworkPacket(header.IPv6ProtocolNumber, b)
+			b.DecRef()
+			passed += n
+		}
+		rest = rest[n:]
+	}
+	return passed, nil
+}
+
+// super makes one packet of neighbours.
+func (in *incoming) super(pkts [][]byte) *buffer.View {
+	h := in.join.Header()
+	size := len(h)
+	for _, p := range pkts {
+		size += len(p) - len(h)
+	}
+	v := buffer.NewViewSize(size)
+	to := v.AsSlice()
+	n := copy(to, h)
+	for _, p := range pkts {
+		n += copy(to[n:], p[len(h):])
+	}
+	return v
+}
