@@ -133,15 +133,15 @@ func (l *link) Attach(d stack.NetworkDispatcher) {
 	}
 	l.disp.Store(&d)
 }
-func (l *link) IsAttached() bool                           { return l.disp.Load() != nil }
-func (l *link) MTU() uint32                                { return l.mtu }
-func (*link) SetMTU(uint32)                                {}
-func (*link) MaxHeaderLength() uint16                      { return 0 }
-func (*link) LinkAddress() tcpip.LinkAddress               { return "" }
-func (*link) SetLinkAddress(tcpip.LinkAddress)             {}
-func (*link) Wait()                                        {}
-func (*link) ARPHardwareType() header.ARPHardwareType      { return header.ARPHardwareNone }
-func (*link) AddHeader(*stack.PacketBuffer)                {}
-func (*link) ParseHeader(*stack.PacketBuffer) bool         { return true }
-func (*link) Close()                                       {}
-func (*link) SetOnCloseAction(func())                      {}
+func (l *link) IsAttached() bool                      { return l.disp.Load() != nil }
+func (l *link) MTU() uint32                           { return l.mtu }
+func (*link) SetMTU(uint32)                           {}
+func (*link) MaxHeaderLength() uint16                 { return 0 }
+func (*link) LinkAddress() tcpip.LinkAddress          { return "" }
+func (*link) SetLinkAddress(tcpip.LinkAddress)        {}
+func (*link) Wait()                                   {}
+func (*link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
+func (*link) AddHeader(*stack.PacketBuffer)           {}
+func (*link) ParseHeader(*stack.PacketBuffer) bool    { return true }
+func (*link) Close()                                  {}
+func (*link) SetOnCloseAction(func())                 {}
