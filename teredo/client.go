@@ -41,6 +41,10 @@ type ClientConfig struct {
 	// solicitations 4 s apart in place of six within 15.5 s.
 	StrictTimers bool
 
+	// Credential, unless zero, is for secure qualification: nothing is
+	// believed of a server that does not know it.
+	Credential Credential
+
 	// NoEcho leaves ICMPv6 echo requests from peers unanswered.
 	NoEcho bool
 
@@ -104,6 +108,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	if cfg.Refresh != 0 && (cfg.Refresh < 5*time.Second || cfg.Refresh > 45*time.Second) {
 		errs = append(errs, fmt.Errorf("refresh interval %v: not within 5s to 45s", cfg.Refresh))
+	}
+	if k := cfg.Credential; k.ID != "" || k.Key != nil {
+		errs = append(errs, k.Check())
 	}
 	for _, s := range []string{cfg.Server, cfg.Secondary} {
 		if a, err := netip.ParseAddr(s); err == nil && !a.Unmap().Is4() {

@@ -40,6 +40,10 @@ type ServerConfig struct {
 	// this server. It needs Linux and CAP_NET_RAW.
 	Native bool
 
+	// Clients are those who may qualify, unless it is nil: secure
+	// qualification, RFC 4380, 5.2.2.
+	Clients []Credential
+
 	// Limits bound what is sent; zero fields mean the defaults.
 	Limits engine.Limits
 
@@ -93,7 +97,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 
 func newServerMachine(cfg ServerConfig, p Policy) (*engine.Server, error) {
 	m, err := engine.NewServer(engine.ServerConfig{
-		Primary: cfg.Primary, Secondary: cfg.Secondary, Policy: p, Limits: cfg.Limits,
+		Primary: cfg.Primary, Secondary: cfg.Secondary, Policy: p, Limits: cfg.Limits, Clients: cfg.Clients,
 		Seed: rand.Uint64(), // not to be guessed: floods would aim
 	})
 	if err != nil {

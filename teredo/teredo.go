@@ -48,6 +48,9 @@ const Port = wire.Port
 // ServerConfig.
 type Policy = engine.Policy
 
+// Credential is what a client and its server share for secure qualification.
+type Credential = engine.Credential
+
 // Event is something that happened to a Client.
 type Event = engine.Event
 

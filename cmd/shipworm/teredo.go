@@ -37,12 +37,16 @@ passes through it.`
 
 // teredoFlags are the flags of every command that runs a client.
 type teredoFlags struct {
-	server  string
-	verbose bool
+	server   string
+	clientID string
+	keyFile  string
+	verbose  bool
 }
 
 func (f *teredoFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.server, "server", "", "Teredo `server`: a name or IPv4 address, and optionally \",\" and its second one (default $"+teredoServerEnv+")")
+	c.Flags().StringVar(&f.clientID, "client-id", "", "qualify securely under this `identifier`, with --key-file")
+	c.Flags().StringVar(&f.keyFile, "key-file", "", "key table with our key, as of teredo server: `file`")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 }
 
@@ -63,7 +67,11 @@ func (f *teredoFlags) config() (teredo.ClientConfig, error) {
 		return teredo.ClientConfig{}, withHint(usageError(errors.New("teredo: no server named")),
 			"name one with --server or "+teredoServerEnv+"; `shipworm teredo server` runs one on a host with a public address")
 	}
-	return teredo.ClientConfig{Server: primary, Secondary: secondary, Logger: verboseLog(f.verbose)}, nil
+	key, err := credential(f.clientID, f.keyFile)
+	if err != nil {
+		return teredo.ClientConfig{}, err
+	}
+	return teredo.ClientConfig{Server: primary, Secondary: secondary, Credential: key, Logger: verboseLog(f.verbose)}, nil
 }
 
 func verboseLog(verbose bool) *slog.Logger {

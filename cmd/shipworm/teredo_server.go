@@ -18,6 +18,7 @@ func newTeredoServerCmd() *cobra.Command {
 		listen  []string
 		port    uint16
 		native  bool
+		keys    string
 		verbose bool
 	)
 	c := &cobra.Command{
@@ -30,6 +31,9 @@ small packets that open NATs, and needs no privilege.
 
 With --native it also passes on the pings by which clients find the relay of a
 native IPv6 host; the host's provider must let packets from 2001::/32 leave.
+
+With --key-file only clients that sign with a key of the table qualify.
+` + keyTableHelp + `
 
 Clients know only UDP port 3544. Another --port serves where something
 redirects 3544 to it.`,
@@ -44,6 +48,11 @@ redirects 3544 to it.`,
 			cfg.OnReady = func() {
 				fmt.Fprintf(c.ErrOrStderr(), "serving Teredo on %s, UDP port %d\n", strings.Join(listen, " and "), cfg.Port)
 			}
+			if keys != "" {
+				if cfg.Clients, err = readKeys(keys); err != nil {
+					return err
+				}
+			}
 			s, err := teredo.NewServer(cfg)
 			if err != nil {
 				return usageError(oneLine(err))
@@ -53,6 +62,7 @@ redirects 3544 to it.`,
 	}
 	c.Flags().StringArrayVar(&listen, "listen", nil, "public IPv4 `address` of this host; twice for two")
 	c.Flags().Uint16Var(&port, "port", teredo.Port, "UDP `port`")
+	c.Flags().StringVar(&keys, "key-file", "", "let only the clients of a key table qualify: `file`")
 	c.Flags().BoolVar(&native, "native", false, "pass clients' tests of native IPv6 hosts on, by the routes of this host (Linux; root or CAP_NET_RAW)")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
 	return c

@@ -33,6 +33,10 @@ type ClientConfig struct {
 	// Peers bounds the peer table. 0 means 4096. At most a quarter of it may
 	// be peers that have not proved themselves.
 	Peers int
+	// Credential, unless zero, is for secure qualification (RFC 4380, 5.2.2):
+	// solicitations are signed with it, and advertisements that are not are
+	// dropped.
+	Credential Credential
 	// Rand is the source of nonces, keys, random flags and jitter; nil means
 	// crypto/rand. Tests seed it.
 	Rand io.Reader
@@ -121,9 +125,10 @@ type Client struct {
 	ports    ports
 	birthday birthday
 	ping     pinger
-	token    relayToken // of link-local bubbles
-	answers  bucket     // bubbles sent because of received ones, server-relayed
-	acks     bucket     // the same, for bubbles received directly
+	auth     *authenticator // nil: no secure qualification
+	token    relayToken     // of link-local bubbles
+	answers  bucket         // bubbles sent because of received ones, server-relayed
+	acks     bucket         // the same, for bubbles received directly
 	origin   time.Time
 
 	lastPeer time.Time // last packet from a proven peer
@@ -161,6 +166,10 @@ func NewClient(config ClientConfig) (*Client, error) {
 	}
 	if config.Refresh < minRefresh || config.Refresh > maxRefresh {
 		errs = append(errs, fmt.Errorf("refresh interval %v: not within %v to %v", config.Refresh, minRefresh, maxRefresh))
+	}
+	if k := config.Credential; k.ID != "" || k.Key != nil {
+		errs = append(errs, k.Check())
+		c.auth = newAuthenticator(k)
 	}
 	if config.Peers < minPeers {
 		errs = append(errs, fmt.Errorf("peer table of %d: at least %d", config.Peers, minPeers))

@@ -25,6 +25,7 @@ const (
 	DropRAOrigin       // without a usable origin indication
 	DropRAInvalid      // RFC 4861, 6.1.2 or option checks
 	DropRADestination  // not to the link-local address in use
+	DropRASignature    // not signed with our key
 	DropRAServer       // another server's prefix
 	DropNotOurs        // IPv6 destination is not our address
 	DropLoop           // our own packet came back
@@ -61,6 +62,7 @@ const (
 	DropServerHopLimit  // hop limit used up
 	DropServerEndpoint  // over the rate of one client
 	DropServerHost      // over the rate of one IPv4 source
+	DropServerAuth      // solicitation that no known client signed
 	DropServerTarget    // over the rate of one IPv4 destination
 
 	DropRelaySource   // from a native node that the relay does not serve
@@ -82,7 +84,7 @@ var dropNames = [dropCount]string{
 
 	DropNotQualified: "not qualified", DropRASource: "RA source", DropRANonce: "RA nonce",
 	DropRAConfirmation: "RA confirmation", DropRAOrigin: "RA origin", DropRAInvalid: "RA invalid",
-	DropRADestination: "RA destination", DropRAServer: "RA server", DropNotOurs: "not our address",
+	DropRADestination: "RA destination", DropRAServer: "RA server", DropRASignature: "RA signature", DropNotOurs: "not our address",
 	DropLoop: "loop", DropDiscovery: "neighbor discovery", DropLinkLocal: "link-local bubble",
 	DropTrailer: "trailer", DropUnproven: "unproven source", DropBubbleLimit: "bubble limit",
 	DropAnswerLimit: "answer limit", DropPingLimit: "ping limit", DropPingToken: "ping token",
@@ -96,6 +98,7 @@ var dropNames = [dropCount]string{
 	DropServerICMP: "ICMPv6", DropServerTrailer: "bubble trailer", DropServerScope: "scope",
 	DropServerSecondary: "no second address", DropServerHopLimit: "hop limit",
 	DropServerEndpoint: "client rate", DropServerHost: "source rate", DropServerTarget: "destination rate",
+	DropServerAuth: "unknown client key",
 
 	DropRelaySource: "native source", DropRelayTarget: "native destination", DropRelayLoop: "tunnel loop",
 	DropRelayUnknown: "unknown client", DropRelayHopLimit: "relay hop limit", DropRelayRate: "bubble rate",

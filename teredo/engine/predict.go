@@ -4,8 +4,6 @@ import (
 	"io"
 	"net/netip"
 	"time"
-
-	"shipworm/teredo/wire"
 )
 
 // Timers of the echo test. RFC 6081, 5.5 asks again after 1 s; the answers are
@@ -45,8 +43,7 @@ func (c *Client) startEcho(now time.Time, p *peer, out *Output) {
 // echo sends one of the solicitations.
 func (c *Client) echo(p *peer, server int, out *Output) {
 	start := len(out.buf)
-	out.buf = wire.AppendNonce(out.buf, p.x.test.nonces[server])
-	out.buf = wire.AppendSolicitation(out.buf, wire.ClientLinkLocal(false))
+	out.buf = c.appendSolicitation(out.buf, p.x.test.nonces[server])
 	out.builtFrom(p.x.port, c.server(server), 0, start)
 	c.stats.solicitations++
 }

@@ -127,8 +127,7 @@ func (c *Client) solicitFrom(now time.Time, to int, out *Output) {
 	s.outstanding[s.slot] = n
 	s.slot = (s.slot + 1) % len(s.outstanding)
 	start := len(out.buf)
-	out.buf = wire.AppendNonce(out.buf, n.value)
-	out.buf = wire.AppendSolicitation(out.buf, wire.ClientLinkLocal(false))
+	out.buf = c.appendSolicitation(out.buf, n.value)
 	out.built(c.server(to), start)
 	c.stats.solicitations++
 }
@@ -232,6 +231,8 @@ func (c *Client) receiveAdvertisement(now time.Time, from netip.AddrPort, out *O
 func (c *Client) checkAdvertisement() (Drop, bool) {
 	d := &c.d
 	switch {
+	case c.auth != nil && !c.auth.verify(d):
+		return DropRASignature, false
 	case d.Auth.Confirmation != 0:
 		return DropRAConfirmation, false
 	case !d.Origin.IsValid() || !c.policy.unicast(d.Origin.Addr()) || !portPermitted(d.Origin.Port()):

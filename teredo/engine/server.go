@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,6 +25,10 @@ type ServerConfig struct {
 	MTU int
 	// Limits bound what is sent. The zero value means the defaults.
 	Limits Limits
+	// Clients are those who may qualify, if it is not nil: solicitations of all
+	// others are dropped (secure qualification, RFC 4380, 5.3.1). Bubbles and
+	// echoes pass as ever.
+	Clients []Credential
 	// Seed seeds the choice of the limiter's entries to evict.
 	Seed uint64
 }
@@ -80,8 +85,10 @@ type Server struct {
 	linkLocal netip.Addr
 	mtu       uint32
 	limits    limiter
+	keys      *keyring // nil: everybody may qualify
 	state     ServerState
 	d         wire.Datagram // scratch of Receive
+	packet    []byte        // the same, of an advertisement
 }
 
 // NewServer checks config, reporting every problem.
@@ -108,10 +115,12 @@ func NewServer(config ServerConfig) (*Server, error) {
 	if err := config.Limits.check(); err != nil {
 		errs = append(errs, err)
 	}
+	keys, err := newKeyring(config.Clients, rand.Reader)
+	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, policy: policy, linkLocal: wire.ServerLinkLocal(config.Primary)}
+	s := &Server{config: config, policy: policy, keys: keys, linkLocal: wire.ServerLinkLocal(config.Primary)}
 	s.mtu = uint32(max(config.MTU, 0))
 	s.limits.init(config.Limits, config.Seed)
 	s.state.Primary, s.state.Secondary = config.Primary, config.Secondary
@@ -232,6 +241,13 @@ func (s *Server) solicited(now time.Time, local int, from netip.AddrPort, src, d
 		s.drop(DropDenied)
 		return
 	}
+	var client *authenticator
+	if s.keys != nil {
+		if client = s.keys.client(&s.d); client == nil {
+			s.drop(DropServerAuth)
+			return
+		}
+	}
 	if cone := src.As16()[8]&0x80 != 0; cone {
 		if !s.config.Secondary.IsValid() {
 			s.drop(DropServerSecondary)
@@ -244,12 +260,17 @@ func (s *Server) solicited(now time.Time, local int, from netip.AddrPort, src, d
 		return
 	}
 	start := len(out.buf)
-	if s.d.HasAuth {
-		out.buf = wire.AppendNonce(out.buf, s.d.Auth.Nonce)
-	}
-	out.buf = wire.AppendOrigin(out.buf, from)
 	ra := wire.Advertisement{Src: s.linkLocal, Dst: src, Server: s.config.Primary, MTU: s.mtu}
-	out.buf = wire.AppendAdvertisement(out.buf, &ra)
+	if client != nil {
+		s.packet = wire.AppendAdvertisement(s.packet[:0], &ra)
+		out.buf = client.appendSigned(out.buf, s.d.Auth.Nonce, from, s.packet)
+	} else {
+		if s.d.HasAuth {
+			out.buf = wire.AppendNonce(out.buf, s.d.Auth.Nonce)
+		}
+		out.buf = wire.AppendOrigin(out.buf, from)
+		out.buf = wire.AppendAdvertisement(out.buf, &ra)
+	}
 	s.state.Advertised++
 	out.Transmit = append(out.Transmit, ServerTransmit{local, from, out.buf[start:len(out.buf):len(out.buf)]})
 }
