@@ -38,7 +38,7 @@ type scenarioServer struct{}
 
 func (scenarioServer) Simulate(t *scenario.Task) error {
 	cfg := engine.ServerConfig{Primary: t.Node.Addr(), Seed: t.Seed}
-	addrs := t.Node.Addrs()
+	addrs := t.Program.Host.Addrs
 	if len(addrs) > 1 {
 		addrs = addrs[:2]
 		cfg.Secondary = addrs[1]
@@ -193,7 +193,7 @@ func newSimClient(t *scenario.Task, onEcho func(wire.Echo)) (*simClient, error) 
 	binary.BigEndian.PutUint64(key[:], t.Seed)
 	cfg := engine.ClientConfig{
 		Server: t.Program.Server.Addrs[0],
-		Policy: engine.Policy{Own: t.Node.Addrs()},
+		Policy: engine.Policy{Own: t.Program.Host.Addrs},
 		Rand:   rand.NewChaCha8(key),
 	}
 	if in := t.Program.Host.Behind; in != nil {

@@ -29,6 +29,7 @@ type book map[*Node]map[netip.Addr]owner
 // address checks the addresses of the file and gives out the others.
 func (p *parser) address() {
 	p.lans()
+	p.address6()
 	b := book{nil: {}}
 	for _, n := range p.s.Nodes {
 		if n.IsNAT() {

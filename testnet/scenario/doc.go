@@ -10,8 +10,8 @@
 // protocol. Other programs run in the laboratory only: in simulation they are
 // skipped, and what is expected of them counts as skipped, not as held.
 //
-// The format is described in docs/scenario.md. Left out: IPv6 addresses of
-// hosts, and events that concern programs.
+// The format is described in docs/scenario.md. Left out: hosts
+// without IPv4, events that change IPv6, and events that concern programs.
 //
 //	s, err := scenario.Parse(file)
 //	if err != nil {

@@ -59,9 +59,9 @@ func (p *parser) wire(n *Node, s *section) {
 	if n.IsNAT() {
 		p.nat(n, s)
 	} else {
-		n.Addrs, n.addrsAt = s.addresses("address")
+		p.hostAddresses(n, s)
 		if n.Behind != nil && len(n.Addrs) > 1 {
-			p.add(n.addrsAt[1], "%s has %d addresses: want one behind a NAT", n.Name, len(n.Addrs))
+			p.add(n.addrsAt[1], "%s has %d addresses: want one of IPv4 behind a NAT", n.Name, len(n.Addrs))
 		}
 	}
 	s.finish()
@@ -125,6 +125,7 @@ func (p *parser) nat(n *Node, s *section) {
 			n.Lan = prefix
 		}
 	}
+	p.prefix(n, s)
 	if t, ok := s.inline("knobs"); ok {
 		p.knobs(n.NAT, t)
 	}

@@ -120,9 +120,12 @@ func (v *real) add(n *Node) (err error) {
 	case n.IsNAT():
 		v.routers[n], err = in.Router(n.Name, *n.NAT, n.Line)
 	case in == nil:
-		v.hosts[n], err = v.lab.Host(n.Name, n.Line, n.Addrs...)
+		v.hosts[n], err = v.lab.Host(n.Name, n.Line, n.all()...)
 	default:
-		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0])
+		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0], n.Addrs6...)
+	}
+	if err == nil && n.Prefix.IsValid() {
+		err = v.routers[n].Delegate(n.Prefix, n.Firewall)
 	}
 	return err
 }

@@ -87,6 +87,7 @@ func (p *parser) program(g *Program, s *section) {
 		}
 		if g.Kind == UDPPing {
 			p.ping(g, s)
+			p.family(g, s)
 		}
 	default:
 		p.add(runAt, "no program of ours is called %q: %s; exec runs other programs", run, oneOf(kinds))
@@ -105,6 +106,25 @@ func (p *parser) runs(h *Node, k Kind) bool {
 		}
 	}
 	return false
+}
+
+// family reads which addresses a udp-ping uses.
+func (p *parser) family(g *Program, s *section) {
+	n, ok := s.integer("family", 4, 6)
+	if !ok || n == 4 {
+		return
+	}
+	at := s.find("family").value.at
+	if n == 5 {
+		p.add(at, "family = 5: want 4 or 6")
+		return
+	}
+	g.IPv6 = true
+	for _, h := range []*Node{g.Host, g.To} {
+		if h != nil && len(h.Addrs6) == 0 {
+			p.add(at, "%s has no IPv6 address", h.Name)
+		}
+	}
 }
 
 func (p *parser) ping(g *Program, s *section) {

@@ -2,8 +2,10 @@ package scenario
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
@@ -32,9 +34,11 @@ type Node struct {
 	Line   link.Config // of each direction
 	Behind *Node       // a NAT; nil = the Internet
 
-	// Addrs are a host's addresses, or the external ones of a NAT that
+	// Addrs are a host's IPv4 addresses, or the external ones of a NAT that
 	// translates.
 	Addrs []netip.Addr
+	// Addrs6 are a host's IPv6 addresses.
+	Addrs6 []netip.Addr
 
 	// NAT is nil for a host. Its External is Addrs.
 	NAT *nat.Config
@@ -42,13 +46,22 @@ type Node struct {
 	Lan netip.Prefix
 	// IGD is how programs behind the NAT can open its ports; no Name = not.
 	IGD igd.Profile
+	// Prefix is the network's IPv6, which the router does not translate; zero =
+	// none. Firewall stands before it, unless it is nil.
+	Prefix   netip.Prefix
+	Firewall *firewall.Config
 
-	at      position
-	addrsAt []position // of the addresses that the file names
+	at       position
+	addrsAt  []position // of the addresses that the file names
+	addrs6At []position
+	prefixAt position
 }
 
 // IsNAT reports whether the node is a NAT.
 func (n *Node) IsNAT() bool { return n.NAT != nil }
+
+// all returns the addresses of a host.
+func (n *Node) all() []netip.Addr { return slices.Concat(n.Addrs, n.Addrs6) }
 
 // Action is what an event does.
 type Action uint8
@@ -108,12 +121,21 @@ type Program struct {
 	Server *Node // of TeredoClient and TeredoPing
 	To     *Node // of the pings
 	Port   uint16
+	IPv6   bool // of UDPPing: to the first address of that family
 
 	Count          int // of packets
 	Interval, Wait time.Duration
 	Size           int // of data in a packet, in bytes
 
 	at position
+}
+
+// target is where a UDPPing sends to.
+func (p *Program) target() netip.AddrPort {
+	if p.IPv6 {
+		return netip.AddrPortFrom(p.To.Addrs6[0], p.Port)
+	}
+	return netip.AddrPortFrom(p.To.Addrs[0], p.Port)
 }
 
 // ends reports whether the program ends by itself.

@@ -194,13 +194,18 @@ func (s *section) number(key string) (float64, bool) {
 
 // addresses reads one IPv4 address of a host, or several.
 func (s *section) addresses(key string) ([]netip.Addr, []position) {
+	return s.addressesOf(key, "the IPv4 address of one host, such as \"192.0.2.1\"", netip.Addr.Is4)
+}
+
+// addressesOf reads addresses that satisfy ok.
+func (s *section) addressesOf(key, want string, ok func(netip.Addr) bool) ([]netip.Addr, []position) {
 	list, _ := s.texts(key)
 	var addrs []netip.Addr
 	var at []position
 	for _, v := range list {
 		a, err := netip.ParseAddr(v.text)
-		if err != nil || !a.Is4() || a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-			s.add(v.at, "%s %q: want the IPv4 address of one host, such as \"192.0.2.1\"", key, v.text)
+		if err != nil || !ok(a) || a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			s.add(v.at, "%s %q: want %s", key, v.text, want)
 			continue
 		}
 		addrs, at = append(addrs, a), append(at, v.at)

@@ -2,9 +2,11 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd/install"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
@@ -87,16 +89,24 @@ func (v *virtual) add(n *Node) (err error) {
 	case n.IsNAT():
 		v.routers[n], err = in.Router(n.Name, *n.NAT, n.Line)
 	case in == nil:
-		v.hosts[n], err = v.world.Host(n.Name, n.Line, n.Addrs...)
+		v.hosts[n], err = v.world.Host(n.Name, n.Line, n.all()...)
 	default:
-		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0])
+		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0], n.Addrs6...)
 	}
 	if err != nil || !n.IsNAT() {
 		return err
 	}
-	gateway := n.Lan.Addr().Next()
-	if err = v.routers[n].SetGateway(gateway); err == nil && n.IGD.Name != "" {
-		v.igds[n], err = install.Sim(v.world, v.routers[n], gateway, igdHost(n), n.IGD)
+	r, gateway := v.routers[n], n.Lan.Addr().Next()
+	if n.Firewall != nil {
+		f, err := firewall.New(*n.Firewall)
+		if err != nil {
+			return err
+		}
+		r.SetFirewall(f)
+	}
+	err = errors.Join(r.SetGateway(gateway), r.Delegate(n.Prefix))
+	if err == nil && n.IGD.Name != "" {
+		v.igds[n], err = install.Sim(v.world, r, gateway, igdHost(n), n.IGD)
 	}
 	return err
 }

@@ -25,7 +25,7 @@ func simulateEcho(t *Task) error {
 
 // simulatePing sends datagrams with a number to a host that echoes them.
 func simulatePing(t *Task) error {
-	to := netip.AddrPortFrom(t.Program.To.Addrs[0], t.Program.Port)
+	to := t.Program.target()
 	var p *Pinger
 	port, err := t.Node.BindUDP(0, func(_ time.Time, from netip.AddrPort, b []byte) {
 		if seq, ok := pingNumber(b, t.Seed); ok && from == to && p != nil {

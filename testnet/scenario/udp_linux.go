@@ -13,8 +13,12 @@ import (
 // open opens a UDP socket on a host, which is closed when the run ends.
 func (v *real) open(host *lab.Host, local netip.AddrPort) (*net.UDPConn, error) {
 	var conn *net.UDPConn
+	network := "udp4" // a socket of both families would name addresses otherwise
+	if local.Addr().Is6() {
+		network = "udp6"
+	}
 	err := host.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local))
+		conn, err = net.ListenUDP(network, net.UDPAddrFromAddrPort(local))
 		return err
 	})
 	if err != nil {
@@ -27,7 +31,7 @@ func (v *real) open(host *lab.Host, local netip.AddrPort) (*net.UDPConn, error) 
 // echo answers every datagram with itself, from the address that it was sent
 // to.
 func (v *real) echo(host *lab.Host, t *Task) error {
-	for _, a := range t.Program.Host.Addrs {
+	for _, a := range t.Program.Host.all() {
 		conn, err := v.open(host, netip.AddrPortFrom(a, t.Program.Port))
 		if err != nil {
 			return err
@@ -47,11 +51,15 @@ func (v *real) echo(host *lab.Host, t *Task) error {
 // ping sends datagrams on the beat, and ends once each was answered or given
 // up.
 func (v *real) ping(host *lab.Host, t *Task) error {
-	conn, err := v.open(host, netip.AddrPort{})
+	local := netip.IPv4Unspecified()
+	if t.Program.IPv6 {
+		local = netip.IPv6Unspecified()
+	}
+	conn, err := v.open(host, netip.AddrPortFrom(local, 0))
 	if err != nil {
 		return err
 	}
-	p := &realPing{t: t, conn: conn, to: netip.AddrPortFrom(t.Program.To.Addrs[0], t.Program.Port), sent: map[int]time.Time{}}
+	p := &realPing{t: t, conn: conn, to: t.Program.target(), sent: map[int]time.Time{}}
 	v.programs.Go(func() { p.send(v.ctx) })
 	v.programs.Go(func() { p.receive(v.ctx) })
 	return nil
