@@ -10,12 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"shipworm/natprobe/message"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // freePorts returns n ports that nobody has at ip now.
 func freePorts(t *testing.T, ip netip.Addr, n int) []uint16 {
