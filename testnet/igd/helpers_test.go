@@ -89,3 +89,47 @@ func ask(t *testing.T, to net.Addr, b []byte) []byte {
 	}
 	return buf[:n]
 }
+
+// upnp carries an action out, and returns the UPnP error and the answer.
+func (r *Router) upnp(now time.Time, from netip.AddrPort, name, args string) (int, string) {
+	p := r.page(now, from, "POST", "/ctl/WANIPConnection", []byte(action(name, args)))
+	log := r.Requests()
+	return log[len(log)-1].Result, p.body
+}
+
+// addUDP maps a UDP port of the client to the same one outside.
+func (r *Router) addUDP(now time.Time, port, lease int) int {
+	code, _ := r.upnp(now, client, "AddPortMapping", addArgs(port, port, client.Addr().String(), "UDP", lease))
+	return code
+}
+
+// pmpAsk is a NAT-PMP request for UDP.
+func pmpAsk(internal, external uint16, seconds uint32) []byte {
+	b := []byte{0, 1, 0, 0}
+	b = be.AppendUint16(be.AppendUint16(b, internal), external)
+	return be.AppendUint32(b, seconds)
+}
+
+// pcpAsk is a PCP request for UDP with the client's address.
+func pcpAsk(opcode byte, internal, external uint16, seconds uint32, rest ...byte) []byte {
+	b := append([]byte{pcpVersion, opcode, 0, 0}, be.AppendUint32(nil, seconds)...)
+	a := client.Addr().As16()
+	b = append(b, a[:]...)
+	if opcode == pcpAnnounce {
+		return b
+	}
+	b = append(b, "nonce-of-12-"...)
+	b = append(b, protoUDP, 0, 0, 0)
+	b = be.AppendUint16(be.AppendUint16(b, internal), external)
+	none := netip.IPv4Unspecified().As16()
+	return append(append(b, none[:]...), rest...)
+}
+
+// one returns the payload of the only answer.
+func one(t *testing.T, list []Datagram) []byte {
+	t.Helper()
+	if len(list) != 1 {
+		t.Fatalf("%d answers, want one: %+v", len(list), list)
+	}
+	return list[0].Payload
+}

@@ -119,7 +119,7 @@ func (p page) write(ctx context.Context, w http.ResponseWriter) {
 	case deep:
 		p.body = `<?xml version="1.0"?>` + strings.Repeat("<a>", deepLevels) + strings.Repeat("</a>", deepLevels)
 	}
-	if p.fault == sound || p.fault == cut || p.fault == drip {
+	if p.fault != endless && p.fault != chunked {
 		h.Set("Content-Length", fmt.Sprint(len(p.body)))
 	}
 	w.WriteHeader(p.status)
@@ -153,6 +153,7 @@ func (p page) write(ctx context.Context, w http.ResponseWriter) {
 
 // drip sends a byte at a time.
 func (p page) drip(ctx context.Context, w http.ResponseWriter) {
+	_ = http.NewResponseController(w).Flush()
 	tick := time.NewTicker(dripInterval)
 	defer tick.Stop()
 	for _, b := range []byte(p.body) {

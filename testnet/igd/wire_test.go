@@ -1,0 +1,114 @@
+package igd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long a router that does not answer is waited for.
+const patience = 200 * time.Millisecond
+
+// raw sends a request to the router's web server and returns what comes within
+// patience or 4 MiB, and whether the server closed the connection.
+func (s served) raw(t *testing.T, request string) (text string, closed bool) {
+	t.Helper()
+	s.Router.mu.Lock()
+	port := s.Router.http
+	s.Router.mu.Unlock()
+	c, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(io.LimitReader(bufio.NewReader(c), 4<<20))
+	return string(b), err == nil && len(b) < 4<<20
+}
+
+func get(path string) string {
+	return "GET " + path + " HTTP/1.1\r\nHOST: router\r\nConnection: close\r\n\r\n"
+}
+
+func post(name, args string) string {
+	body := action(name, args)
+	return fmt.Sprintf("POST /ctl/WANIPConnection HTTP/1.1\r\nHOST: router\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// wireTests are of the faults that only a connection shows.
+func wireTests() map[string]func(*testing.T, served) {
+	silent := func(request string) func(*testing.T, served) {
+		return func(t *testing.T, s served) {
+			if text, closed := s.raw(t, request); text != "" || closed {
+				t.Errorf("closed %v, %d bytes: %.100q", closed, len(text), text)
+			}
+		}
+	}
+	much := func(request string) func(*testing.T, served) {
+		return func(t *testing.T, s served) {
+			if text, closed := s.raw(t, request); len(text) < 1<<20 || closed {
+				t.Errorf("closed %v, %d bytes", closed, len(text))
+			}
+		}
+	}
+	shows := func(request string, closes bool, want string) func(*testing.T, served) {
+		return func(t *testing.T, s served) {
+			if text, closed := s.raw(t, request); !strings.Contains(text, want) || closed != closes {
+				t.Errorf("closed %v, want %v and %.50q in %d bytes: %.300q", closed, closes, want, len(text), text)
+			}
+		}
+	}
+	description, address := get(descriptionPath), post("GetExternalIPAddress", "")
+	return map[string]func(*testing.T, served){
+		"black-hole":         silent(description),
+		"control-black-hole": silent(address),
+		"endless":            much(description),
+		"control-endless":    much(address),
+		"hang-up":            shows(description, true, ""),
+		"description-cut":    shows(description, true, "<friendlyName>"),
+		"description-empty":  shows(description, true, "Content-Length: 0\r\n"),
+		"deep-xml":           shows(description, true, strings.Repeat("<a>", deepLevels)),
+		"huge-headers":       shows(description, true, "X-Padding-999: "+strings.Repeat("x", headerLen)),
+		"slow-drip":          shows(description, false, "200 OK"),
+		"chunked": func(t *testing.T, s served) {
+			shows(description, true, "Transfer-Encoding: chunked\r\n")(t, s)
+			shows(address, true, "Transfer-Encoding: chunked\r\n")(t, s)
+		},
+		"port-moves": func(t *testing.T, s served) {
+			at := func() string { return header(ask(t, s.search, fmt.Appendf(nil, search, rootDevice)), "LOCATION") }
+			before := at()
+			if err := s.server.Reboot(); err != nil {
+				t.Fatal(err)
+			}
+			if after := at(); after == before || after == "" {
+				t.Errorf("location %q, then %q", before, after)
+			}
+			shows(description, true, "<controlURL>")(t, s)
+		},
+	}
+}
+
+// The faults of bytes on a connection; and no router that is stopped waits for
+// a client, or leaves a goroutine.
+func TestServedFaults(t *testing.T) {
+	for name, f := range wireTests() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, ok := Lookup(name); !ok {
+				t.Fatal("no such profile")
+			}
+			s := serve(t, name)
+			if ask(t, s.search, fmt.Appendf(nil, search, rootDevice)) == nil {
+				t.Fatal("no answer to a search")
+			}
+			f(t, s)
+		})
+	}
+}
