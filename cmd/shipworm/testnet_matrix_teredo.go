@@ -16,6 +16,9 @@ import (
 // another one would.
 const teredoResend = time.Second
 
+// routerDelay is how long a router takes to forward a port.
+const routerDelay = 10 * time.Millisecond
+
 // teredoMethod is two Teredo clients and their server. A sends B a packet, B
 // answers it; they are connected when the answer is there.
 type teredoMethod struct{}
@@ -78,6 +81,13 @@ func (teredoMethod) Begin(s *matrix.Stage) (matrix.Attempt, error) {
 		n.client.SetLocal(n.port.LocalAddr())
 		n.client.Start(s.World.Now(), &n.out)
 		n.settle()
+		// A program asks its router while it asks its server.
+		s.World.At(s.World.Now().Add(routerDelay), func() {
+			if external, ok := s.Forward(h, n.port.LocalAddr().Port()); ok {
+				n.client.SetMapped(s.World.Now(), external, &n.out)
+				n.settle()
+			}
+		})
 	}
 	return t, nil
 }

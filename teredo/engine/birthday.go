@@ -1,12 +1,106 @@
 package engine
 
-import "time"
+import (
+	"net/netip"
+	"time"
 
-const birthdayPorts = 256
+	"shipworm/teredo/wire"
+)
 
+// Birthday probing joins a peer behind a port-restricted NAT with one behind a
+// symmetric NAT that nobody can foretell, which RFC 6081 gives up on. The
+// symmetric end opens k ports, each with a mapping towards the other, somewhere
+// among the 64,512 of its address; the other sends to m of these, no port
+// twice. One hit opens the way: it fails to come with a chance below
+// exp(-k*m/64512), which is 1 in 200,000, or at 10 % loss each way
+// 1 in 20,000.
+//
+// The price: 256 ports for some seconds, 3,072 datagrams of about 75 bytes, all
+// to the one IPv4 address that just proved, by returning a nonce through the
+// servers, to be the peer's own. One peer at a time, and none twice within the
+// window of the bubble limits (RFC 4380, 5.2.6).
+const (
+	birthdayPorts  = 256
+	birthdayProbes = 3072
+
+	birthdayWait  = 300 * time.Millisecond // for bubbles that do without
+	birthdayGap   = 20 * time.Millisecond  // between bursts
+	birthdayBurst = 32                     // so 1,600 a second
+	lowestPort    = 1024
+	portSpace     = 1<<16 - lowestPort
+)
+
+// birthday is a probing under way.
 type birthday struct {
-	peer *peer
-	next time.Time
+	peer *peer     // nil: none
+	next time.Time // the next burst
+	left int       // ports to open, or ports to probe
+	at   uint32    // the last number probed, in steps of step
+	step uint32
 }
 
-func (c *Client) goOnBirthday(now time.Time, out *Output) {}
+// chance reports whether only a birthday may join us with the peer.
+func (c *Client) chance(x *crossing) bool {
+	opens := c.nat == wire.NATRandom && x.nat == wire.NATIndependent
+	probes := c.nat == wire.NATIndependent && x.nat == wire.NATRandom
+	return (opens || probes) && !x.mapped && c.forward() == 0
+}
+
+// congratulate begins to probe for p if that is the only way left: both ends
+// know that one NAT is random and the other keeps its mapping.
+func (c *Client) congratulate(now time.Time, p *peer) {
+	x := p.x
+	if c.birthday.peer != nil || !p.trying || p.waiting || !x.echoed || !c.chance(x) {
+		return
+	}
+	if !x.probed.IsZero() && now.Sub(x.probed) < bubbleWindow {
+		return
+	}
+	if !p.wanted && !c.strange.take(now, 1) {
+		c.drop(DropAnswerLimit)
+		return
+	}
+	x.probed = now
+	c.birthday = birthday{peer: p, next: now.Add(birthdayWait), left: birthdayPorts}
+	if c.nat == wire.NATIndependent {
+		// Numbers in steps that have no factor in common with how many there
+		// are visit each once, and none can be foretold.
+		c.birthday.left = birthdayProbes
+		c.birthday.at = uint32(c.jitter.IntN(portSpace))
+		c.birthday.step = coprime(uint32(c.jitter.IntN(portSpace)))
+	}
+	c.plan(p)
+}
+
+// coprime returns the next number from n on that has no factor in common with
+// portSpace, which is 2^10 * 3^2 * 7.
+func coprime(n uint32) uint32 {
+	for n |= 1; n%3 == 0 || n%7 == 0; n += 2 {
+	}
+	return n
+}
+
+// goOnBirthday opens or probes a burst of ports.
+func (c *Client) goOnBirthday(now time.Time, out *Output) {
+	b := &c.birthday
+	p := b.peer
+	t := trailersOf(p, solicits)
+	for range min(birthdayBurst, b.left) {
+		b.left--
+		if b.step == 0 {
+			if port := c.openPort(p, out); port != 0 {
+				c.bubbleTo(now, p, port, p.embedded(), 0, t, out)
+			}
+			continue
+		}
+		b.at = (b.at + b.step) % portSpace
+		to := netip.AddrPortFrom(p.embedded().Addr(), uint16(lowestPort+b.at))
+		if portPermitted(to.Port()) {
+			c.bubbleTo(now, p, 0, to, 0, t, out)
+		}
+	}
+	b.next = now.Add(birthdayGap)
+	if b.left == 0 {
+		c.birthday = birthday{}
+	}
+}

@@ -127,6 +127,7 @@ type Client struct {
 	ping     pinger
 	auth     *authenticator // nil: no secure qualification
 	token    relayToken     // of link-local bubbles
+	strange  bucket         // birthdays of peers that the host does not want
 	answers  bucket         // bubbles sent because of received ones, server-relayed
 	acks     bucket         // the same, for bubbles received directly
 	origin   time.Time
@@ -190,6 +191,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	c.jitter = newJitter(seed)
 	c.peers.init(config.Peers)
 	c.answers = bucket{rate: answerRate, burst: answerBurst}
+	c.strange = bucket{rate: 1.0 / 60, burst: 2}
 	c.acks = bucket{rate: ackRate, burst: ackBurst}
 	return c, nil
 }

@@ -29,6 +29,7 @@ type crossing struct {
 
 	// Of ours.
 	nonces nonces
+	told   [4]byte // the nonce of the peer that our last indirect bubble returned
 	tokens bool   // link-local bubbles were sent
 	port   uint16 // extra port, 0: none
 	ports  int    // all extra ports of the peer
@@ -36,7 +37,8 @@ type crossing struct {
 	external  uint16
 	target    netip.AddrPort // what port was opened for; its first bubble goes there
 	test      echoTest
-	refreshes int // Connection Refresh Count
+	probed    time.Time // last birthday
+	refreshes int       // Connection Refresh Count
 }
 
 // across returns p's crossing, making it.
@@ -70,7 +72,8 @@ func (c *Client) extraPort(now time.Time, p *peer, out *Output) {
 	case wire.NATPreserving:
 		target := netip.AddrPort{} // until the peer has told where it waits
 		switch {
-		case x.nat == wire.NATSequential && x.aim != x.external:
+		case x.nat == wire.NATSequential && (x.port == 0 || x.aim != x.external):
+			// It foretold a mapping towards another port of ours.
 		case x.peerPort != 0:
 			target = p.random()
 		case x.heard:
@@ -148,6 +151,7 @@ func (c *Client) invite(now time.Time, p *peer, out *Output) {
 		c.drop(DropRandom)
 		return
 	}
+	x.told = x.nonce
 	t := wire.Trailers{HasNonce: true, Nonce: nonce}
 	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: x.peerPort}
 	if f := c.forward(); f != 0 {
@@ -229,5 +233,5 @@ func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
 	if x.nonces.find(now, t.Announce.Echo) != nil && t.Announce.Echo != [4]byte{} {
 		x.echoed = true
 	}
-	return !t.Announce.Present || !x.nonces.latest(t.Announce.Echo)
+	return !t.Announce.Present || c.chance(x) && x.told != x.nonce || !x.nonces.latest(t.Announce.Echo)
 }

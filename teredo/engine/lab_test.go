@@ -174,6 +174,9 @@ func (l *lab) behind(cfg nat.Config, change func(*engine.ClientConfig)) *node {
 	external := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + l.nodes)})
 	private := netip.AddrFrom4([4]byte{192, 168, byte(l.nodes), 2})
 	cfg.External, cfg.Seed = []netip.Addr{external}, l.seed
+	if cfg.ArbitraryPooling { // a pool
+		cfg.External = append(cfg.External, netip.AddrFrom4([4]byte{198, 51, 100, byte(110 + l.nodes)}))
+	}
 	router, err := l.w.Router(n.name+" NAT", cfg, l.config())
 	if err != nil {
 		l.t.Fatal(err)

@@ -272,6 +272,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		// Not heard directly yet: punch as well, which answers the bubble.
 		c.try(now, p, out)
 		if p.trying && p.tries <= 1 {
+			c.congratulate(now, p)
 			return
 		}
 	}
@@ -299,6 +300,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		c.invite(now, p, out)
 	}
 	if p.trying {
+		c.congratulate(now, p)
 		c.plan(p)
 	}
 }

@@ -77,7 +77,22 @@ type Stage struct {
 	// Seed is this attempt's own, for dice that the world does not throw.
 	Seed uint64
 
-	ladder *recorder
+	ladder  *recorder
+	routers map[*sim.Host]*sim.Router
+}
+
+// Forward asks the router of host A or B for a forward to one of the host's UDP
+// ports, and returns the outside end; false if it gives none. It is what a
+// program gets through UPnP or PCP, without the talk.
+func (s *Stage) Forward(h *sim.Host, port uint16) (netip.AddrPort, bool) {
+	r := s.routers[h]
+	c := r.NAT().Config()
+	if !c.Forwarding || len(c.External) == 0 {
+		return netip.AddrPort{}, false
+	}
+	external := netip.AddrPortFrom(c.External[0], port)
+	err := r.NAT().AddForward(nat.PortForward{Protocol: 17, External: external, Internal: netip.AddrPortFrom(h.Addr(), port)})
+	return external, err == nil
 }
 
 // Refused tells that the packet just delivered was of no use to the program
@@ -145,33 +160,38 @@ func advance(w *sim.World, try Attempt, end time.Time, enough func(State) bool) 
 func (c *Config) stage(from, to string, a, b nat.Config, run int) (*Stage, error) {
 	seed := seedFor(c.Seed, from, to, run)
 	w := sim.New(seed, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	s := &Stage{World: w, Seed: seed, ladder: newRecorder(w, c.Method.Describe)}
+	s := &Stage{World: w, Seed: seed, ladder: newRecorder(w, c.Method.Describe), routers: map[*sim.Host]*sim.Router{}}
 	var err error
 	s.Server, err = w.Host(NodeServer, link.Config{Delay: delayServer},
 		netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2"))
 	if err != nil {
 		return nil, err
 	}
-	if s.A, err = c.site(w, NodeNATA, NodeA, a, 1, delayA); err != nil {
+	if s.A, err = c.site(s, NodeNATA, NodeA, a, 1, delayA); err != nil {
 		return nil, err
 	}
-	s.B, err = c.site(w, NodeNATB, NodeB, b, 2, delayB)
+	s.B, err = c.site(s, NodeNATB, NodeB, b, 2, delayB)
 	return s, err
 }
 
 // site builds one NAT with its host. A NAT that does not translate has a host
 // with a public address.
-func (c *Config) site(w *sim.World, router, host string, n nat.Config, i byte, delay time.Duration) (*sim.Host, error) {
+func (c *Config) site(s *Stage, router, host string, n nat.Config, i byte, delay time.Duration) (*sim.Host, error) {
 	inside := netip.AddrFrom4([4]byte{192, 168, i, 2})
 	n.External, n.Seed = siteExternal(i), 0
+	if n.ArbitraryPooling { // a pool
+		n.External = append(n.External, netip.AddrFrom4([4]byte{198, 51, 100, 100 + i}))
+	}
 	if n.NoTranslation {
 		n.External, inside = nil, n.External[0]
 	}
-	r, err := w.Router(router, n, link.Config{Delay: delay, Loss: c.Loss})
+	r, err := s.World.Router(router, n, link.Config{Delay: delay, Loss: c.Loss})
 	if err != nil {
 		return nil, err
 	}
-	return r.Host(host, link.Config{}, inside)
+	h, err := r.Host(host, link.Config{}, inside)
+	s.routers[h] = r
+	return h, err
 }
 
 // siteExternal is what the i-th site has on the Internet.

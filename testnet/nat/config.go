@@ -127,6 +127,9 @@ type Config struct {
 	// external one in inbound, where they stand in binary: the "generic ALG"
 	// that RFC 5780, 3.6 detects and RFC 4787, REQ-10 forbids by default.
 	ALG bool `json:"alg,omitzero"`
+	// Forwarding says that hosts may have forwards for the asking, as with UPnP
+	// or PCP. The engine leaves the asking to others: see AddForward.
+	Forwarding bool `json:"forwarding,omitzero"`
 	// EarlyInbound is a quirk of Linux: an unsolicited UDP packet that the
 	// router itself accepts leaves an entry, and a later mapping to its sender
 	// has to move to another port. Needs Overlap.

@@ -47,6 +47,10 @@ func TestProfiles(t *testing.T) {
 		"symmetric-address":    {false, true, false},
 		"symmetric-sequential": {false, false, false},
 		"symmetric-preserving": {true, false, false}, // the port is kept, but each destination has its own mapping
+		"symmetric-first":      {false, false, false},
+		"symmetric-pooled":     {false, false, false},
+		"upnp-port-restricted": {true, false, false},
+		"upnp-symmetric":       {false, false, false},
 		"linux":                {true, false, false},
 		"linux-open-input":     {false, false, false}, // moved by the stray packets of this test
 		"rfc4787":              {true, true, true},

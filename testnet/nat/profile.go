@@ -21,6 +21,15 @@ var profiles = []struct {
 	{"symmetric-address", "", Config{Mapping: AddressDependent, Filtering: AddressDependent, Allocation: Random, Fragments: FragmentsAnyOrder}},
 	{"symmetric-sequential", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Sequential, Fragments: FragmentsAnyOrder}},
 	{"symmetric-preserving", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overlap: true, Fragments: FragmentsAnyOrder}},
+	// The one that really is symmetric: it keeps the port of the first mapping
+	// only, since an external port serves one destination.
+	{"symmetric-first", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Fragments: FragmentsAnyOrder}},
+	// A symmetric one with a pool: the address changes too, which RFC 6081, 2
+	// calls address-symmetric.
+	{"symmetric-pooled", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Random, ArbitraryPooling: true, Fragments: FragmentsAnyOrder}},
+	// The two of RFC 6081 whose hosts may have a port forward.
+	{"upnp-port-restricted", "", Config{Filtering: AddressAndPortDependent, Hairpin: HairpinExternalSource, Refresh: RefreshBoth, Fragments: FragmentsAnyOrder, Forwarding: true}},
+	{"upnp-symmetric", "", Config{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Allocation: Random, Fragments: FragmentsAnyOrder, Forwarding: true}},
 	// Linux masquerading with an INPUT chain that drops: see linux below.
 	{"linux", "masquerade", linux(false)},
 	// The same with an INPUT chain that accepts: a stray packet is answered,

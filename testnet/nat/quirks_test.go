@@ -197,3 +197,19 @@ func TestConfigKnobProblems(t *testing.T) {
 		}
 	}
 }
+
+// A forward of an endpoint that is mapped already lets everybody in, and what
+// the host sends leaves from the same endpoint as before.
+func TestForwardOverMapping(t *testing.T) {
+	b := newBench(t, nat.Config{Filtering: nat.AddressAndPortDependent})
+	outer := b.out(inA1, outX1)
+	if _, why := b.in(outX2, outer); why != nat.FilteredPort {
+		t.Fatalf("before the forward: %v", why)
+	}
+	if err := b.nat.AddForward(nat.PortForward{Protocol: 17, External: outer, Internal: inA1}); err != nil {
+		t.Fatal(err)
+	}
+	if to, why := b.in(outX2, outer); to != inA1 {
+		t.Errorf("through the forward: %v", why)
+	}
+}

@@ -234,7 +234,12 @@ func (n *NAT) inboundMapping(f *flow, now int64) (*mapping, Reason) {
 	m := n.maps.at(i)
 	p, why := n.filter(i, m, f.src)
 	if why != Permitted {
-		return nil, why
+		// A mapping made before the forward of the same endpoint stands beside it.
+		e := n.forwards[forwardKey{f.proto, f.dst}]
+		if m.kind != live || e.id == 0 || f.src.addr&e.mask != e.from {
+			return nil, why
+		}
+		i, m, p = e.id, n.maps.at(e.id), 0
 	}
 	if m.proto == protoTCP {
 		if n.cfg.TCPOutboundOnly && f.flags&(ipv4.SYN|ipv4.ACK) == ipv4.SYN && m.kind == live && !n.opens(i, m, f.src) {
