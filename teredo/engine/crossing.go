@@ -30,9 +30,9 @@ type crossing struct {
 	// Of ours.
 	nonces nonces
 	told   [4]byte // the nonce of the peer that our last indirect bubble returned
-	tokens bool   // link-local bubbles were sent
-	port   uint16 // extra port, 0: none
-	ports  int    // all extra ports of the peer
+	tokens bool    // link-local bubbles were sent
+	port   uint16  // extra port, 0: none
+	ports  int     // all extra ports of the peer
 	// external is port as the peer must see it (Random Port), 0: not known.
 	external  uint16
 	target    netip.AddrPort // what port was opened for; its first bubble goes there
