@@ -48,6 +48,18 @@ type ClientConfig struct {
 	// NoEcho leaves ICMPv6 echo requests from peers unanswered.
 	NoEcho bool
 
+	// Force has the client run where native IPv6 works too. Otherwise Run ends
+	// with ErrNative there, at once or as soon as it does.
+	Force bool
+
+	// Native reports whether native IPv6 works on this host. nil asks the
+	// kernel for an address and a route, or nobody if Listen is set.
+	Native func() bool
+
+	// Idle, unless zero, is how long after the last packet of the host's Run
+	// ends with ErrIdle: 10 s or more.
+	Idle time.Duration
+
 	// Device is where the tunnel ends; nil means a userspace IPv6 stack.
 	// The Client closes it. On a foreign one, ListenPacket, Listen,
 	// DialContext and Ping return ErrNoHost.
@@ -108,6 +120,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	if cfg.Refresh != 0 && (cfg.Refresh < 5*time.Second || cfg.Refresh > 45*time.Second) {
 		errs = append(errs, fmt.Errorf("refresh interval %v: not within 5s to 45s", cfg.Refresh))
+	}
+	if cfg.Idle != 0 && cfg.Idle < 2*gateEvery {
+		errs = append(errs, fmt.Errorf("idle for %v: at least %v", cfg.Idle, 2*gateEvery))
 	}
 	if k := cfg.Credential; k.ID != "" || k.Key != nil {
 		errs = append(errs, k.Check())

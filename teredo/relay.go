@@ -16,7 +16,6 @@ import (
 	"shipworm/teredo/engine"
 	"shipworm/teredo/packet"
 	"shipworm/teredo/udp"
-	"shipworm/teredo/wire"
 )
 
 // RelayConfig configures a Relay. Only Open must be set.
@@ -194,7 +193,7 @@ func (v *relaying) open(ctx context.Context) (err error) {
 	if len(v.served) == 0 {
 		host := cfg.Host
 		if !host.IsValid() {
-			if host = nativeAddr(); !host.IsValid() {
+			if host = hostAddr(); !host.IsValid() {
 				return ErrNoNative
 			}
 		}
@@ -234,21 +233,9 @@ func (v *relaying) open(ctx context.Context) (err error) {
 // internet stands for the IPv4 Internet where only a route is looked up.
 var internet = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 
-// nativeAddr returns the address that the kernel would send from to a Teredo
-// client, the zero Addr if it has none that is native. It sends nothing.
-func nativeAddr() netip.Addr {
-	client := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 15: 1}), Port)
-	c, err := net.DialUDP("udp6", nil, net.UDPAddrFromAddrPort(client))
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer c.Close()
-	ip := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	if _, teredo := wire.AddressFromAddr(ip); teredo || !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is4In6() {
-		return netip.Addr{}
-	}
-	return ip
-}
+// hostAddr returns the address that the kernel would send from to a Teredo
+// client, the zero Addr if it has none that is native.
+func hostAddr() netip.Addr { return nativeAddr(netip.AddrFrom16([16]byte{0x20, 0x01, 15: 1})) }
 
 // serve makes host the one that is served.
 func (v *relaying) serve(host netip.Addr) error {
@@ -350,7 +337,7 @@ func (v *relaying) changed() {
 
 // lookAgain goes over to the host's present native address.
 func (v *relaying) lookAgain() {
-	host := nativeAddr()
+	host := hostAddr()
 	if !host.IsValid() || slices.Equal(v.served, []netip.Prefix{hostPrefix(host)}) {
 		return // without an address the old one does no harm
 	}

@@ -19,6 +19,7 @@ import (
 // the others only carry batches and news to it.
 type running struct {
 	c       *Client
+	gate    gate
 	policy  Policy
 	machine *engine.Client
 	out     engine.Output
@@ -50,7 +51,7 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &running{c: c, policy: c.cfg.Policy, resolved: make(chan *engine.Client, 1),
+	r := &running{c: c, gate: newGate(&c.cfg, time.Now()), policy: c.cfg.Policy, resolved: make(chan *engine.Client, 1),
 		extra: map[uint16]udp.Socket{}, arrivals: make(chan *arrival), mapped: make(chan mapping)}
 	err := r.open(ctx)
 	if err == nil {
@@ -77,6 +78,9 @@ func (r *running) open(ctx context.Context) (err error) {
 			c.cfg.Device.Close()
 		}
 	}()
+	if err = r.gate.check(time.Now()); err != nil {
+		return fmt.Errorf("teredo: %w", err)
+	}
 	if err = r.findLocal(); err != nil {
 		return err
 	}
@@ -153,6 +157,8 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news <-chan string, broken <-chan error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	watch := time.NewTicker(gateEvery)
+	defer watch.Stop()
 	for {
 		due := timer.C
 		if next := r.machine.Next(); next.IsZero() {
@@ -173,6 +179,7 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news
 			for i := range b.pkts[:b.n] {
 				r.machine.Send(now, b.pkts[i].Data(), &r.out)
 			}
+			r.gate.used = now
 			r.flush(ctx)
 			fromDevice.free <- b
 		case <-due:
@@ -191,6 +198,10 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news
 				r.external = m.external
 				r.machine.SetMapped(time.Now(), m.external, &r.out)
 				r.flush(ctx)
+			}
+		case now := <-watch.C:
+			if err := r.gate.check(now); err != nil {
+				return fmt.Errorf("teredo: %w", err)
 			}
 		case what := <-news:
 			r.linkChanged(what)
@@ -227,6 +238,7 @@ func (r *running) flush(ctx context.Context) {
 			pkts[i].Set(b, netip.AddrPort{})
 		}
 		_, _ = r.device.WriteBatch(pkts)
+		r.gate.used = time.Now()
 	}
 	r.out.Reset()
 }

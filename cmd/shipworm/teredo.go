@@ -60,7 +60,8 @@ func (f *teredoFlags) named() (primary, secondary string) {
 	return strings.TrimSpace(primary), strings.TrimSpace(secondary)
 }
 
-// config returns the configuration of a client, without any port.
+// config returns the configuration of a client, without any port. It is forced:
+// who asks for a single act of Teredo wants that.
 func (f *teredoFlags) config() (teredo.ClientConfig, error) {
 	primary, secondary := f.named()
 	if primary == "" {
@@ -71,7 +72,7 @@ func (f *teredoFlags) config() (teredo.ClientConfig, error) {
 	if err != nil {
 		return teredo.ClientConfig{}, err
 	}
-	return teredo.ClientConfig{Server: primary, Secondary: secondary, Credential: key, Logger: verboseLog(f.verbose)}, nil
+	return teredo.ClientConfig{Server: primary, Secondary: secondary, Credential: key, Logger: verboseLog(f.verbose), Force: true}, nil
 }
 
 func verboseLog(verbose bool) *slog.Logger {
@@ -89,6 +90,10 @@ func teredoError(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, teredo.ErrIdle):
+		return nil
+	case errors.Is(err, teredo.ErrNative):
+		return withHint(negativeError(err), "programs here need no Teredo; --force runs it all the same, `shipworm teredo relay` shortens the way to Teredo hosts")
 	case !errors.As(err, &q):
 		return err
 	}

@@ -21,6 +21,8 @@ func newTeredoClientCmd() *cobra.Command {
 		tunnel tunFlags
 		port   uint16
 		noEcho bool
+		force  bool
+		idle   time.Duration
 		asJSON bool
 	)
 	c := &cobra.Command{
@@ -35,7 +37,8 @@ program reaches other Teredo hosts through it. From outside only the ports of
 --open are reached. Making the interface needs root or CAP_NET_ADMIN; all of it
 disappears with the client.
 
-It ends with exit code 3 if the server does not answer at all. Once there was an
+It ends with exit code 3 where native IPv6 works, now or later, unless --force is
+given, and if the server does not answer at all. Once there was an
 address it stays and tries again, in the end every five minutes.
 
 While it runs, "shipworm teredo show" of the same user shows its state.`,
@@ -47,7 +50,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			if err != nil {
 				return err
 			}
-			cfg.Port, cfg.NoEcho = port, noEcho
+			cfg.Port, cfg.NoEcho, cfg.Force, cfg.Idle = port, noEcho, force, idle
 			return runTeredoClient(c.Context(), cfg, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
 		},
 	}
@@ -55,6 +58,8 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 	tunnel.add(c)
 	c.Flags().Uint16Var(&port, "port", 0, "local UDP `port` (default a random one from 49152 on)")
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
+	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here")
+	c.Flags().DurationVar(&idle, "idle", 0, "end once nothing was sent or received for this long, at least 10s (default never)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")
 	return c
 }
