@@ -2,6 +2,10 @@ package segment
 
 import "bytes"
 
+// maxPackets bounds the packets of a super-packet, and with it what a taker has
+// to gather.
+const maxPackets = 128
+
 // A Coalescer finds the packets of a batch that can go as one. Its zero value
 // is ready; it keeps the header of the last super-packet.
 type Coalescer struct {
@@ -37,7 +41,7 @@ func (c *Coalescer) Next(pkts [][]byte) int {
 	total := len(first) - ip6Size
 	n := 1
 	last := first
-	for n < len(pkts) {
+	for n < min(len(pkts), maxPackets) {
 		p := pkts[n]
 		part := len(p) - h
 		if part <= 0 || part > size || total+part > MaxPayload || !c.follows(first, p, h, n*size) || !valid(p) {

@@ -48,6 +48,9 @@ const (
 // MaxHeader is the longest header of a super-packet, in bytes.
 const MaxHeader = ip6Size + tcpMax
 
+// TransportAt is where the transport header of a super-packet begins.
+const TransportAt = ip6Size
+
 // MaxPayload bounds the IPv6 payload of a super-packet, in bytes: its length
 // field has 16 bits.
 const MaxPayload = 65535

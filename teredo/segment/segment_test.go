@@ -214,7 +214,14 @@ func TestCoalesce(t *testing.T) {
 	for i := range many {
 		many[i] = seg(i, 0x10)
 	}
-	if n := c.Next(many); n != (MaxPayload-20)/100 {
+	if n := c.Next(many); n != maxPackets {
+		t.Errorf("%d packets in the longest", n)
+	}
+	part = fill(1000)
+	for i := range many {
+		many[i] = build(protoTCP, nil, uint32(1000*i), 0x10, part)
+	}
+	if n := c.Next(many); n != (MaxPayload-20)/1000 {
 		t.Errorf("%d packets in the longest", n)
 	}
 }

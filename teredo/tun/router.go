@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-	"shipworm/internal/nic"
 	"shipworm/teredo/packet"
 	"shipworm/teredo/wire"
 )
@@ -17,12 +16,12 @@ import (
 // forward (net.ipv6.conf.all.forwarding). It implements teredo.Device, and its
 // methods may be called from any goroutine.
 type Router struct {
-	dev    *nic.TUN
+	dev    device
+	name   string
 	closed atomic.Bool
 	lost   atomic.Uint64
 
-	bufs  [][]byte // of ReadBatch, which one goroutine calls
-	sizes []int
+	toKernel [][]byte // of WriteBatch, which one goroutine calls
 }
 
 // routerMetric is that of the route to 2001::/32: who runs a public relay wants
@@ -33,19 +32,19 @@ const routerMetric = 512
 // The Router must be closed. Only Linux routes into it; elsewhere NewRouter
 // fails with errors.ErrUnsupported.
 func NewRouter(name string) (*Router, error) {
-	dev, err := nic.OpenTUN(name, false)
+	dev, name, err := open(name, false)
 	if err != nil {
-		return nil, fmt.Errorf("tun: %w", err)
+		return nil, err
 	}
-	if err := prepare(dev.Name(), routerMetric, wire.Prefix()); err != nil {
+	if err := prepare(name, routerMetric, wire.Prefix()); err != nil {
 		dev.Close()
 		return nil, fmt.Errorf("tun: %w", err)
 	}
-	return &Router{dev: dev}, nil
+	return &Router{dev: dev, name: name}, nil
 }
 
 // Name returns the interface's name.
-func (r *Router) Name() string { return r.dev.Name() }
+func (r *Router) Name() string { return r.name }
 
 // Lost returns how many packets the kernel did not take.
 func (r *Router) Lost() uint64 { return r.lost.Load() }
@@ -58,14 +57,7 @@ func (r *Router) ReadBatch(pkts []packet.Packet) (int, error) {
 	if len(pkts) == 0 {
 		return 0, nil
 	}
-	if cap(r.bufs) < len(pkts) {
-		r.bufs, r.sizes = make([][]byte, len(pkts)), make([]int, len(pkts))
-	}
-	bufs, sizes := r.bufs[:len(pkts)], r.sizes[:len(pkts)]
-	for i := range pkts {
-		bufs[i] = pkts[i].Buf[packet.Headroom:]
-	}
-	n, err := r.dev.ReadMany(bufs, sizes)
+	n, err := r.dev.read(pkts)
 	switch {
 	case err == nil:
 	case r.closed.Load():
@@ -73,25 +65,23 @@ func (r *Router) ReadBatch(pkts []packet.Packet) (int, error) {
 	default:
 		return 0, fmt.Errorf("tun: %s: %w", r.Name(), err)
 	}
-	for i := range n {
-		pkts[i].Off, pkts[i].Len, pkts[i].Segment = packet.Headroom, sizes[i], 0
-	}
 	return n, nil
 }
 
 // WriteBatch hands packets from clients to the kernel, which routes them on.
+// One goroutine writes at a time.
 func (r *Router) WriteBatch(pkts []packet.Packet) (int, error) {
-	n := 0
-	for i := range pkts {
-		if _, err := r.dev.Write(pkts[i].Data()); err != nil {
-			if r.closed.Load() {
-				return n, net.ErrClosed
-			}
-			r.lost.Add(1)
-			continue
-		}
-		n++
+	if r.closed.Load() {
+		return 0, net.ErrClosed
 	}
+	r.toKernel = r.toKernel[:0]
+	for i := range pkts {
+		for b := range pkts[i].Datagrams() {
+			r.toKernel = append(r.toKernel, b)
+		}
+	}
+	n := r.dev.write(r.toKernel)
+	r.lost.Add(uint64(len(r.toKernel) - n))
 	return n, nil
 }
 

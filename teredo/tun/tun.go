@@ -21,8 +21,8 @@
 package tun
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -56,14 +56,12 @@ type Config struct {
 	// nil means that this process does it itself, with CAP_NET_ADMIN.
 	Assign func(netip.Addr) error
 
+	// Plain moves one packet a system call, without the help of the kernel
+	// that Linux offers: for kernels that do it wrong, and for tests.
+	Plain bool
+
 	// Logger hears of trouble; nil discards.
 	Logger *slog.Logger
-}
-
-// device is what carries the packets: *nic.TUN, or a test's.
-type device interface {
-	io.WriteCloser
-	ReadMany(bufs [][]byte, sizes []int) (int, error)
 }
 
 // Device is a TUN device with a filter; it implements teredo.Device. Its
@@ -86,29 +84,29 @@ type Device struct {
 	ended  chan struct{}   // closed by Close
 	worker sync.WaitGroup
 
-	bufs  [][]byte // of ReadBatch, which one goroutine calls
-	sizes []int
+	toHost  [][]byte   // of WriteBatch
+	writing sync.Mutex // held over writes to dev
 }
 
 // New makes the interface, without an address but with its routes. The Device
 // must be closed.
 func New(c Config) (*Device, error) {
-	dev, err := nic.OpenTUN(c.Name, false)
+	dev, name, err := open(c.Name, c.Plain)
 	if err != nil {
-		return nil, fmt.Errorf("tun: %w", err)
+		return nil, err
 	}
 	routes := []netip.Prefix{wire.Prefix()}
 	if c.DefaultRoute {
 		routes = append(routes, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
 	}
-	if err := prepare(dev.Name(), Metric, routes...); err != nil {
+	if err := prepare(name, Metric, routes...); err != nil {
 		dev.Close()
 		return nil, fmt.Errorf("tun: %w", err)
 	}
 	if c.Assign == nil {
-		c.Assign = NewAssign(dev.Name())
+		c.Assign = NewAssign(name)
 	}
-	return newDevice(c, dev.Name(), dev), nil
+	return newDevice(c, name, dev), nil
 }
 
 // prepare readies an interface, and routes into it.
@@ -185,56 +183,57 @@ func (d *Device) ReadBatch(pkts []packet.Packet) (int, error) {
 	if len(pkts) == 0 {
 		return 0, nil
 	}
-	if cap(d.bufs) < len(pkts) {
-		d.bufs, d.sizes = make([][]byte, len(pkts)), make([]int, len(pkts))
-	}
-	bufs, sizes := d.bufs[:len(pkts)], d.sizes[:len(pkts)]
-	for i := range pkts {
-		bufs[i] = pkts[i].Buf[packet.Headroom:]
-	}
 	for {
-		n, err := d.dev.ReadMany(bufs, sizes)
+		n, err := d.dev.read(pkts)
 		if err != nil {
 			return 0, d.readError(err)
 		}
-		if kept := d.outbound(pkts, n); kept > 0 {
+		kept, answers := d.outbound(pkts, n)
+		if len(answers) > 0 {
+			d.toDevice(answers)
+		}
+		if kept > 0 {
 			return kept, nil
 		}
 	}
 }
 
-// outbound judges the first n packets, whose bytes lie behind the head room,
-// and moves those that pass to the front.
-func (d *Device) outbound(pkts []packet.Packet, n int) (kept int) {
+// outbound judges the first n packets, by the first of each run, and moves
+// those that pass to the front. Those who may not enter the tunnel get answers.
+func (d *Device) outbound(pkts []packet.Packet, n int) (kept int, answers [][]byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	for i := range n {
-		b := d.bufs[i][:d.sizes[i]]
+		b := pkts[i].Data()
+		if size := pkts[i].Segment; size > 0 {
+			b = b[:min(size, len(b))]
+		}
 		if v := d.filter.Outbound(now, b); v != firewall.Pass {
 			d.drops[v].Add(1)
 			if v == firewall.Spoofed {
-				d.prohibit(now, b)
+				if answer := d.answers.prohibited(now, b); answer != nil {
+					answers = append(answers, bytes.Clone(answer))
+				}
 			}
 			continue
 		}
-		p := &pkts[kept]
-		p.Off, p.Len, p.Segment = packet.Headroom, len(b), 0
-		if kept != i {
-			copy(p.Data(), b)
-		}
+		// Exchanged, so that every packet keeps a buffer of its own.
+		pkts[kept], pkts[i] = pkts[i], pkts[kept]
 		kept++
 	}
-	return kept
+	return kept, answers
 }
 
-// prohibit answers a packet that may not enter the tunnel.
-func (d *Device) prohibit(now time.Time, b []byte) {
-	if answer := d.answers.prohibited(now, b); answer != nil {
-		if _, err := d.dev.Write(answer); err != nil {
-			d.lost.Add(1)
-		}
-	}
+// toDevice writes packets, and counts those that the kernel does not take. The
+// filter's lock is not held meanwhile, so that the two directions do not wait
+// for each other.
+func (d *Device) toDevice(pkts [][]byte) int {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	n := d.dev.write(pkts)
+	d.lost.Add(uint64(len(pkts) - n))
+	return n
 }
 
 func (d *Device) readError(err error) error {
@@ -250,28 +249,31 @@ func (d *Device) readError(err error) error {
 }
 
 // WriteBatch hands packets from the tunnel to the host, those that the filter
-// lets pass, and returns how many.
+// lets pass, and returns how many. One goroutine writes at a time.
 func (d *Device) WriteBatch(pkts []packet.Packet) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+	if !d.inbound(pkts) {
 		return 0, net.ErrClosed
 	}
+	return d.toDevice(d.toHost), nil
+}
+
+// inbound puts the packets that pass into toHost, or reports that the device is
+// closed.
+func (d *Device) inbound(pkts []packet.Packet) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	now := time.Now()
-	n := 0
+	d.toHost = d.toHost[:0]
 	for i := range pkts {
-		b := pkts[i].Data()
-		if v := d.filter.Inbound(now, b); v != firewall.Pass {
-			d.drops[v].Add(1)
-			continue
+		for b := range pkts[i].Datagrams() {
+			if v := d.filter.Inbound(now, b); v != firewall.Pass {
+				d.drops[v].Add(1)
+				continue
+			}
+			d.toHost = append(d.toHost, b)
 		}
-		if _, err := d.dev.Write(b); err != nil {
-			d.lost.Add(1)
-			continue
-		}
-		n++
 	}
-	return n, nil
+	return !d.closed
 }
 
 // SetAddr gives the interface its address. The filter knows it at once, the

@@ -32,52 +32,11 @@ type device struct {
 // openTUN makes the interface of the current network namespace. Nothing is read
 // from it until it is up.
 func openTUN() (*device, error) {
-	if err := makeTUN(); err != nil {
-		return nil, fmt.Errorf("lab: creating a TUN device: %w", err)
-	}
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, _, err := nic.OpenVnet(ifaceName)
 	if err != nil {
-		return nil, fmt.Errorf("lab: opening a TUN device: %w", err)
-	}
-	if err := attachTUN(fd); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("lab: opening a TUN device: %w", err)
+		return nil, fmt.Errorf("lab: %w", err)
 	}
 	return &device{fd: fd}, nil
-}
-
-// makeTUN leaves a device without an owner: one that its maker holds cannot be
-// given the offload header any more.
-func makeTUN() error {
-	tun, err := nic.OpenTUN(ifaceName, true)
-	if err != nil {
-		return err
-	}
-	return tun.Close()
-}
-
-// attachTUN takes the device over, so that it goes when fd is closed.
-func attachTUN(fd int) error {
-	req, err := unix.NewIfreq(ifaceName)
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
-		return os.NewSyscallError("TUNSETIFF", err)
-	}
-	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0); err != nil {
-		return os.NewSyscallError("TUNSETPERSIST", err)
-	}
-	const basic = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
-	// Linux knows segmentation of UDP since 6.2, and wants both or neither.
-	const full = basic | unix.TUN_F_USO4 | unix.TUN_F_USO6
-	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, full) != nil {
-		if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, basic); err != nil {
-			return os.NewSyscallError("TUNSETOFFLOAD", err)
-		}
-	}
-	return nil
 }
 
 // read fills b with a header and a packet. It returns EAGAIN if there is none.

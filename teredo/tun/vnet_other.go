@@ -1,0 +1,6 @@
+//go:build !linux
+
+package tun
+
+// openVnet returns nothing: only Linux has such devices.
+func openVnet(string) (device, error) { return nil, nil }
