@@ -51,6 +51,8 @@ func (r *Router) control(now time.Time, from netip.AddrPort, b []byte) []byte {
 	}
 	version := b[0]
 	switch {
+	case version == 0 && !from.Addr().Is4():
+		return nil // NAT-PMP is of IPv4 (RFC 6886, 1)
 	case version == 0 && r.q.natpmp:
 		return r.pmp(now, from, b)
 	case version == pcpVersion && r.q.pcp:

@@ -9,7 +9,8 @@
 // puts one on the gateway of a simulated network or of a laboratory.
 //
 // Left out: UPnP eventing, PCP authentication, mappings of all ports or
-// protocols, and DMZ hosts. A PCP mapping has one FILTER, the least that
+// protocols, and DMZ hosts. IPv6 pinholes, by PCP and
+// WANIPv6FirewallControl, need a Gateway that is a [Pinholer]. A PCP mapping has one FILTER, the least that
 // RFC 6887 allows; a PEER mapping is a forward for one remote address.
 //
 //	profile, _ := igd.Lookup("miniupnpd")

@@ -14,6 +14,9 @@ func (r *Router) mapPCP(now time.Time, q pcpRequest, target netip.Addr, out []by
 	if q.protocol == 0 && q.internal != 0 {
 		return out, 0, pcpMalformedRequest
 	}
+	if target.Is6() {
+		return r.holePCP(now, q, target, out)
+	}
 	internal := netip.AddrPortFrom(target, q.internal)
 	old := r.of(PCP, q.protocol, internal)
 	if old != nil && old.nonce != q.nonce && (!r.q.anyNonce || q.lifetime == 0) {

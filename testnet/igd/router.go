@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"shipworm/testnet/firewall"
 )
 
 // Where announcements go, unless a laboratory without multicast says otherwise.
@@ -75,6 +77,7 @@ type Router struct {
 	http     uint16
 	addr     netip.Addr // external, when it was looked at last
 	moved    bool       // it has changed since Advance
+	holes    []hole
 	mappings []*Mapping // in the order of creation, as UPnP's index has it
 	requests []Request
 	lost     uint64 // requests forgotten
@@ -128,6 +131,10 @@ func (r *Router) Reboot(now time.Time) []Datagram {
 		r.close(m)
 	}
 	r.mappings = nil
+	for _, h := range r.holes {
+		_ = r.wall(func(w *firewall.Firewall) error { return w.RemovePinhole(now, h.id) })
+	}
+	r.holes = nil
 	r.began = now
 	r.counts.boots++
 	return r.announce(now)

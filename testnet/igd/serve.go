@@ -17,7 +17,9 @@ import (
 // Run closes them.
 type Sockets struct {
 	Control net.PacketConn // NAT-PMP and PCP: port 5351, or any in a test
-	Search  net.PacketConn // SSDP: port 1900 and in its group, or any in a test
+	// Control6 is PCP over IPv6, for pinholes.
+	Control6 net.PacketConn
+	Search   net.PacketConn // SSDP: port 1900 and in its group, or any in a test
 	// Stranger is at an address or port that nobody asks, for profiles that
 	// answer from there. Without it they send nothing from there.
 	Stranger net.PacketConn
@@ -68,7 +70,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.done)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	conns := []net.PacketConn{s.sockets.Control, s.sockets.Search, s.sockets.Stranger}
+	conns := []net.PacketConn{s.sockets.Control, s.sockets.Control6, s.sockets.Search, s.sockets.Stranger}
 	defer func() {
 		for _, c := range conns {
 			if c != nil {
@@ -84,6 +86,7 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.read(&wg, s.sockets.Control, s.router.Control)
+	s.read(&wg, s.sockets.Control6, s.router.Control)
 	s.read(&wg, s.sockets.Search, s.router.Search)
 	wg.Go(func() { s.deliver(inner) })
 	s.send(s.router.Start(time.Now()))
@@ -177,6 +180,9 @@ func (s *Server) send(list []Datagram) {
 
 func (s *Server) sendNow(d Datagram) {
 	c := [...]net.PacketConn{ViaControl: s.sockets.Control, ViaSearch: s.sockets.Search, ViaStranger: s.sockets.Stranger}[d.Via]
+	if d.Via == ViaControl && d.To.Addr().Is6() {
+		c = s.sockets.Control6
+	}
 	if c == nil {
 		s.dropped.Add(1)
 		return

@@ -157,7 +157,7 @@ func (r *Router) act(now time.Time, client netip.Addr, service string, c call, l
 	case "WANCommonInterfaceConfig":
 		return common(c)
 	case "WANIPv6FirewallControl":
-		return r.firewall(c)
+		return r.firewallControl(now, c)
 	}
 	return nil, upnpInvalidAction
 }
@@ -170,18 +170,6 @@ func common(c call) ([]arg, int) {
 			{"NewLayer1DownstreamMaxBitRate", "100000000"}, {"NewPhysicalLinkStatus", "Up"}}, 0
 	case "GetTotalBytesSent", "GetTotalBytesReceived", "GetTotalPacketsSent", "GetTotalPacketsReceived":
 		return []arg{{"New" + strings.TrimPrefix(c.action, "Get"), "0"}}, 0
-	}
-	return nil, upnpInvalidAction
-}
-
-// firewall is WANIPv6FirewallControl for a router without IPv6: it says that
-// no pinhole can be had.
-func (r *Router) firewall(c call) ([]arg, int) {
-	switch c.action {
-	case "GetFirewallStatus":
-		return []arg{{"FirewallEnabled", "1"}, {"InboundPinholeAllowed", "0"}}, 0
-	case "AddPinhole", "UpdatePinhole", "DeletePinhole", "CheckPinholeWorking", "GetPinholePackets", "GetOutboundPinholeTimeout":
-		return nil, upnpNotAuthorized
 	}
 	return nil, upnpInvalidAction
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -26,6 +27,14 @@ func (r *Router) GatewayHost(name string) (*Host, error) {
 	return r.lab.host(name, addrs, netip.Addr{}, netip.Addr{}, link.Config{}, func() (*sim.Host, error) {
 		return r.sim.GatewayHost(name)
 	})
+}
+
+// Firewall calls f with the router's IPv6 firewall, or nil if it has none, as NAT
+// does.
+func (r *Router) Firewall(f func(*firewall.Firewall) error) error {
+	r.lab.hub.mu.Lock()
+	defer r.lab.hub.mu.Unlock()
+	return f(r.sim.Firewall())
 }
 
 // NAT calls f with the router's engine, to look at its tables or to add and

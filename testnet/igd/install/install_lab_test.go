@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd"
 	"shipworm/testnet/igd/install"
 	"shipworm/testnet/lab"
@@ -39,7 +40,10 @@ func TestMain(m *testing.M) {
 
 // public is the outside of the NAT: miniupnpc believes in no address of the
 // ranges for documentation.
-var public = netip.MustParseAddr("11.0.0.10")
+var (
+	public  = netip.MustParseAddr("11.0.0.10")
+	inside6 = netip.MustParseAddr("2001:db8:a::2")
+)
 
 // home is a laboratory with one NAT, a router of package igd on it, and a
 // client behind it.
@@ -62,12 +66,15 @@ func newHome(t *testing.T, kind, profile string) home {
 	t.Cleanup(func() { l.Close() })
 	cfg, _ := nat.Profile(kind)
 	cfg.External = []netip.Addr{public}
-	server, err1 := l.Host("server", link.Config{}, netip.MustParseAddr("203.0.113.1"))
+	server, err1 := l.Host("server", link.Config{}, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::1"))
 	router, err2 := l.Router("home", cfg, link.Config{})
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	pc, err := router.Host("pc", link.Config{}, inside)
+	if err := router.Delegate(netip.MustParsePrefix("2001:db8:a::/64"), &firewall.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	pc, err := router.Host("pc", link.Config{}, inside, inside6)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +203,34 @@ func TestNATPMPC(t *testing.T) {
 	want(t, h.run(t, "natpmpc", "-a", "0", "6010", "udp", "0"), `lif(e)?time 0`)
 	if h.arrives(t, "udp4", 6010, 16010) {
 		t.Error("the mapping was deleted, and something comes through")
+	}
+}
+
+// Where the home has IPv6, upnpc opens a pinhole of its firewall.
+func TestPinhole(t *testing.T) {
+	h := newHome(t, "cone", "upnp-only")
+	to := netip.AddrPortFrom(inside6, 6000)
+	arrives := func() bool {
+		var in net.PacketConn
+		var out net.Conn
+		err1 := h.pc.Do(func() (err error) { in, err = net.ListenPacket("udp6", to.String()); return err })
+		err2 := h.server.Do(func() (err error) { out, err = net.Dial("udp6", to.String()); return err })
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		defer out.Close()
+		_, _ = io.WriteString(out, "hello")
+		_ = in.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		n, _, err := in.ReadFrom(make([]byte, 100))
+		return err == nil && n == 5
+	}
+	if arrives() {
+		t.Fatal("the firewall lets in what nobody asked for")
+	}
+	want(t, h.upnpc(t, "-A", "empty", "0", inside6.String(), "6000", "17", "600"), `(?s)pinhole.*succeeded|Pinhole ID`)
+	if !arrives() {
+		t.Error("nothing comes through the pinhole")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd"
 	"shipworm/testnet/lab"
 	"shipworm/testnet/nat"
@@ -79,7 +80,11 @@ func open(h *lab.Host) (s igd.Sockets, err error) {
 			}
 			conns = append(conns, c)
 		}
-		return join(conns)
+		if err := join(conns); err != nil || len(h.Addrs()) == 1 {
+			return err
+		}
+		s.Control6, err = net.ListenPacket("udp6", netip.AddrPortFrom(h.Addrs()[1], igd.ControlPort).String())
+		return err
 	})
 	if err != nil {
 		for _, c := range conns {
@@ -112,6 +117,10 @@ type locked struct{ *lab.Router }
 func (g locked) External() (addrs []netip.Addr) {
 	_ = g.NAT(func(n *nat.NAT) error { addrs = n.Config().External; return nil })
 	return addrs
+}
+
+func (g locked) Firewall(f func(*firewall.Firewall)) {
+	_ = g.Router.Firewall(func(w *firewall.Firewall) error { f(w); return nil })
 }
 
 func (g locked) AddForward(f nat.PortForward) error {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd"
 	"shipworm/testnet/sim"
 )
@@ -34,7 +35,7 @@ func Sim(w *sim.World, r *sim.Router, gateway netip.Addr, name string, p igd.Pro
 		return nil, err
 	}
 	s.Router, err = igd.New(w.Now(), igd.Config{
-		Profile: p, Gateway: igd.NAT(r.NAT()), Address: s.Host.Addr(), ControlGroup: igd.ControlGroup, Seed: w.Seed(),
+		Profile: p, Gateway: own{igd.NAT(r.NAT()), r}, Address: s.Host.Addr(), ControlGroup: igd.ControlGroup, Seed: w.Seed(),
 	})
 	if err != nil {
 		return nil, err
@@ -48,6 +49,14 @@ func Sim(w *sim.World, r *sim.Router, gateway netip.Addr, name string, p igd.Pro
 	s.send(s.Router.Start(w.Now()))
 	return s, nil
 }
+
+// own is the NAT and the firewall of a simulated router.
+type own struct {
+	igd.Gateway
+	router *sim.Router
+}
+
+func (o own) Firewall(f func(*firewall.Firewall)) { f(o.router.Firewall()) }
 
 // Reboot has the router lose its mappings and announce itself.
 func (s *Simulated) Reboot() { s.send(s.Router.Reboot(s.world.Now())) }
