@@ -3,6 +3,7 @@ package upnp
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -108,7 +109,11 @@ func (a *portAgent) obtain(ctx context.Context, suggest netip.AddrPort, _ <-chan
 		}
 	}
 	ans, err := a.m.ask(ctx, a.gateway, a.question(suggest, a.lifetime))
-	if err != nil {
+	switch {
+	case errors.Is(err, errSenseless): // whatever it has made, it should not keep
+		_ = a.drop(ctx)
+		return Mapping{}, err
+	case err != nil:
 		if fresh && ctx.Err() == nil { // else something may have come of it
 			a.erase()
 		}

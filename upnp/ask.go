@@ -12,29 +12,35 @@ import (
 	"shipworm/upnp/pcp"
 )
 
-// ask has a dialogue with the gateway. There is one at a time in a Mapper
-// (RFC 6886, 3.1). When ctx ends, an answer that is under way is still waited
-// for, for lateAnswer: what the router grants must be known to be given back.
-func (m *Mapper) ask(ctx context.Context, g Gateway, q question) (answer, error) {
+// dialControl opens a socket to the gateway's PCP and NAT-PMP port. There is
+// one at a time in a Mapper, until release (RFC 6886, 3.1).
+func (m *Mapper) dialControl(ctx context.Context, g Gateway) (c net.Conn, release func(), err error) {
 	select {
 	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
 	case <-ctx.Done():
-		return answer{}, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
-	c, err := m.cfg.Host.Dial(ctx, "udp", g.Local.Addr(), netip.AddrPortFrom(g.Addr, pcp.ServerPort))
+	c, err = m.cfg.Host.Dial(ctx, "udp", g.Local.Addr(), netip.AddrPortFrom(g.Addr, pcp.ServerPort))
+	if err != nil {
+		<-m.turn
+		return nil, nil, err
+	}
+	return c, func() { c.Close(); <-m.turn }, nil
+}
+
+// ask has a dialogue with the gateway. When ctx ends, an answer that is under
+// way is still waited for, for lateAnswer: what the router grants must be known
+// to be given back.
+func (m *Mapper) ask(ctx context.Context, g Gateway, q question) (answer, error) {
+	c, release, err := m.dialControl(ctx, g)
 	if err != nil {
 		return answer{}, err
 	}
-	defer c.Close()
+	defer release()
 	d := newDialogue(q, time.Now())
-	stop := context.AfterFunc(ctx, func() {
-		// The write deadline stays: nothing more will be written.
-		_ = c.SetReadDeadline(time.Now().Add(lateAnswer))
-	})
-	defer stop()
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now().Add(lateAnswer)) })()
 	buf := make([]byte, pcp.MaxLen+1)
-	for !d.ended {
+	for {
 		if ctx.Err() == nil {
 			if p := d.poll(time.Now()); p != nil {
 				if _, err := c.Write(p); err != nil {
@@ -45,31 +51,48 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question) (answer, error)
 					_ = c.SetReadDeadline(time.Now().Add(lateAnswer))
 				}
 			}
-			if d.ended {
-				break
-			}
+		}
+		if d.ended {
+			return d.answer, d.err
 		}
 		n, err := c.Read(buf)
-		var timeout net.Error
 		switch {
 		case err == nil:
 			d.receive(time.Now(), buf[:n])
-		case !errors.As(err, &timeout) || !timeout.Timeout():
+		case !isTimeout(err):
 			return answer{}, refusal(err)
 		case ctx.Err() != nil:
 			return answer{}, ctx.Err()
 		}
+		if d.ended {
+			return d.answer, d.err
+		}
 	}
-	return d.answer, d.err
 }
 
 // lateAnswer is how long an answer is waited for after another protocol won.
 const lateAnswer = 250 * time.Millisecond
 
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
 // refusal names what an ICMP error means here: nobody speaks either protocol.
 func refusal(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("PCP, NAT-PMP: the router has no such service: %w", err)
+		return fmt.Errorf("PCP, NAT-PMP: %w", errNoService)
+	}
+	return err
+}
+
+var errNoService = errors.New("the router has no such service")
+
+// ctxErr returns why ctx was ended by its owner, or err if it was not: that a
+// bound of ours was reached is no news.
+func ctxErr(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
 	}
 	return err
 }

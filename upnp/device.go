@@ -27,9 +27,11 @@ const (
 	maxFetches = 4
 	// findTime is for a search with everything that follows from its answers.
 	findTime = 2500 * time.Millisecond
-	// patience is how long a device is waited for that is the gateway, or has a
-	// public address, when there is another already.
-	patience = time.Second
+	// patience is how long the gateway itself is waited for when another device
+	// has answered, and shortPatience how long a device with a public address
+	// when the gateway has answered without one.
+	patience      = time.Second
+	shortPatience = 200 * time.Millisecond
 )
 
 // errNoDevice: no answer led to a usable device.
@@ -69,8 +71,7 @@ func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
 	all.Go(func() { workers.Wait(); close(found) })
 
 	var best *device
-	late := time.NewTimer(patience)
-	defer late.Stop()
+	var enough <-chan time.Time
 	for {
 		select {
 		case d, ok := <-found:
@@ -80,16 +81,19 @@ func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
 				}
 				return best, nil
 			}
-			if best == nil || d.rank(g) > best.rank(g) {
-				best = d
+			if best != nil && d.rank(g) <= best.rank(g) {
+				continue
 			}
-			if best.rank(g) == rankFull || best.rank(g) > 0 && time.Since(start) >= patience {
+			switch best = d; {
+			case d.rank(g) == rankFull:
 				return best, nil
+			case d.rank(g) >= rankGateway:
+				enough = time.After(shortPatience)
+			default:
+				enough = time.After(patience - time.Since(start))
 			}
-		case <-late.C:
-			if best != nil {
-				return best, nil
-			}
+		case <-enough:
+			return best, nil
 		case <-ctx.Done():
 			if best == nil {
 				return nil, errNoDevice
@@ -99,13 +103,16 @@ func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
 	}
 }
 
-const rankFull = 3
+const (
+	rankGateway = 2
+	rankFull    = 3
+)
 
 // rank orders devices: the gateway counts more than the address.
 func (d *device) rank(g Gateway) int {
 	n := 0
 	if d.Addr.WithZone("") == g.Addr.WithZone("") || d.Addr.Is6() {
-		n += 2
+		n += rankGateway
 	}
 	if d.external.IsValid() && !d.double || d.wan == nil {
 		n++

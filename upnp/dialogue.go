@@ -48,6 +48,7 @@ type dialogue struct {
 	asked bool       // the address was told, or cannot be
 	tries int
 	next  time.Time // of the next packet
+	limit time.Time // of the whole
 	ended bool
 	answer
 	err error
@@ -59,10 +60,11 @@ const (
 	firstWait = 250 * time.Millisecond
 	maxTries  = 4 // 250, 500, 1000 and 1000 ms
 	maxWait   = time.Second
+	maxTime   = 2750 * time.Millisecond // all tries, in whatever order
 )
 
 func newDialogue(q question, now time.Time) *dialogue {
-	d := &dialogue{question: q, now: q.via, fixed: q.via != 0, next: now}
+	d := &dialogue{question: q, now: q.via, fixed: q.via != 0, next: now, limit: now.Add(maxTime)}
 	if !d.fixed {
 		d.now = ViaPCP
 	}
@@ -81,14 +83,16 @@ func (d *dialogue) poll(now time.Time) []byte {
 	if d.ended || now.Before(d.next) {
 		return nil
 	}
-	if d.tries == maxTries {
+	if d.tries == maxTries || !now.Before(d.limit) {
 		d.end(answer{}, &ProtocolError{d.now, ErrSilent})
 		return nil
 	}
 	if d.tries > 0 && !d.fixed {
 		d.swap()
 	}
-	d.next = now.Add(min(firstWait<<d.tries, maxWait))
+	if d.next = now.Add(min(firstWait<<d.tries, maxWait)); d.next.After(d.limit) {
+		d.next = d.limit
+	}
 	d.tries++
 	return d.packet()
 }
@@ -160,7 +164,7 @@ func (d *dialogue) receivePCP(now time.Time, b []byte) {
 	}
 	a := answer{via: ViaPCP, lifetime: min(r.Lifetime, pcp.MaxLifetime), epoch: r.Epoch, external: r.Mapping.External}
 	if d.question.lifetime > 0 && (a.lifetime <= 0 || a.external.Port() == 0) {
-		d.end(answer{}, &ProtocolError{ViaPCP, errors.New("the router granted no time or no port")})
+		d.end(answer{}, &ProtocolError{ViaPCP, errSenseless})
 		return
 	}
 	d.end(a, nil)
@@ -189,11 +193,14 @@ func (d *dialogue) receiveNATPMP(now time.Time, b []byte) {
 	}
 	a := answer{via: ViaNATPMP, lifetime: min(r.Lifetime, pcp.MaxLifetime), epoch: r.Epoch, external: netip.AddrPortFrom(d.addr, r.External)}
 	if d.question.lifetime > 0 && (a.lifetime <= 0 || r.External == 0) {
-		d.end(answer{}, &ProtocolError{ViaNATPMP, errors.New("the router granted no time or no port")})
+		d.end(answer{}, &ProtocolError{ViaNATPMP, errSenseless})
 		return
 	}
 	d.end(a, nil)
 }
+
+// errSenseless is a yes that means nothing.
+var errSenseless = errors.New("the router granted no time or no port")
 
 // switchTo goes on in the protocol that the gateway has shown to speak.
 func (d *dialogue) switchTo(now time.Time, v Via) {

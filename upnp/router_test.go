@@ -45,7 +45,7 @@ func startAt(t *testing.T, ctx context.Context, l *lan, profile string, addr net
 	l.mu.Unlock()
 	port := uint16(5000)
 	sockets := igd.Sockets{
-		Search: search, Stranger: l.listenPacket(netip.AddrPortFrom(netip.MustParseAddr("192.168.1.66"), 0)),
+		Search: search, Stranger: l.listenPacket(netip.AddrPortFrom(addr, 0)),
 		Listen: func() (net.Listener, error) {
 			port++
 			return l.listenTCP(netip.AddrPortFrom(addr, port)), nil

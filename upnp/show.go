@@ -1,0 +1,139 @@
+package upnp
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"shipworm/upnp/natpmp"
+	"shipworm/upnp/pcp"
+)
+
+// Service is one protocol as a router speaks it.
+type Service struct {
+	Via  Via
+	Took time.Duration // until it had answered
+	// External is the router's external address, invalid if the protocol does
+	// not tell one that could be.
+	External netip.Addr
+	// Device and Model are how a UPnP device calls itself: foreign text.
+	Device, Model string
+	// Err says why there is no such service; the rest is then zero.
+	Err error
+}
+
+// Overview is what a router says about itself.
+type Overview struct {
+	Gateway  Gateway
+	Services []Service  // PCP, NAT-PMP, UPnP, in this order
+	External netip.Addr // invalid if no protocol tells one
+	// DoubleNAT says that External is private or a carrier's.
+	DoubleNAT bool
+}
+
+// Show asks the IPv4 router by every protocol what it is, and maps nothing. An
+// overview without a single answer is no error.
+func (m *Mapper) Show(ctx context.Context) (Overview, error) {
+	g, err := m.gateway(netip.IPv4Unspecified())
+	if err != nil {
+		return Overview{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	o := Overview{Gateway: g, Services: make([]Service, 3)}
+	var all sync.WaitGroup
+	all.Go(func() { o.Services[2] = m.showDevice(ctx, g) })
+	o.Services[0] = m.showPCP(ctx, g)
+	o.Services[1] = m.showNATPMP(ctx, g)
+	all.Wait()
+	for _, s := range o.Services {
+		v := judge(s.External, g.onLink())
+		if v != unusable && (!o.External.IsValid() || o.DoubleNAT && v == public) {
+			o.External, o.DoubleNAT = s.External, v == inner
+		}
+	}
+	return o, ctxErr(ctx, nil)
+}
+
+func (m *Mapper) showDevice(ctx context.Context, g Gateway) Service {
+	d, err := m.findDevice(ctx, g)
+	if err != nil {
+		return Service{Via: ViaUPnP, Err: err}
+	}
+	return Service{Via: ViaUPnP, Took: d.took, External: d.external, Device: d.FriendlyName, Model: d.Model}
+}
+
+func (m *Mapper) showPCP(ctx context.Context, g Gateway) Service {
+	q := pcp.Request{Op: pcp.Announce, Client: g.Local.Addr()}
+	s := Service{Via: ViaPCP}
+	s.Took, s.Err = m.probe(ctx, g, q.Append(nil), func(b []byte) error {
+		r, err := pcp.ParseResponse(b)
+		switch {
+		case err != nil && b[0] == 0:
+			return &resultError{name: "that it knows NAT-PMP only"}
+		case err != nil || !r.Answers(&q):
+			return errNotAsked
+		case r.Result != pcp.Success:
+			return &resultError{name: r.Result.String()}
+		}
+		return nil
+	})
+	return s
+}
+
+func (m *Mapper) showNATPMP(ctx context.Context, g Gateway) Service {
+	q := natpmp.Request{Op: natpmp.Address}
+	s := Service{Via: ViaNATPMP}
+	s.Took, s.Err = m.probe(ctx, g, q.Append(nil), func(b []byte) error {
+		r, err := natpmp.ParseResponse(b)
+		switch {
+		case err != nil && b[0] == pcp.Version:
+			return &resultError{name: "that it knows PCP only"}
+		case err != nil || !r.Answers(&q):
+			return errNotAsked
+		case r.Result != natpmp.Success:
+			return &resultError{name: r.Result.String()}
+		}
+		if judge(r.Addr, g.onLink()) != unusable {
+			s.External = r.Addr
+		}
+		return nil
+	})
+	return s
+}
+
+// probe sends a packet until read takes an answer: errNotAsked is none.
+func (m *Mapper) probe(ctx context.Context, g Gateway, packet []byte, read func([]byte) error) (time.Duration, error) {
+	c, release, err := m.dialControl(ctx, g)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	start := time.Now()
+	buf := make([]byte, pcp.MaxLen+1)
+	const tries = 3
+	for try := range tries {
+		if _, err := c.Write(packet); err != nil {
+			return 0, refusal(err)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(firstWait << try)); err != nil {
+			return 0, err
+		}
+		for ctx.Err() == nil {
+			n, err := c.Read(buf)
+			if isTimeout(err) {
+				break
+			} else if err != nil {
+				return 0, refusal(err)
+			}
+			if err := read(buf[:n]); err != errNotAsked && n > 0 {
+				return time.Since(start), err
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return 0, ctxErr(ctx, ErrSilent)
+}

@@ -1,0 +1,158 @@
+package upnp
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"shipworm/upnp/igd"
+	"shipworm/upnp/journal"
+)
+
+// Entry is a mapping in a router's table.
+type Entry struct {
+	Protocol    string // TCP or UDP
+	External    uint16
+	Internal    netip.AddrPort
+	Description string        // foreign text
+	Lease       time.Duration // what is left, 0 for ever
+	Enabled     bool
+	Ours        bool // of this host, and made by a Mapper
+}
+
+// Bounds of List.
+const (
+	maxEntries = 1024
+	listTime   = 5 * time.Second
+)
+
+// List returns the router's table, as UPnP tells it; the other protocols cannot
+// be asked. The entries so far come with an error.
+func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
+	g, err := m.gateway(netip.IPv4Unspecified())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	d, err := m.findDevice(ctx, g)
+	if err != nil {
+		return nil, &MapError{Gateway: g.Addr, Errs: []error{&ProtocolError{ViaUPnP, err}}}
+	}
+	var out []Entry
+	for i := range maxEntries {
+		e, err := d.wan.PortMappingAt(ctx, i)
+		switch {
+		case igd.IsFault(err, igd.CodeNoSuchIndex, igd.CodeInvalidArgs, igd.CodeNoSuchEntry):
+			return out, nil
+		case errors.Is(err, igd.ErrAnswer): // one senseless entry hides no others
+			continue
+		case err != nil:
+			return out, &ProtocolError{ViaUPnP, err}
+		}
+		out = append(out, Entry{
+			Protocol: e.Protocol, External: e.External, Internal: e.Internal, Description: e.Description,
+			Lease: e.Lease, Enabled: e.Enabled, Ours: ours(e, g),
+		})
+	}
+	return out, nil
+}
+
+func ours(e igd.PortMapping, g Gateway) bool {
+	return e.Internal.Addr() == g.Local.Addr() && strings.HasPrefix(e.Description, descriptionPrefix)
+}
+
+// Add maps a port once, by whatever protocol is fastest, and leaves it mapped:
+// it lives until its lease ends or Delete. A permanent mapping, and one by PCP
+// that is to be deleted again, needs a journal. Nothing has to be bound to the
+// port: the program may come later.
+func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
+	if err := r.check(); err != nil {
+		return Mapping{}, err
+	}
+	g, err := m.gateway(r.Internal.Addr())
+	if err != nil {
+		return Mapping{}, err
+	}
+	if r.External == 0 {
+		r.External = r.Internal.Port()
+	}
+	if r.Lifetime == 0 {
+		r.Lifetime = m.cfg.Lease
+	}
+	w := m.want(g, r)
+	w.lasting = true
+	var late sync.WaitGroup
+	defer late.Wait()
+	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, r.External), &late)
+	if err != nil {
+		return Mapping{}, ctxErr(ctx, err)
+	}
+	a.abandon()
+	return got, nil
+}
+
+// Delete removes the mapping of an external port that Add made, or that a
+// Mapper of this host left behind. It returns ErrNoMapping if there is none and
+// ErrNotOurs if it is another's.
+func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error {
+	g, err := m.gateway(netip.IPv4Unspecified())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	if done, err := m.deleteLasting(ctx, p, external); done || err != nil {
+		return ctxErr(ctx, err)
+	}
+	d, err := m.findDevice(ctx, g)
+	if errors.Is(err, errNoDevice) {
+		return ErrNoMapping // as far as the journal knows, and nobody else does
+	} else if err != nil {
+		return err
+	}
+	e, err := d.wan.GetPortMapping(ctx, p.String(), external)
+	switch {
+	case igd.IsFault(err, igd.CodeNoSuchEntry):
+		return ErrNoMapping
+	case err != nil:
+		return &ProtocolError{ViaUPnP, err}
+	case !ours(e, g):
+		return ErrNotOurs
+	}
+	return d.wan.DeletePortMapping(ctx, p.String(), external)
+}
+
+// deleteLasting removes a mapping that the journal knows from Add.
+func (m *Mapper) deleteLasting(ctx context.Context, p Protocol, external uint16) (bool, error) {
+	if m.journal == nil {
+		return false, nil
+	}
+	records, err := m.journal.Lasting()
+	i := slices.IndexFunc(records, func(r *journal.Record) bool {
+		return r.Entry.External == external && r.Entry.Protocol == p.String()
+	})
+	for j, r := range records {
+		if j != i {
+			r.Close()
+		}
+	}
+	if i < 0 {
+		return false, err
+	}
+	r := records[i]
+	defer r.Close()
+	if r.Entry.Expired(time.Now()) {
+		return false, r.Remove()
+	}
+	if err := m.remove(ctx, &r.Entry); errors.Is(err, errElsewhere) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return true, r.Remove()
+}
