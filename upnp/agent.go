@@ -18,9 +18,9 @@ type agent interface {
 	// obtain makes the mapping, or renews it, and suggests an external
 	// endpoint. Nothing is asked for before the gate is closed.
 	obtain(ctx context.Context, suggest netip.AddrPort, gate <-chan struct{}) (Mapping, error)
-	// check makes sure that the mapping is still there, and reports whether it
-	// was renewed on the way.
-	check(ctx context.Context) (m Mapping, renewed bool, err error)
+	// check sees whether the mapping is still there, by a cheap sign or, in
+	// doubt, by the mapping itself. It reports whether it renewed it on the way.
+	check(ctx context.Context, doubt bool) (m Mapping, renewed bool, err error)
 	// drop removes the mapping, or what may have come of an attempt at one.
 	drop(ctx context.Context) error
 	// abandon leaves the mapping to its lease and to the journal.
@@ -146,8 +146,23 @@ func judged(ap netip.AddrPort, g Gateway) (netip.AddrPort, bool) {
 	return ap, v == inner
 }
 
-// check implements agent: to ask again is the check (RFC 6887, 11.2.1).
-func (a *portAgent) check(ctx context.Context) (Mapping, bool, error) {
+// check implements agent. The cheap sign is the router's clock; in doubt the
+// mapping is asked for again, which is always allowed (RFC 6887, 11.2.1).
+func (a *portAgent) check(ctx context.Context, doubt bool) (Mapping, bool, error) {
+	if !doubt {
+		s, epoch := a.m.showPCP, uint32(0)
+		if a.mapping.Via == ViaNATPMP {
+			s = a.m.showNATPMP
+		}
+		now := s(ctx, a.gateway, &epoch)
+		if now.Err != nil && !errors.As(now.Err, new(*resultError)) { // a refusal is a sign of life
+			return Mapping{}, false, now.Err
+		}
+		moved := now.External.IsValid() && now.External != a.mapping.External.Addr()
+		if now.Err == nil && !moved && !a.m.observe(a.gateway, answer{via: a.mapping.Via, epoch: epoch}) {
+			return a.mapping, false, nil
+		}
+	}
 	m, err := a.obtain(ctx, a.mapping.External, nil)
 	return m, true, err
 }

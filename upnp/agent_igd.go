@@ -51,7 +51,8 @@ func idText(id [10]byte) string {
 
 // obtain implements agent.
 func (a *igdAgent) obtain(ctx context.Context, suggest netip.AddrPort, gate <-chan struct{}) (Mapping, error) {
-	if a.device == nil {
+	known := a.device != nil
+	if !known {
 		d, err := a.m.findDevice(ctx, a.gateway)
 		if err != nil {
 			return Mapping{}, &ProtocolError{ViaUPnP, err}
@@ -70,28 +71,38 @@ func (a *igdAgent) obtain(ctx context.Context, suggest netip.AddrPort, gate <-ch
 	}
 	// What was begun is brought to its end: a request that the device has taken
 	// is not unmade by hanging up.
-	ctx, stop := outlive(ctx, time.Second)
+	longer, stop := outlive(ctx, time.Second)
 	defer stop()
-	get := a.addPort
+	m, err := a.request(longer, suggest.Port())
+	if err == nil {
+		a.mapping = m
+		return m, nil
+	}
+	var fault *igd.Fault
+	if !errors.As(err, &fault) && !errors.Is(err, ErrNotOurs) {
+		a.m.forgetDevice(a.device)
+		a.device = nil
+		if known && ctx.Err() == nil { // perhaps its control port has changed
+			return a.obtain(ctx, suggest, nil)
+		}
+	}
+	return Mapping{}, &ProtocolError{ViaUPnP, err}
+}
+
+// request makes or renews the mapping or pinhole on the device.
+func (a *igdAgent) request(ctx context.Context, port uint16) (Mapping, error) {
 	if a.internal.Addr().Is6() {
-		get = a.addPinhole
+		return a.addPinhole(ctx)
 	}
-	m, err := get(ctx, suggest.Port())
-	if err == nil && m.Lifetime < a.mapping.Lifetime*3/4 {
-		// Renewed, but not prolonged, as by old versions of miniupnpd.
-		if err = a.drop(ctx); err == nil {
-			m, err = get(ctx, m.External.Port())
-		}
+	m, err := a.addPort(ctx, port)
+	if err != nil || m.Lifetime >= a.mapping.Lifetime*3/4 {
+		return m, err
 	}
-	if err != nil {
-		if !errors.As(err, new(*igd.Fault)) { // perhaps its control port has changed
-			a.m.forgetDevice(a.device)
-			a.device = nil
-		}
-		return Mapping{}, &ProtocolError{ViaUPnP, err}
+	// Renewed, but not prolonged, as by old versions of miniupnpd.
+	if err := a.drop(ctx); err != nil {
+		return Mapping{}, err
 	}
-	a.mapping = m
-	return m, nil
+	return a.addPort(ctx, port)
 }
 
 // addPort maps, and works around what a refusal tells.
@@ -203,7 +214,7 @@ func (a *igdAgent) randomPort() (uint16, error) {
 	return 49152 + binary.BigEndian.Uint16(b[:])%(65535-49152), err
 }
 
-func (a *igdAgent) addPinhole(ctx context.Context, _ uint16) (Mapping, error) {
+func (a *igdAgent) addPinhole(ctx context.Context) (Mapping, error) {
 	m := Mapping{Protocol: a.protocol, Internal: a.internal, External: a.internal, Via: ViaUPnP, Gateway: a.device.Addr, Lifetime: a.lifetime}
 	if a.pinhole != "" {
 		if err := a.device.Firewall.UpdatePinhole(ctx, a.pinhole, a.lifetime); err == nil {
@@ -228,7 +239,7 @@ func (a *igdAgent) addPinhole(ctx context.Context, _ uint16) (Mapping, error) {
 }
 
 // check implements agent.
-func (a *igdAgent) check(ctx context.Context) (Mapping, bool, error) {
+func (a *igdAgent) check(ctx context.Context, _ bool) (Mapping, bool, error) {
 	if a.device == nil || a.internal.Addr().Is6() {
 		m, err := a.obtain(ctx, a.mapping.External, nil)
 		return m, true, err

@@ -71,7 +71,7 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question) (answer, error)
 }
 
 // lateAnswer is how long an answer is waited for after another protocol won.
-const lateAnswer = 250 * time.Millisecond
+const lateAnswer = time.Second
 
 func isTimeout(err error) bool {
 	var t net.Error

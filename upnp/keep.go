@@ -119,8 +119,8 @@ func (k *keeper) act(ctx context.Context, what action) {
 	within, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	switch {
-	case k.agent != nil && what == check:
-		m, renewed, err = k.agent.check(within)
+	case k.agent != nil && (what == check || what == verify):
+		m, renewed, err = k.agent.check(within, what == verify)
 	case k.agent != nil && what == renew:
 		m, err = k.agent.obtain(within, k.suggest(), nil)
 	default:

@@ -2,9 +2,17 @@ package upnp
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
+
+	"shipworm/testnet/igd"
+	"shipworm/upnp/journal"
 )
 
 // U-07, U-09: each protocol maps the port that was asked for, to this host and
@@ -52,4 +60,231 @@ func TestKeep(t *testing.T) {
 			})
 		}
 	}
+}
+
+// mapRequests returns what a router was asked to map.
+func (r *router) mapRequests() []igd.Request {
+	var out []igd.Request
+	for _, q := range r.Requests() {
+		if q.Internal.Port() != 0 && q.Lifetime > 0 || q.Action == "AddPortMapping" {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// U-08: an hour is asked for, and again after half of it; what the router does
+// not prolong is made anew. The caller hears of it once.
+func TestRenewal(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only", "upnp-only", "no-renewal", "remote-host-718"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+				k.next(t, time.Second)
+				for range 4 * 60 {
+					time.Sleep(time.Minute)
+					if all := r.Mappings(time.Now()); len(all) != 1 {
+						t.Fatalf("table %v", all)
+					}
+				}
+				for i, q := range r.mapRequests() {
+					if q.Lifetime != time.Hour {
+						t.Errorf("%d: asked for %v", i, q.Lifetime)
+					}
+				}
+				// At 0, 30, ... 240 minutes; twice where once does not help.
+				if n := len(r.mapRequests()); n < 8 || n > 20 {
+					t.Errorf("asked %d times in four hours", n)
+				}
+				if err := k.end(); err != nil || len(k.told) != 0 {
+					t.Errorf("%v, and told %d times more", err, len(k.told))
+				}
+			})
+		})
+	}
+}
+
+// U-08: a permanent mapping is made only after the router has refused a lease,
+// and only when it could be written down before.
+func TestPermanent(t *testing.T) {
+	for _, profile := range []string{"permanent-only", "lease-402"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				if _, err := newTestMapper(t, l, nil).Add(ctx, udpRequest()); !errors.Is(err, ErrPermanentOnly) {
+					t.Errorf("without a journal: %v", err)
+				}
+				if all := r.Mappings(time.Now()); len(all) != 0 {
+					t.Errorf("without a journal: %v", all)
+				}
+				dir := t.TempDir()
+				full := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+				for i := range journal.MaxEntries {
+					if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				before := len(r.mapRequests())
+				if _, err := full.Add(ctx, udpRequest()); !errors.Is(err, journal.ErrFull) {
+					t.Errorf("with a full journal: %v", err)
+				}
+				if len(r.mapRequests()) != before {
+					t.Error("asked without having written")
+				}
+				m := newTestMapper(t, l, func(c *Config) { c.Journal = t.TempDir() })
+				got, err := m.Add(ctx, udpRequest())
+				asked := r.mapRequests()[before:]
+				if err != nil || got.Lifetime != 0 || len(asked) != 2 || asked[0].Lifetime != time.Hour || asked[1].Lifetime != 0 {
+					t.Errorf("%v: %+v after %v", err, got, asked)
+				}
+			})
+		})
+	}
+}
+
+// U-10, U-14: a port that another host has stays its own, and what we call ours
+// names nobody.
+func TestForeignMappings(t *testing.T) {
+	for _, profile := range []string{"upnp-only", "overwrites", "igd1", "pcp-only", "natpmp-only"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				theirs := igd.Mapping{
+					By: igd.Static, Protocol: 17, External: netip.AddrPortFrom(wanAddr, 3545),
+					Internal: netip.MustParseAddrPort("192.168.1.9:3545"), Description: "theirs",
+				}
+				if profile == "overwrites" || profile == "upnp-only" || profile == "igd1" {
+					theirs.By = igd.SOAP
+				}
+				if err := r.Add(time.Now(), theirs); err != nil {
+					t.Fatal(err)
+				}
+				seed := r.Mappings(time.Now())
+				m := newTestMapper(t, l, nil)
+				k := keep(ctx, m, udpRequest())
+				got, _ := k.next(t, 5*time.Second)
+				if got.External.Port() == 3545 {
+					t.Errorf("took %v", got.External)
+				}
+				all := r.Mappings(time.Now())
+				if len(all) != 2 || all[0] != seed[0] {
+					t.Errorf("table %v", all)
+				}
+				if got.Via == ViaUPnP {
+					if d := all[1].Description; !regexp.MustCompile(`^shipworm [a-z2-7]{10}$`).MatchString(d) {
+						t.Errorf("description %q", d)
+					}
+				}
+				if err := m.Delete(ctx, UDP, 3545); err == nil {
+					t.Error("deleted theirs")
+				}
+				k.end()
+				if all := r.Mappings(time.Now()); len(all) != 1 || all[0] != seed[0] {
+					t.Errorf("left %v", all)
+				}
+			})
+		})
+	}
+}
+
+// U-13: on a public network not one packet is sent, whatever is called; on the
+// others there are some.
+func TestNetworks(t *testing.T) {
+	calls := map[string]func(context.Context, *Mapper) error{
+		"keep": func(ctx context.Context, m *Mapper) error {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			return m.Keep(ctx, udpRequest(), func(Mapping) {})
+		},
+		"add":    func(ctx context.Context, m *Mapper) error { _, err := m.Add(ctx, udpRequest()); return err },
+		"delete": func(ctx context.Context, m *Mapper) error { return m.Delete(ctx, UDP, 3545) },
+		"list":   func(ctx context.Context, m *Mapper) error { _, err := m.List(ctx); return err },
+		"show":   func(ctx context.Context, m *Mapper) error { _, err := m.Show(ctx); return err },
+		"sweep":  func(ctx context.Context, m *Mapper) error { _, err := m.Sweep(ctx); return err },
+	}
+	for _, network := range []Network{Private, Public, Domain} {
+		for name, call := range calls {
+			t.Run(network.String()+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+					start(t, ctx, l, "miniupnpd")
+					m := newTestMapper(t, l, func(c *Config) { c.Network, c.Journal = network, t.TempDir() })
+					err := call(ctx, m)
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					n := len(l.sent) + len(l.dialed)
+					switch {
+					case network == Public && (n > 0 || !errors.Is(err, ErrPublicNetwork)):
+						t.Errorf("%d packets, %v", n, err)
+					case network != Public && name != "sweep" && n == 0:
+						t.Errorf("nothing was sent: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// U-07: nothing but a bound port of this host can be asked for.
+func TestRequests(t *testing.T) {
+	ok := udpRequest()
+	tests := []struct {
+		name   string
+		change func(*Request)
+	}{
+		{"no protocol", func(r *Request) { r.Protocol = 0 }},
+		{"SCTP", func(r *Request) { r.Protocol = 132 }},
+		{"no address", func(r *Request) { r.Internal = netip.AddrPort{} }},
+		{"loopback", func(r *Request) { r.Internal = netip.MustParseAddrPort("127.0.0.1:3545") }},
+		{"multicast", func(r *Request) { r.Internal = netip.MustParseAddrPort("224.0.0.1:3545") }},
+		{"port 0", func(r *Request) { r.Internal = netip.MustParseAddrPort("0.0.0.0:0") }},
+		{"port 1023", func(r *Request) { r.Internal = netip.MustParseAddrPort("0.0.0.0:1023") }},
+		{"external port 1023", func(r *Request) { r.External = 1023 }},
+		{"a minute", func(r *Request) { r.Lifetime = time.Minute }},
+		{"two days", func(r *Request) { r.Lifetime = 48 * time.Hour }},
+	}
+	l := newLAN()
+	m := newTestMapper(t, l, nil)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := ok
+			tt.change(&r)
+			if err := m.Keep(t.Context(), r, nil); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	l.unbound = true
+	if err := m.Keep(t.Context(), ok, nil); !errors.Is(err, ErrNotBound) {
+		t.Errorf("unbound: %v", err)
+	}
+	if len(l.sent) > 0 {
+		t.Errorf("sent to %v", l.sent)
+	}
+}
+
+// U-16: however many ports are kept, a gateway is asked one thing at a time.
+func TestOneAtATime(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		r := start(t, ctx, l, "pcp-and-natpmp")
+		m := newTestMapper(t, l, nil)
+		var all []*keepResult
+		for port := range uint16(8) {
+			q := udpRequest()
+			q.Internal = netip.AddrPortFrom(q.Internal.Addr(), 4000+port)
+			all = append(all, keep(ctx, m, q))
+		}
+		for _, k := range all {
+			k.next(t, 5*time.Second)
+		}
+		if l.crowd != 1 {
+			t.Errorf("%d at a time", l.crowd)
+		}
+		for _, k := range all {
+			k.end()
+		}
+		if left := r.Mappings(time.Now()); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
 }

@@ -24,6 +24,8 @@ type lan struct {
 	gateway Gateway
 	gone    bool // no default route
 	unbound bool
+	control int // UDP connections that are open
+	crowd   int // the most at a time
 }
 
 var (
@@ -63,6 +65,10 @@ func (l *lan) ListenGroup(_ context.Context, _ Gateway, group netip.AddrPort) (n
 
 func (l *lan) Dial(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
 	if network == "udp" {
+		l.mu.Lock()
+		l.control++
+		l.crowd = max(l.crowd, l.control)
+		l.mu.Unlock()
 		return &memConn{l.listenPacket(netip.AddrPortFrom(local, 0)), remote}, nil
 	}
 	l.mu.Lock()
@@ -222,6 +228,13 @@ func (c *memConn) Write(b []byte) (int, error) {
 		return 0, syscall.ECONNREFUSED
 	}
 	return len(b), nil
+}
+
+func (c *memConn) Close() error {
+	c.lan.mu.Lock()
+	c.lan.control--
+	c.lan.mu.Unlock()
+	return c.memPacket.Close()
 }
 func (c *memConn) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(c.remote) }
 

@@ -8,14 +8,15 @@ type action uint8
 const (
 	acquire action = iota + 1 // try every protocol
 	renew                     // ask for more time
-	check                     // see whether the mapping is still there
+	check                     // see whether the router still knows
+	verify                    // be sure of it: something hints at the reverse
 )
 
 // lease says when what is to be done about one mapping.
 //
 //	             granted
 //	+---------+ ---------> +------+ half of the time: renew
-//	| missing |            | held | a minute, or a hint: check
+//	| missing |            | held | a minute: check; a hint: verify
 //	+---------+ <--------- +------+
 //	 acquire,     lost: expired, or three
 //	 backing off        failures in a row
@@ -89,16 +90,19 @@ func (l *lease) hear(now time.Time, moment time.Duration) {
 // next returns what is to be done, and when: now, or later.
 func (l *lease) next() (action, time.Time) {
 	what, when := acquire, l.retry
-	if l.held && l.retry.IsZero() {
+	switch {
+	case !l.held:
+	case !l.retry.IsZero():
+		what = verify
+	case !l.renewal.IsZero() && !l.checkup.Before(l.renewal):
+		what, when = renew, l.renewal
+	default:
 		what, when = check, l.checkup
-		if !l.renewal.IsZero() && l.renewal.Before(when) {
-			what, when = renew, l.renewal
-		}
 	}
 	if !l.hint.IsZero() && l.hint.Before(when) {
 		when = l.hint
-		if what == renew {
-			what = check
+		if what != acquire {
+			what = verify
 		}
 	}
 	return what, when

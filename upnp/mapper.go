@@ -90,7 +90,7 @@ func (m *Mapper) gateway(local netip.Addr) (Gateway, error) {
 
 // observe watches the gateway's clock. If that shows a restart, every mapping
 // there is looked after.
-func (m *Mapper) observe(g Gateway, a answer) {
+func (m *Mapper) observe(g Gateway, a answer) (reset bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.clocks[g.Addr]
@@ -101,7 +101,6 @@ func (m *Mapper) observe(g Gateway, a answer) {
 		c = &clock{}
 		m.clocks[g.Addr] = c
 	}
-	reset := false
 	if a.via == ViaPCP {
 		reset = c.pcp.Observe(time.Now(), a.epoch)
 	} else {
@@ -114,7 +113,9 @@ func (m *Mapper) observe(g Gateway, a answer) {
 		for k := range m.keeps {
 			m.poke(k)
 		}
+		return true
 	}
+	return false
 }
 
 // poke has a keeper look after its mapping soon.

@@ -16,7 +16,7 @@ const (
 	// second would take back the first.
 	headStart = 100 * time.Millisecond
 	// dropTime bounds the removal of a mapping.
-	dropTime = 1500 * time.Millisecond
+	dropTime = time.Second
 )
 
 // attempt asks by every protocol and returns the first mapping with the agent

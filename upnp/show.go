@@ -44,8 +44,8 @@ func (m *Mapper) Show(ctx context.Context) (Overview, error) {
 	o := Overview{Gateway: g, Services: make([]Service, 3)}
 	var all sync.WaitGroup
 	all.Go(func() { o.Services[2] = m.showDevice(ctx, g) })
-	o.Services[0] = m.showPCP(ctx, g)
-	o.Services[1] = m.showNATPMP(ctx, g)
+	o.Services[0] = m.showPCP(ctx, g, new(uint32))
+	o.Services[1] = m.showNATPMP(ctx, g, new(uint32))
 	all.Wait()
 	for _, s := range o.Services {
 		v := judge(s.External, g.onLink())
@@ -64,7 +64,9 @@ func (m *Mapper) showDevice(ctx context.Context, g Gateway) Service {
 	return Service{Via: ViaUPnP, Took: d.took, External: d.external, Device: d.FriendlyName, Model: d.Model}
 }
 
-func (m *Mapper) showPCP(ctx context.Context, g Gateway) Service {
+// showPCP asks for nothing but a sign of life, and the epoch with it
+// (RFC 6887, 14.1).
+func (m *Mapper) showPCP(ctx context.Context, g Gateway, epoch *uint32) Service {
 	q := pcp.Request{Op: pcp.Announce, Client: g.Local.Addr()}
 	s := Service{Via: ViaPCP}
 	s.Took, s.Err = m.probe(ctx, g, q.Append(nil), func(b []byte) error {
@@ -77,12 +79,14 @@ func (m *Mapper) showPCP(ctx context.Context, g Gateway) Service {
 		case r.Result != pcp.Success:
 			return &resultError{name: r.Result.String()}
 		}
+		*epoch = r.Epoch
 		return nil
 	})
 	return s
 }
 
-func (m *Mapper) showNATPMP(ctx context.Context, g Gateway) Service {
+// showNATPMP asks for the external address (RFC 6886, 3.2).
+func (m *Mapper) showNATPMP(ctx context.Context, g Gateway, epoch *uint32) Service {
 	q := natpmp.Request{Op: natpmp.Address}
 	s := Service{Via: ViaNATPMP}
 	s.Took, s.Err = m.probe(ctx, g, q.Append(nil), func(b []byte) error {
@@ -95,6 +99,7 @@ func (m *Mapper) showNATPMP(ctx context.Context, g Gateway) Service {
 		case r.Result != natpmp.Success:
 			return &resultError{name: r.Result.String()}
 		}
+		*epoch = r.Epoch
 		if judge(r.Addr, g.onLink()) != unusable {
 			s.External = r.Addr
 		}
