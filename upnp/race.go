@@ -76,9 +76,9 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 }
 
 // settle gives back what the slower agent got, unless it is what the faster one
-// got, entered in the same table.
+// got, entered in the same router's table.
 func (w *want) settle(ctx context.Context, won Mapping, loser agent, lost Mapping, err error) {
-	if err != nil || lost.External.Port() == won.External.Port() {
+	if err != nil || lost.Gateway == won.Gateway && lost.External.Port() == won.External.Port() {
 		loser.abandon()
 		return
 	}

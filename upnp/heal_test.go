@@ -1,0 +1,271 @@
+package upnp
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"shipworm/testnet/igd"
+	"shipworm/upnp/pcp"
+)
+
+// U-15: a router that was restarted and says so has the mapping back within a
+// second, also when its web server has moved; one that does not say so, when
+// its clock was looked at, within a minute.
+func TestHealing(t *testing.T) {
+	tests := []struct {
+		profile string
+		within  time.Duration
+	}{
+		{"pcp-only", time.Second},
+		{"natpmp-only", time.Second},
+		{"upnp-only", time.Second},
+		{"port-moves", time.Second},
+		{"miniupnpd", time.Second},
+		{"silent-restart", checkEvery + time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, tt.profile)
+				k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+				k.next(t, time.Second)
+				for range 3 { // more than once
+					time.Sleep(90 * time.Second)
+					if err := r.server.Reboot(); err != nil {
+						t.Fatal(err)
+					}
+					if all := r.Mappings(time.Now()); len(all) != 0 {
+						t.Fatalf("a reboot left %v", all)
+					}
+					time.Sleep(tt.within)
+					if all := r.Mappings(time.Now()); len(all) != 1 || all[0].External.Port() != 3545 {
+						t.Errorf("after %v: %v", tt.within, all)
+					}
+				}
+				k.end()
+				if len(k.told) != 0 {
+					t.Errorf("told %+v", <-k.told)
+				}
+			})
+		})
+	}
+}
+
+// U-15: another address of ours or another router is noticed within ten
+// seconds, and told.
+func TestLinkChange(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		start(t, ctx, l, "pcp-only")
+		k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+		k.next(t, time.Second)
+		other := netip.MustParseAddr("192.168.1.254")
+		r := startAt(t, ctx, l, "pcp-only", other)
+		l.mu.Lock()
+		l.gateway.Addr = other
+		l.mu.Unlock()
+		lost, _ := k.next(t, 10*time.Second)
+		got, _ := k.next(t, 10*time.Second)
+		if lost.IsValid() || got.Gateway != other || len(r.Mappings(time.Now())) != 1 {
+			t.Errorf("%+v, then %+v", lost, got)
+		}
+		k.end()
+	})
+}
+
+// A router that falls silent loses the mapping in the caller's eyes, and gets it
+// back when it speaks again.
+func TestOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		inner, off := context.WithCancel(ctx)
+		start(t, inner, l, "pcp-only")
+		k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+		k.next(t, time.Second)
+		off()
+		if lost, took := k.next(t, 5*time.Minute); lost.IsValid() || took > 2*time.Minute {
+			t.Errorf("%+v after %v", lost, took)
+		}
+		time.Sleep(time.Minute)
+		start(t, ctx, l, "pcp-only") // announces itself
+		if got, took := k.next(t, time.Minute); !got.IsValid() || took > time.Second {
+			t.Errorf("%+v after %v", got, took)
+		}
+		k.end()
+	})
+}
+
+// U-12: forged announcements cost the router a question in five seconds, and
+// those of anybody else nothing.
+func TestAnnouncementFlood(t *testing.T) {
+	for _, tt := range []struct {
+		from netip.Addr
+		most int
+	}{{gatewayAddr, 13}, {netip.MustParseAddr("192.168.1.66"), 0}} {
+		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+			r := start(t, ctx, l, "pcp-only")
+			k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+			k.next(t, time.Second)
+			time.Sleep(3 * time.Minute) // the router's own announcements are over
+			before := len(r.mapRequests())
+			forged := pcp.Response{Op: pcp.Announce, Epoch: 1}
+			for range 6000 {
+				l.send(netip.AddrPortFrom(tt.from, 5351), igd.ControlGroup, forged.Append(nil))
+				time.Sleep(10 * time.Millisecond)
+			}
+			if n := len(r.mapRequests()) - before; n > tt.most || tt.most > 1 && n < 10 {
+				t.Errorf("%d questions in a minute of announcements from %v, want at most %d", n, tt.from, tt.most)
+			}
+			k.end()
+		})
+	}
+}
+
+// The mapping of the protocol that comes second is given back.
+func TestLoserGivesBack(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		slow := start(t, ctx, l, "slow") // answers after 1.5 s
+		beside := startAt(t, ctx, l, "upnp-only", netip.MustParseAddr("192.168.1.50"))
+		k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+		got, took := k.next(t, 3*time.Second)
+		if got.Via != ViaUPnP || took > 1100*time.Millisecond {
+			t.Fatalf("%+v after %v", got, took)
+		}
+		if len(slow.mapRequests()) == 0 {
+			t.Fatal("the slow router was not asked: nothing is tested")
+		}
+		time.Sleep(4 * time.Second)
+		if a, b := slow.Mappings(time.Now()), beside.Mappings(time.Now()); len(a) != 0 || len(b) != 1 {
+			t.Errorf("the loser has %v, the winner %v", a, b)
+		}
+		k.end()
+	})
+}
+
+// leave makes a mapping and forgets it, as a killed process does.
+func leave(t *testing.T, ctx context.Context, m *Mapper) Mapping {
+	t.Helper()
+	g, err := m.gateway(netip.IPv4Unspecified())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := udpRequest()
+	r.Lifetime = time.Hour
+	w := m.want(g, r)
+	var late sync.WaitGroup
+	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, 3545), &late)
+	late.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.abandon()
+	return got
+}
+
+// U-09: what a killed process left is removed at the next start, within five
+// seconds.
+func TestSweep(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only", "upnp-only", "permanent-only", "miniupnpd"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				dir := t.TempDir()
+				leave(t, ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }))
+				if len(r.Mappings(time.Now())) != 1 {
+					t.Fatal("nothing was left: nothing is tested")
+				}
+				m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+				q := udpRequest()
+				q.Internal = netip.AddrPortFrom(q.Internal.Addr(), 4711)
+				k := keep(ctx, m, q)
+				k.next(t, 5*time.Second)
+				time.Sleep(5 * time.Second)
+				if all := r.Mappings(time.Now()); len(all) != 1 || all[0].Internal.Port() != 4711 {
+					t.Errorf("table %v", all)
+				}
+				k.end()
+				if n, err := m.Sweep(ctx); n != 0 || err != nil {
+					t.Errorf("swept %d more, %v", n, err)
+				}
+			})
+		})
+	}
+}
+
+// U-09, U-10: a left-over whose port has become another's is not removed.
+func TestSweepChecks(t *testing.T) {
+	changes := map[string]func(*igd.Mapping){
+		"another client":      func(m *igd.Mapping) { m.Internal = netip.MustParseAddrPort("192.168.1.9:3545") },
+		"another port":        func(m *igd.Mapping) { m.Internal = netip.AddrPortFrom(hostAddr, 3546) },
+		"another description": func(m *igd.Mapping) { m.Description = "shipworm aaaaaaaaaa" },
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, "permanent-only")
+				dir := t.TempDir()
+				leave(t, ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }))
+				m := r.Mappings(time.Now())[0]
+				r.server.Reboot()
+				change(&m)
+				if err := r.Add(time.Now(), m); err != nil {
+					t.Fatal(err)
+				}
+				next := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+				if n, err := next.Sweep(ctx); n != 0 || err != nil {
+					t.Errorf("swept %d, %v", n, err)
+				}
+				if len(r.Mappings(time.Now())) != 1 {
+					t.Error("removed what was not ours")
+				}
+			})
+		})
+	}
+}
+
+// U-09: Keep ends within two seconds whatever the router does, and at once when
+// it answers.
+func TestEnd(t *testing.T) {
+	for _, profile := range []string{"miniupnpd", "upnp-only", "slow", "black-hole", "control-black-hole", "endless", "none"} {
+		for _, after := range []time.Duration{0, 10 * time.Millisecond, 120 * time.Millisecond, time.Second, 5 * time.Second} {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+				time.Sleep(after)
+				begin := time.Now()
+				if err := k.end(); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(begin); took > 2*time.Second {
+					t.Errorf("%s, ended after %v: took %v", profile, after, took)
+				}
+				if all := r.Mappings(time.Now()); len(all) != 0 && profile != "slow" {
+					t.Errorf("%s, ended after %v: left %v", profile, after, all)
+				}
+			})
+		}
+	}
+}
+
+// The gateway that is gone for a while is no reason to give up.
+func TestNoGateway(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		start(t, ctx, l, "pcp-only")
+		m := newTestMapper(t, l, nil)
+		l.gone = true
+		if _, err := m.Add(ctx, udpRequest()); !errors.Is(err, ErrNoGateway) {
+			t.Error(err)
+		}
+		k := keep(ctx, m, udpRequest())
+		time.Sleep(time.Minute)
+		l.mu.Lock()
+		l.gone = false
+		l.mu.Unlock()
+		if got, took := k.next(t, time.Minute); !got.IsValid() || took > 10*time.Second {
+			t.Errorf("%+v after %v", got, took)
+		}
+		k.end()
+	})
+}
