@@ -100,14 +100,17 @@ func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
 // Mapper of this host left behind. It returns ErrNoMapping if there is none and
 // ErrNotOurs if it is another's.
 func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error {
-	g, err := m.gateway(netip.IPv4Unspecified())
-	if err != nil {
-		return err
+	if m.cfg.Network == Public {
+		return ErrPublicNetwork
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	if done, err := m.deleteLasting(ctx, p, external); done || err != nil {
 		return ctxErr(ctx, err)
+	}
+	g, err := m.gateway(netip.IPv4Unspecified())
+	if err != nil {
+		return err
 	}
 	d, err := m.findDevice(ctx, g)
 	if errors.Is(err, errNoDevice) {

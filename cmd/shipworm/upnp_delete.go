@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newUPnPDeleteCmd() *cobra.Command {
+	var (
+		flags    upnpFlags
+		protocol string
+	)
+	c := &cobra.Command{
+		Use:   "delete PORT",
+		Short: "Close a port that shipworm opened on the router",
+		Long: `Close the external PORT that "shipworm upnp add" of this host opened, and
+whatever killed processes left open. What other hosts or programs opened is left
+alone. Exit code 3 if there is no such mapping or it is another's.`,
+		Example: "  shipworm upnp delete 51820",
+		Args:    exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			port, err := parseMapPort(args[0])
+			if err != nil {
+				return err
+			}
+			p, err := parseMapProtocol(protocol)
+			if err != nil {
+				return err
+			}
+			m, err := flags.mapper()
+			if err != nil {
+				return err
+			}
+			if _, err := m.Sweep(c.Context()); err != nil {
+				return upnpError(c.Context(), err)
+			}
+			if err := m.Delete(c.Context(), p, port); err != nil {
+				return upnpError(c.Context(), err)
+			}
+			if flags.asJSON {
+				return printJSON(c.OutOrStdout(), struct {
+					Schema   int    `json:"schema"`
+					Protocol string `json:"protocol"`
+					External uint16 `json:"external"`
+					Deleted  bool   `json:"deleted"`
+				}{1, p.String(), port, true})
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%v %d is closed\n", p, port)
+			return err
+		},
+	}
+	flags.add(c)
+	c.Flags().StringVar(&protocol, "protocol", "udp", "udp or tcp")
+	return c
+}
