@@ -126,7 +126,7 @@ func TestKernelRouters(t *testing.T) {
 	}
 }
 
-func probeFrom(t *testing.T, h *lab.Host) *report.Report {
+func probeFrom(t testing.TB, h *lab.Host) *report.Report {
 	t.Helper()
 	local := h.Addr()
 	if err := h.Do(func() (err error) { local, err = route(netip.MustParseAddrPort("12.0.0.1:3478")); return err }); err != nil {
@@ -150,7 +150,7 @@ func probeFrom(t *testing.T, h *lab.Host) *report.Report {
 	return r
 }
 
-func output(t *testing.T, h *lab.Host, script string) {
+func output(t testing.TB, h *lab.Host, script string) {
 	t.Helper()
 	if out, err := h.Command(t.Context(), "sh", "-ec", script).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", script, err, out)
@@ -158,7 +158,7 @@ func output(t *testing.T, h *lab.Host, script string) {
 }
 
 // kernelHome puts a host behind kernel routers.
-func kernelHome(t *testing.T, l *lab.Lab, i int, name string, rules []string) *lab.Host {
+func kernelHome(t testing.TB, l *lab.Lab, i int, name string, rules []string) *lab.Host {
 	t.Helper()
 	host := func(name string, a netip.Addr, c link.Config) *lab.Host {
 		h, err := l.Host(name, c, a)
@@ -200,7 +200,7 @@ END`, inner.Netns(), lan, r))
 
 // startProgram runs a server at 12.0.0.1, and at 12.0.0.2 if it has two
 // addresses.
-func startProgram(t *testing.T, l *lab.Lab, name, args string) {
+func startProgram(t testing.TB, l *lab.Lab, name, args string) {
 	t.Helper()
 	addrs := []netip.Addr{netip.MustParseAddr("12.0.0.1"), netip.MustParseAddr("12.0.0.2")}
 	h, err := l.Host("server", link.Config{Delay: 5 * time.Millisecond}, addrs...)
@@ -229,7 +229,7 @@ func startProgram(t *testing.T, l *lab.Lab, name, args string) {
 	}
 }
 
-func runOurs(t *testing.T, h *lab.Host, addrs []netip.Addr) {
+func runOurs(t testing.TB, h *lab.Host, addrs []netip.Addr) {
 	t.Helper()
 	ready := make(chan struct{})
 	s, err := server.New(server.Config{Listen: addrs, OnReady: func() { close(ready) }})
