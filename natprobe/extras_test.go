@@ -92,6 +92,21 @@ func TestHairpin(t *testing.T) {
 			}
 		}
 	}
+	found := 0
+	for seed := range uint64(50) {
+		r := newRig(t, seed, 0, profile(t, "port-restricted"))
+		if err := r.client.SetLink(link.Config{Loss: 0.15}); err != nil {
+			t.Fatal(err)
+		}
+		r.server(correct, a1, a2)
+		r.run(Config{Tests: Tests{Hairpin: true}})
+		if r.m.report().Hairpin.Verdict == report.Yes {
+			found++
+		}
+	}
+	if found < 47 {
+		t.Errorf("found in %d of 50 runs with loss", found)
+	}
 	if r := probe(t, Config{}, profile(t, "cone")); r.Hairpin.Verdict != report.NotTested {
 		t.Error("tested though nobody asked for it")
 	}

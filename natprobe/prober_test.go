@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"shipworm/natprobe/message"
 	"shipworm/natprobe/report"
 	"shipworm/testnet/nat"
 )
@@ -98,6 +100,71 @@ func TestTeredoFallback(t *testing.T) {
 			t.Errorf("%v, %v", rep, err)
 		}
 	})
+}
+
+// A refused TCP connection shows that the server is there and UDP is not.
+func TestDial(t *testing.T) {
+	for cause, want := range map[error]report.Silence{syscall.ECONNREFUSED: report.UDPBlocked, syscall.EHOSTUNREACH: report.SilenceUnknown} {
+		c := Config{Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+			if network != "tcp" || address != "198.51.100.1:3478" {
+				t.Errorf("dials %s %s", network, address)
+			}
+			return nil, &net.OpError{Op: "dial", Err: cause}
+		}}
+		bubble(t, c, []nat.Config{profile(t, "udp-blocked")}, func(*rig) {}, func(t *testing.T, r *rig, p *Prober) {
+			began := time.Now()
+			rep, err := p.Run(t.Context())
+			if took := time.Since(began); err != nil || rep.Silence != want || took > 2*time.Second {
+				t.Errorf("%v: %+v, %v after %v", cause, rep, err, took)
+			}
+		})
+	}
+}
+
+// Kernel sockets over loopback, in both address families.
+func TestLoopback(t *testing.T) {
+	var servers []netip.AddrPort
+	for _, a := range []string{"127.0.0.1", "::1"} {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr(a), 0)))
+		if err != nil {
+			t.Skipf("no loopback address %s: %v", a, err)
+		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); answer(c) }()
+		t.Cleanup(func() { c.Close(); <-ended })
+		servers = append(servers, c.LocalAddr().(*net.UDPAddr).AddrPort())
+	}
+	p, err := New(Config{Servers: servers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Run(t.Context())
+	if err != nil || r.IPv6 == nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, r := range []*report.Report{r, r.IPv6} {
+		if r.Kind != report.Single || r.Mapped != r.Local || !r.Mapped.Addr().IsLoopback() || r.Mapping != report.EndpointIndependent {
+			t.Errorf("%+v", r)
+		}
+	}
+	if r.Mapped.Addr().Is4() == r.IPv6.Mapped.Addr().Is4() {
+		t.Error("one family twice")
+	}
+}
+
+// answer is a STUN server with one address.
+func answer(c *net.UDPConn) {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := c.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		if req, err := message.Parse(buf[:n]); err == nil {
+			ans := message.Message{Class: message.Success, ID: req.ID, XORMapped: unmap(from)}
+			c.WriteToUDPAddrPort(ans.Append(nil), from)
+		}
+	}
 }
 
 // All problems of a configuration are reported at once.

@@ -132,7 +132,7 @@ func (r *rig) server(quirk quirk, addrs ...string) *fakeServer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	s := &fakeServer{quirk: quirk, host: h, ports: map[netip.AddrPort]*sim.UDPPort{}}
+	s := &fakeServer{quirk: quirk, host: h, w: r.w, ports: map[netip.AddrPort]*sim.UDPPort{}}
 	for _, a := range list {
 		for _, p := range []uint16{3478, 3479} {
 			local := netip.AddrPortFrom(a, p)
@@ -228,12 +228,15 @@ const (
 	singleAddress         // no OTHER-ADDRESS, change requests are refused
 	dropsChange           // change requests are not answered
 	changesOnlyPort       // change requests for the address change the port
+	dropsPort             // change requests for the port alone are not answered
+	slow                  // answers from elsewhere take 150 ms longer
 )
 
 // A fakeServer is a server of RFC 5780 that can lie.
 type fakeServer struct {
 	quirk  quirk
 	host   *sim.Host
+	w      *sim.World
 	addrs  []netip.Addr
 	ports  map[netip.AddrPort]*sim.UDPPort
 	other  netip.AddrPort // instead of the right one
@@ -284,6 +287,10 @@ func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
 		if change {
 			return
 		}
+	case dropsPort:
+		if change && !req.ChangeIP {
+			return
+		}
 	case singleAddress:
 		ans.Other = netip.AddrPort{}
 		if change {
@@ -294,7 +301,12 @@ func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
 	if s.other.IsValid() {
 		ans.Other = s.other
 	}
-	if p := s.ports[src]; p != nil {
+	p := s.ports[src]
+	switch {
+	case p == nil:
+	case s.quirk == slow && change:
+		s.w.At(s.w.Now().Add(150*ms), func() { p.SendTo(dst, ans.Append(nil)) })
+	default:
 		p.SendTo(dst, ans.Append(nil))
 	}
 }

@@ -3,6 +3,7 @@ package natprobe
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,10 +57,64 @@ func TestLyingServers(t *testing.T) {
 				if got.Filtering != filtering || got.Mapping != mapping {
 					t.Errorf("filtering %v, mapping %v (%v), want %v, %v", got.Filtering, got.Mapping, got.Evidence, filtering, mapping)
 				}
+				if lie.quirk == ignoresChange && !slices.ContainsFunc(got.Evidence, func(e report.Evidence) bool {
+					return e.For == "filtering" && strings.Contains(e.Text, "does not answer from where")
+				}) {
+					t.Errorf("the lie is not named: %v", got.Evidence)
+				}
 				if got.Filtering == report.EndpointIndependent && s.filtering != report.EndpointIndependent {
 					t.Error("looks open")
 				}
 			})
+		}
+	}
+}
+
+// A server whose other port cannot be heard does not make a filter look
+// stricter than it is; nor does one whose answers come late.
+func TestMuteAndSlowServers(t *testing.T) {
+	for _, quirk := range []quirk{dropsPort, slow} {
+		for _, s := range setups(t) {
+			if s.mapping == report.BehaviorUnknown {
+				continue
+			}
+			r := newRig(t, 1, 0, s.routers...)
+			r.server(quirk, a1, a2)
+			r.run(Config{})
+			got := r.m.report()
+			want := report.BehaviorUnknown
+			if s.filtering == report.EndpointIndependent && quirk == dropsPort {
+				want = s.filtering
+			}
+			// Behind the strictest filter late answers only get in once it is open.
+			if quirk == slow && s.filtering == report.AddressAndPortDependent && got.Filtering == s.filtering {
+				want = s.filtering
+			}
+			if got.Filtering != want || got.Mapping != s.mapping {
+				t.Errorf("quirk %d, %s: %v, %v, want %v: %v", quirk, s.name, got.Mapping, got.Filtering, want, got.Evidence)
+			}
+		}
+	}
+}
+
+// N-04: where packets get lost, silence has to last longer to count.
+func TestSilenceNeedsMoreUnderLoss(t *testing.T) {
+	for loss, more := range map[float64]bool{0: false, 0.2: true} {
+		longer := 0
+		for seed := range uint64(50) {
+			r := newRig(t, seed, loss, profile(t, "port-restricted"))
+			r.server(correct, a1, a2)
+			r.run(Config{})
+			switch n := len(r.m.f2.sent); n {
+			case certain:
+			case doubtful:
+				longer++
+			default:
+				t.Errorf("loss %v: %d copies", loss, n)
+			}
+		}
+		if more && longer < 40 || !more && longer > 0 {
+			t.Errorf("loss %v: %d of 50 runs asked longer", loss, longer)
 		}
 	}
 }
@@ -196,15 +251,15 @@ func TestPaceOverRuns(t *testing.T) {
 // N-04: at 10 % loss in each direction 99 of 100 classifications are right and
 // none is wrong; at 20 %, 97 of 100.
 func TestAccuracyUnderLoss(t *testing.T) {
-	for loss, least := range map[float64]int{0: 200, 0.1: 198, 0.2: 194} {
+	for loss, want := range map[float64]struct{ runs, right int }{0: {10, 10}, 0.1: {200, 198}, 0.2: {200, 194}} {
 		wrong := 0
 		for _, s := range setups(t) {
 			var y tally
-			for seed := range uint64(200) {
+			for seed := range uint64(want.runs) {
 				y.judge(t, s, seed+1, loss)
 			}
-			if wrong += y.wrong; y.right < least {
-				t.Errorf("%s at loss %v: %+v, want %d right", s.name, loss, y, least)
+			if wrong += y.wrong; y.right < want.right {
+				t.Errorf("%s at loss %v: %+v, want %d right", s.name, loss, y, want.right)
 			}
 		}
 		if loss <= 0.1 && wrong > 0 {
