@@ -40,7 +40,7 @@ func (p *programBisection) bisect(ctx context.Context, command string, stdout, s
 
 // try runs the program behind one NAT, in a laboratory of its own: what an
 // earlier try left in tables must not count.
-func (p *programBisection) try(ctx context.Context, command string, c nat.Config, stderr io.Writer) (matrix.Trial, error) {
+func (p *programBisection) try(ctx context.Context, command string, c nat.Config, stderr io.Writer) (_ matrix.Trial, err error) {
 	var none matrix.Trial
 	o := p.exec
 	o.natConfig = c
@@ -48,7 +48,7 @@ func (p *programBisection) try(ctx context.Context, command string, c nat.Config
 	if err != nil {
 		return none, laboratoryError(command, err)
 	}
-	defer l.Close()
+	defer func() { err = closeLab(command, l, err) }()
 	server, _, host, err := o.network(l)
 	if err != nil {
 		return none, laboratoryError(command, err)

@@ -63,7 +63,7 @@ func runTestnetExec(ctx context.Context, o *execOptions) error {
 }
 
 // run is the part inside the laboratory's namespaces.
-func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error) {
+func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (code int, err error) {
 	l, err := lab.New(lab.Config{Seed: o.seed})
 	if err != nil {
 		return 0, laboratoryError("testnet exec", err)
@@ -72,7 +72,7 @@ func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error)
 		// After an interrupt there is no time to be polite: what is left ends
 		// with this process.
 		if ctx.Err() == nil {
-			l.Close()
+			err = closeLab("testnet exec", l, err)
 		}
 	}()
 	if err := listen(l, rec, o.verbose); err != nil {
@@ -91,6 +91,15 @@ func (o *execOptions) run(ctx context.Context, rec *trace.Recorder) (int, error)
 		return 0, err
 	}
 	return runProgram(ctx, "testnet exec", host, o.argv)
+}
+
+// closeLab takes the laboratory down and returns err, or else what its network
+// did wrong.
+func closeLab(command string, l *lab.Lab, err error) error {
+	if broken := l.Close(); err == nil && broken != nil {
+		return laboratoryError(command, broken)
+	}
+	return err
 }
 
 // network builds the server, and the program's host behind the NAT.

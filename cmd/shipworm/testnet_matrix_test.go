@@ -5,26 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"shipworm/testnet/invariant"
 	"shipworm/testnet/matrix"
 	"shipworm/testnet/nat"
 )
 
-// watchedTeredo is Teredo under the eyes of the laboratory's invariants.
-type watchedTeredo struct {
-	teredoMethod
-	t invariant.TB
-}
-
-func (w watchedTeredo) Begin(s *matrix.Stage) (matrix.Attempt, error) {
-	invariant.Install(w.t, s.World, invariant.Config{})
-	return w.teredoMethod.Begin(s)
-}
-
 // TestTeredoMatrix: the table of Teredo for all NATs. L-05
 func TestTeredoMatrix(t *testing.T) {
 	nats := append(matrix.Defaults(), "none", "firewall", "udp-blocked")
-	table, err := matrix.Run(t.Context(), matrix.Config{Method: watchedTeredo{t: t}, NATs: nats, Seed: 1})
+	table, err := matrix.Run(t.Context(), matrix.Config{Method: teredoMethod{}, NATs: nats, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,14 +39,14 @@ func runTestnetUp(ctx context.Context, o *upOptions) error {
 }
 
 // run is the part inside the laboratory's namespaces.
-func (o *upOptions) run(ctx context.Context, rec *trace.Recorder) (int, error) {
+func (o *upOptions) run(ctx context.Context, rec *trace.Recorder) (code int, err error) {
 	l, err := lab.New(lab.Config{Seed: o.seed})
 	if err != nil {
 		return 0, laboratoryError("testnet up", err)
 	}
 	defer func() {
-		if ctx.Err() == nil {
-			l.Close() // otherwise what is left ends with this process
+		if ctx.Err() == nil { // otherwise what is left ends with this process
+			err = closeLab("testnet up", l, err)
 		}
 	}()
 	if err := listen(l, rec, o.verbose); err != nil {

@@ -15,6 +15,9 @@
 //		Factor:   map[string]float64{"server": 2.2},
 //		Canaries: [][]byte{secret},
 //	})
+//
+// The worlds of testnet/matrix, testnet/scenario and testnet/lab are observed
+// by these packages: a breach is an error of the run.
 package invariant
 
 import (
@@ -148,7 +151,8 @@ func (x *Watch) Breaches(r Rule) int {
 	return x.count[r]
 }
 
-// Err returns what was broken, with the first packets that did it, or nil.
+// Err returns in one line what was broken, with the first packets that did it,
+// or nil.
 func (x *Watch) Err() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -159,5 +163,5 @@ func (x *Watch) Err() error {
 	for _, n := range x.count {
 		total += n
 	}
-	return fmt.Errorf("%d breaches of invariants in %d packets, among them\n%s", total, x.packets, strings.Join(x.reports, "\n"))
+	return fmt.Errorf("%d breaches of invariants in %d packets, among them: %s", total, x.packets, strings.Join(x.reports, "; "))
 }

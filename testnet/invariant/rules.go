@@ -38,15 +38,12 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 // time to live, or gained on the way. Between a line up and a line down of the
 // same network there is no router.
 func timeToLive(report func(sim.Transit)) func(sim.Transit) {
-	type key struct {
-		id     uint64
-		offset int // fragments travel on their own
-	}
 	type step struct {
 		ttl byte
 		up  bool
 	}
-	recent, old := map[key]step{}, map[key]step{}
+	// By packet and offset: fragments travel on their own.
+	recent, old := map[uint64]step{}, map[uint64]step{}
 	var since time.Time
 	return func(t sim.Transit) {
 		if t.Forged || t.Duplicate {
@@ -56,7 +53,7 @@ func timeToLive(report func(sim.Transit)) func(sim.Transit) {
 		if !ok || h.Dst.IsMulticast() || h.Dst == broadcast {
 			return // a multicast is on several lines at once
 		}
-		k, now := key{t.ID, h.Offset}, step{h.TTL, t.Up}
+		k, now := t.ID<<16|uint64(h.Offset), step{h.TTL, t.Up}
 		before, known := recent[k]
 		if !known {
 			before, known = old[k]
@@ -65,7 +62,7 @@ func timeToLive(report func(sim.Transit)) func(sim.Transit) {
 			report(t)
 		}
 		if len(recent) >= pathWindow || t.Time.Sub(since) >= pathTime {
-			recent, old, since = map[key]step{}, recent, t.Time
+			recent, old, since = map[uint64]step{}, recent, t.Time
 		}
 		recent[k] = now
 	}

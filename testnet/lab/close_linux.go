@@ -11,7 +11,9 @@ import (
 
 // Close ends every program in the laboratory, those that made themselves
 // daemons too, and takes it down. Programs get SIGTERM and a second to obey.
-// It may be called more than once.
+// It may be called more than once. Its error says that the network broke an
+// invariant (testnet/invariant), as far as packets crossed the lines by
+// themselves, see [Lab].
 func (l *Lab) Close() error { return l.close() }
 
 func (l *Lab) shutdown() error {
@@ -56,7 +58,10 @@ func (l *Lab) shutdown() error {
 	if err := writeHosts(nil); err != nil {
 		l.log.Debug("names of hosts stay", "err", err)
 	}
-	return nil
+	if l.hub.rules == nil {
+		return nil
+	}
+	return l.hub.rules.Err()
 }
 
 // inside returns the processes, other than this one, in the given network

@@ -25,6 +25,8 @@
 //		_ = pc.Command(ctx, "curl", "http://server/").Run()
 //	}
 //
+// A violation of testnet/invariant is an error of [Lab.Close].
+//
 // All hosts share the file system, the process table and the user of the
 // machine; they differ in their network only. Host names resolve through a
 // private /etc/hosts.

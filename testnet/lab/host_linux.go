@@ -44,7 +44,9 @@ func (l *Lab) host(name string, addrs []netip.Addr, gateway, gateway6 netip.Addr
 		}
 	}
 	l.hub.mu.Lock()
-	l.hub.impaired = l.hub.impaired || !perfect(line)
+	if !perfect(line) {
+		l.hub.impair()
+	}
 	node, err := place()
 	l.hub.mu.Unlock()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/sim"
 )
 
@@ -36,9 +37,10 @@ type hub struct {
 	armed   time.Time       // what the timer is set to; zero when it is not
 	closed  bool
 
-	impaired bool        // a line has properties, or may have
-	traced   bool        // somebody looks at packets
-	current  *vnetHeader // of the packet that is crossing the world unfinished
+	impaired bool             // a line has properties, or may have
+	rules    *invariant.Watch // of the packets since then
+	traced   bool             // somebody looks at packets
+	current  *vnetHeader      // of the packet that is crossing the world unfinished
 	header   vnetHeader
 	buf      []byte
 	space    []byte
@@ -212,6 +214,14 @@ func (p *port) read() {
 		}
 	}
 	p.poll()
+}
+
+// impair has every packet cross the lines by itself from now on: only then is it
+// one that a wire carries, and held to the invariants. The caller holds the lock.
+func (h *hub) impair() {
+	if !h.impaired {
+		h.impaired, h.rules = true, invariant.Observe(h.world, invariant.Config{})
+	}
 }
 
 // send puts a packet of header h.header on the host's line.

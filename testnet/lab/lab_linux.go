@@ -78,7 +78,9 @@ func (l *Lab) Host(name string, line link.Config, addrs ...netip.Addr) (*Host, e
 func (l *Lab) Router(name string, cfg nat.Config, uplink link.Config) (*Router, error) {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
-	l.hub.impaired = l.hub.impaired || !perfect(uplink)
+	if !perfect(uplink) {
+		l.hub.impair()
+	}
 	r, err := l.hub.world.Router(name, cfg, uplink)
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -103,7 +105,7 @@ func (l *Lab) SetTrace(f func(sim.Event)) {
 func (l *Lab) Change(f func(*sim.World) error) error {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
-	l.hub.impaired = true
+	l.hub.impair()
 	err := f(l.hub.world)
 	l.hub.advance()
 	return err
@@ -185,7 +187,9 @@ func (r *Router) Host(name string, line link.Config, addr netip.Addr, more ...ne
 func (r *Router) Router(name string, cfg nat.Config, uplink link.Config) (*Router, error) {
 	r.lab.hub.mu.Lock()
 	defer r.lab.hub.mu.Unlock()
-	r.lab.hub.impaired = r.lab.hub.impaired || !perfect(uplink)
+	if !perfect(uplink) {
+		r.lab.hub.impair()
+	}
 	inner, err := r.sim.Router(name, cfg, uplink)
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)

@@ -36,7 +36,7 @@ func TestMiredo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	closing(t, l)
 	line := link.Config{Delay: 5 * time.Millisecond}
 	server, err := l.Host("server", line, server1, server2)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"shipworm/testnet/invariant"
 	"shipworm/testnet/matrix"
 )
 
@@ -31,21 +30,10 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// watched is UDP under the eyes of the laboratory's invariants.
-type watched struct {
-	matrix.UDP
-	t invariant.TB
-}
-
-func (w watched) Begin(s *matrix.Stage) (matrix.Attempt, error) {
-	invariant.Install(w.t, s.World, invariant.Config{})
-	return w.UDP.Begin(s)
-}
-
 func run(t testing.TB, c matrix.Config) *matrix.Table {
 	t.Helper()
 	if c.Method == nil {
-		c.Method = watched{t: t}
+		c.Method = matrix.UDP{}
 	}
 	table, err := matrix.Run(t.Context(), c)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -113,9 +114,23 @@ func (c *Config) once(ctx context.Context, from, to string, a, b nat.Config, run
 	if err != nil {
 		return result{}, err
 	}
+	watch := invariant.Observe(s.World, invariant.Config{})
+	var r result
 	if m, ok := c.Method.(Blocking); ok {
-		return c.block(ctx, m, s, run)
+		r, err = c.block(ctx, m, s, run)
+	} else {
+		r, err = c.step(s, run)
 	}
+	if err == nil {
+		if err = watch.Err(); err != nil {
+			err = fmt.Errorf("matrix: %s to %s, run %d: %w", from, to, run, err)
+		}
+	}
+	return r, err
+}
+
+// step runs one attempt of a method without goroutines.
+func (c *Config) step(s *Stage, run int) (result, error) {
 	try, err := c.Method.(Stepped).Begin(s)
 	if err != nil {
 		return result{}, err

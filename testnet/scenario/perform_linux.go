@@ -21,7 +21,7 @@ const maxLine = 8 << 10
 // must have passed through lab.Enter. Everything that runs is ended before it
 // returns, whatever it returns. Errors are as with Simulate; a program that is
 // not installed is found before anything is built.
-func Perform(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
+func Perform(ctx context.Context, s *Scenario, opts Options) (result *Result, err error) {
 	for _, p := range s.Programs {
 		if p.Kind != Other {
 			continue
@@ -39,7 +39,9 @@ func Perform(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 	v := &real{run: r, lab: l, ctx: ctx, hosts: map[*Node]*lab.Host{}, routers: map[*Node]*lab.Router{}, igds: map[*Node]*install.Installed{}, inbox: make(chan func())}
 	defer func() {
 		cancel()
-		l.Close()
+		if broken := l.Close(); err == nil && broken != nil {
+			result, err = nil, broken
+		}
 		v.programs.Wait()
 	}()
 	r.stage = v

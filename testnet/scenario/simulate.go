@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd/install"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
@@ -20,13 +22,14 @@ const skippedInSimulation = "it is a program of this machine, which cannot run i
 
 // Simulate runs a scenario in virtual time, in this goroutine. An expectation
 // that fails is no error: it is in the result. An error is a program or event
-// that could not be carried out, or ctx's.
+// that could not be carried out, a breach of testnet/invariant, or ctx's.
 func Simulate(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 	r := newRun(s, opts)
 	w := sim.New(r.seed, epoch)
 	v := &virtual{run: r, world: w, hosts: map[*Node]*sim.Host{}, routers: map[*Node]*sim.Router{}, igds: map[*Node]*install.Simulated{}}
 	r.stage = v
 	r.watch(w)
+	invariants := invariant.Observe(w, invariant.Config{})
 	if err := s.build(v.add); err != nil {
 		return nil, err
 	}
@@ -49,8 +52,8 @@ func Simulate(ctx context.Context, s *Scenario, opts Options) (*Result, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	if r.err != nil {
-		return nil, r.err
+	if err := cmp.Or(r.err, invariants.Err()); err != nil {
+		return nil, err
 	}
 	return r.result("simulation"), nil
 }

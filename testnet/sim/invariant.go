@@ -25,32 +25,41 @@ const (
 // packets of adversaries.
 func NoRepeat(report func(Transit)) func(Transit) {
 	seed := maphash.MakeSeed()
-	recent, old := map[uint64]bool{}, map[uint64]bool{}
+	recent, old := map[uint64]struct{}{}, map[uint64]struct{}{}
 	var since time.Time
-	var b []byte
+	var h maphash.Hash
+	h.SetSeed(seed)
 	return func(t Transit) {
 		if t.Duplicate || t.Forged {
 			return
 		}
-		b = append(append(b[:0], t.Line...), 0)
+		h.Reset()
+		h.WriteString(t.Line)
+		h.WriteByte(0)
 		pkt, _, ok := ipv4.Check(t.Packet)
 		switch {
 		case ok && !ipv4.DontFragment(pkt):
-			n := len(b)
-			b = append(b, pkt...)
-			b[n+8], b[n+10], b[n+11] = 0, 0, 0
+			h.Write(pkt[:8])
+			h.WriteByte(pkt[9])
+			h.Write(pkt[12:])
 		case ok || ip.Is6(t.Packet):
-			b = be.AppendUint64(b, t.ID)
+			var id [8]byte
+			be.PutUint64(id[:], t.ID)
+			h.Write(id[:])
 		default:
-			b = append(b, t.Packet...)
+			h.Write(t.Packet)
 		}
-		s := maphash.Bytes(seed, b)
-		if recent[s] || old[s] {
+		s := h.Sum64()
+		_, before := recent[s]
+		if !before {
+			_, before = old[s]
+		}
+		if before {
 			report(t)
 		}
 		if len(recent) >= repeatWindow || t.Time.Sub(since) >= repeatTime {
-			recent, old, since = map[uint64]bool{}, recent, t.Time
+			recent, old, since = map[uint64]struct{}{}, recent, t.Time
 		}
-		recent[s] = true
+		recent[s] = struct{}{}
 	}
 }
