@@ -8,8 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2/unstable"
-
+	"shipworm/internal/toml"
 	"shipworm/testnet/nat"
 )
 
@@ -80,7 +79,7 @@ func knobError(v value, err error) string {
 	case k >= reflect.Int && k <= reflect.Int64:
 		want = "a whole number"
 	}
-	if v.kind == unstable.Integer && strings.Contains(want, "number") {
+	if v.kind == toml.Integer && strings.Contains(want, "number") {
 		return fmt.Sprintf("%s: want %s", v.text, want)
 	}
 	return fmt.Sprintf("it is %s: want %s", v.typeName(), want)
@@ -90,13 +89,13 @@ func knobError(v value, err error) string {
 func (v value) json() json.RawMessage {
 	var b []byte
 	switch v.kind {
-	case unstable.Integer:
+	case toml.Integer:
 		n, err := strconv.ParseInt(v.text, 0, 64)
 		if err != nil {
 			return json.RawMessage("null")
 		}
 		return strconv.AppendInt(nil, n, 10)
-	case unstable.Float:
+	case toml.Float:
 		f, err := strconv.ParseFloat(strings.ReplaceAll(v.text, "_", ""), 64)
 		if err != nil {
 			return json.RawMessage("null")
@@ -105,16 +104,16 @@ func (v value) json() json.RawMessage {
 			return json.RawMessage(`{}`)
 		}
 		return b
-	case unstable.Bool:
+	case toml.Bool:
 		return json.RawMessage(v.text)
-	case unstable.Array:
+	case toml.Array:
 		list := make([]json.RawMessage, len(v.items))
 		for i, x := range v.items {
 			list[i] = x.json()
 		}
 		b, _ = json.Marshal(list) // its parts are JSON
 		return b
-	case unstable.Table, unstable.InlineTable:
+	case toml.Table, toml.InlineTable:
 		m := map[string]json.RawMessage{}
 		for _, e := range v.table.entries {
 			m[e.key] = e.value.json()

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pelletier/go-toml/v2/unstable"
+	"shipworm/internal/toml"
 )
 
 // A section reads the keys of one table and reports those that nobody asked
@@ -43,20 +43,20 @@ func (s *section) finish() {
 
 func (v value) typeName() string {
 	switch v.kind {
-	case unstable.String:
+	case toml.String:
 		return "a string"
-	case unstable.Bool:
+	case toml.Bool:
 		return "a boolean"
-	case unstable.Integer:
+	case toml.Integer:
 		return "an integer"
-	case unstable.Float:
+	case toml.Float:
 		return "a number"
-	case unstable.Array:
-		if len(v.items) > 0 && v.items[0].kind == unstable.Table {
+	case toml.Array:
+		if len(v.items) > 0 && v.items[0].kind == toml.Table {
 			return "a list of tables"
 		}
 		return "a list"
-	case unstable.Table, unstable.InlineTable:
+	case toml.Table, toml.InlineTable:
 		return "a table"
 	}
 	return "a date or time"
@@ -71,7 +71,7 @@ func (s *section) text(key string) (string, position, bool) {
 	if !ok {
 		return "", position{}, false
 	}
-	if e.value.kind != unstable.String {
+	if e.value.kind != toml.String {
 		s.wrong(key, e.value, "a string")
 		return "", position{}, false
 	}
@@ -85,14 +85,14 @@ func (s *section) texts(key string) ([]value, bool) {
 		return nil, false
 	}
 	list := e.value.items
-	if e.value.kind == unstable.String {
+	if e.value.kind == toml.String {
 		list = []value{e.value}
-	} else if e.value.kind != unstable.Array {
+	} else if e.value.kind != toml.Array {
 		s.wrong(key, e.value, "a string or a list of strings")
 		return nil, false
 	}
 	for _, v := range list {
-		if v.kind != unstable.String {
+		if v.kind != toml.String {
 			s.wrong(key, v, "a list of strings")
 			return nil, false
 		}
@@ -110,7 +110,7 @@ func (s *section) duration(key string) (time.Duration, bool) {
 	if !ok {
 		return 0, false
 	}
-	if e.value.kind != unstable.String {
+	if e.value.kind != toml.String {
 		s.wrong(key, e.value, want)
 		return 0, false
 	}
@@ -124,7 +124,7 @@ func (s *section) duration(key string) (time.Duration, bool) {
 
 func (s *section) boolean(key string) bool {
 	e, ok := s.take(key)
-	if ok && e.value.kind != unstable.Bool {
+	if ok && e.value.kind != toml.Bool {
 		s.wrong(key, e.value, "true or false")
 		return false
 	}
@@ -137,7 +137,7 @@ func (s *section) integer(key string, low, high int64) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	if e.value.kind != unstable.Integer {
+	if e.value.kind != toml.Integer {
 		s.wrong(key, e.value, "a whole number")
 		return 0, false
 	}
@@ -158,7 +158,7 @@ func (s *section) share(key string) (float64, bool) {
 	}
 	number, percent := strings.CutSuffix(e.value.text, "%")
 	switch e.value.kind {
-	case unstable.Float, unstable.Integer, unstable.String:
+	case toml.Float, toml.Integer, toml.String:
 	default:
 		s.wrong(key, e.value, want)
 		return 0, false
@@ -167,7 +167,7 @@ func (s *section) share(key string) (float64, bool) {
 	if percent {
 		f /= 100
 	}
-	if err != nil || math.IsNaN(f) || f < 0 || f > 1 || percent != (e.value.kind == unstable.String) {
+	if err != nil || math.IsNaN(f) || f < 0 || f > 1 || percent != (e.value.kind == toml.String) {
 		s.add(e.value.at, "%s = %s: want %s", key, e.value.text, want)
 		return 0, false
 	}
@@ -180,7 +180,7 @@ func (s *section) number(key string) (float64, bool) {
 	if !ok {
 		return 0, false
 	}
-	if e.value.kind != unstable.Float && e.value.kind != unstable.Integer {
+	if e.value.kind != toml.Float && e.value.kind != toml.Integer {
 		s.wrong(key, e.value, "a number")
 		return 0, false
 	}
@@ -240,7 +240,7 @@ func (s *section) list(key string) []*table {
 	if !ok {
 		return nil
 	}
-	if e.value.kind != unstable.Array {
+	if e.value.kind != toml.Array {
 		s.wrong(key, e.value, "a list of tables, [["+key+"]]")
 		return nil
 	}

@@ -6,8 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
+	"shipworm/internal/toml"
 )
 
 // MaxSize bounds a scenario file, in bytes.
@@ -30,7 +29,7 @@ type entry struct {
 // value is a TOML value, or a list of tables.
 type value struct {
 	at    position
-	kind  unstable.Kind
+	kind  toml.Kind
 	text  string // of a scalar: a string's content, else as written
 	items []value
 	table *table // of Table and InlineTable
@@ -63,9 +62,9 @@ func readTree(src []byte) (*table, error) {
 	for b.parser.NextExpression() {
 		n := b.parser.Expression()
 		switch n.Kind {
-		case unstable.Table, unstable.ArrayTable:
+		case toml.Table, toml.ArrayTable:
 			current = b.open(n)
-		case unstable.KeyValue:
+		case toml.KeyValue:
 			b.keyValue(current, n)
 		}
 	}
@@ -87,7 +86,7 @@ func syntaxError(err error) error {
 
 // builder turns the parser's nodes into tables.
 type builder struct {
-	parser unstable.Parser
+	parser toml.Parser
 	src    []byte
 	root   *table
 
@@ -96,7 +95,7 @@ type builder struct {
 }
 
 // position turns an offset into line and column. Lookups go forward mostly.
-func (b *builder) position(n *unstable.Node) position {
+func (b *builder) position(n *toml.Node) position {
 	to := int(n.Raw.Offset)
 	if to < b.offset || b.last.line == 0 {
 		b.offset, b.last = 0, position{1, 1}
@@ -113,35 +112,35 @@ func (b *builder) position(n *unstable.Node) position {
 }
 
 // open returns the table that a header [a.b] or [[a.b]] begins.
-func (b *builder) open(n *unstable.Node) *table {
+func (b *builder) open(n *toml.Node) *table {
 	t := b.root
 	for it := n.Key(); it.Next(); {
 		k := it.Node()
-		t = b.enter(t, k, n.Kind == unstable.ArrayTable && it.IsLast())
+		t = b.enter(t, k, n.Kind == toml.ArrayTable && it.IsLast())
 	}
 	return t
 }
 
 // enter goes into the table under a key, making it where there is none. Of a
 // list of tables it is the last one, or a new one.
-func (b *builder) enter(t *table, key *unstable.Node, list bool) *table {
+func (b *builder) enter(t *table, key *toml.Node, list bool) *table {
 	at, name := b.position(key), string(key.Data)
 	e := t.find(name)
 	if e == nil {
-		e = &entry{key: name, at: at, value: value{at: at, kind: unstable.Table, table: &table{at: at}}}
+		e = &entry{key: name, at: at, value: value{at: at, kind: toml.Table, table: &table{at: at}}}
 		if list {
-			e.value = value{at: at, kind: unstable.Array}
+			e.value = value{at: at, kind: toml.Array}
 		}
 		t.entries = append(t.entries, e)
 	}
-	if e.value.kind != unstable.Array {
+	if e.value.kind != toml.Array {
 		if e.value.table == nil { // the decoder has refused this already
 			return &table{at: at}
 		}
 		return e.value.table
 	}
 	if list || len(e.value.items) == 0 {
-		e.value.items = append(e.value.items, value{at: at, kind: unstable.Table, table: &table{at: at}})
+		e.value.items = append(e.value.items, value{at: at, kind: toml.Table, table: &table{at: at}})
 	}
 	last := &e.value.items[len(e.value.items)-1]
 	if last.table == nil {
@@ -150,7 +149,7 @@ func (b *builder) enter(t *table, key *unstable.Node, list bool) *table {
 	return last.table
 }
 
-func (b *builder) keyValue(t *table, n *unstable.Node) {
+func (b *builder) keyValue(t *table, n *toml.Node) {
 	for it := n.Key(); it.Next(); {
 		k := it.Node()
 		if !it.IsLast() {
@@ -163,14 +162,14 @@ func (b *builder) keyValue(t *table, n *unstable.Node) {
 }
 
 // value converts a value; at is the place to name where it has none of its own.
-func (b *builder) value(n *unstable.Node, at position) value {
+func (b *builder) value(n *toml.Node, at position) value {
 	v := value{at: at, kind: n.Kind, text: string(n.Data)}
 	switch n.Kind {
-	case unstable.Array:
+	case toml.Array:
 		for it := n.Children(); it.Next(); {
 			v.items = append(v.items, b.value(it.Node(), at))
 		}
-	case unstable.InlineTable:
+	case toml.InlineTable:
 		v.at = b.position(n)
 		v.table = &table{at: v.at}
 		for it := n.Children(); it.Next(); {
