@@ -52,7 +52,7 @@ func run(args []string) int {
 
 func newRoot() *cobra.Command {
 	root := group("shipworm", "Remote Assistance over Teredo, with the tools around it",
-		newRACmd(), newTeredoCmd(), newProbeCmd(), newUPnPCmd(), newTestnetCmd())
+		newRACmd(), newTeredoCmd(), newProbeCmd(), newUPnPCmd(), newTestnetCmd(), newNetshCmd())
 	root.Version = version
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetVersionTemplate("shipworm {{.Version}}\n")

@@ -27,7 +27,7 @@ const labelWidth = 24 // as netsh pads
 
 func newTeredoCmd() *cobra.Command {
 	c := group("teredo", "An IPv6 address behind a NAT: client, server and tools",
-		newTeredoClientCmd(), newTeredoServerCmd(), newTeredoRelayCmd(), newTeredoPingCmd(), newTeredoDecodeCmd(), newTeredoShowCmd(),
+		newTeredoClientCmd(), newTeredoServerCmd(), newTeredoRelayCmd(), newTeredoPingCmd(), newTeredoDecodeCmd(), newTeredoShowCmd(), newTeredoSetCmd(),
 		newTeredoHelperCmd())
 	c.Long = `Teredo (RFC 4380) gives a host behind a NAT an IPv6 address that other Teredo
 hosts can reach directly. A Teredo server helps to open the NATs; data never
@@ -63,6 +63,9 @@ func (f *teredoFlags) named() (primary, secondary string) {
 // config returns the configuration of a client, without any port. It is forced:
 // who asks for a single act of Teredo wants that.
 func (f *teredoFlags) config() (teredo.ClientConfig, error) {
+	if err := teredoDisabled(); err != nil {
+		return teredo.ClientConfig{}, err
+	}
 	primary, secondary := f.named()
 	if primary == "" {
 		return teredo.ClientConfig{}, withHint(usageError(errors.New("teredo: no server named")),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,7 +20,7 @@ func newTeredoClientCmd() *cobra.Command {
 	var (
 		flags  teredoFlags
 		tunnel tunFlags
-		port   uint16
+		opts   clientOptions
 		noEcho bool
 		force  bool
 		idle   time.Duration
@@ -50,21 +51,49 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			if err != nil {
 				return err
 			}
-			cfg.Port, cfg.NoEcho, cfg.Force, cfg.Idle = port, noEcho, force, idle
-			return runTeredoClient(c.Context(), cfg, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
+			cfg.Port, cfg.NoEcho, cfg.Idle = opts.port, noEcho, idle
+			cfg.Force = force || opts.typ == typeEnterprise
+			cfg.Refresh = time.Duration(opts.refresh) * time.Second
+			return runTeredoClient(c.Context(), cfg, &opts, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
 		},
 	}
 	flags.add(c)
 	tunnel.add(c)
-	c.Flags().Uint16Var(&port, "port", 0, "local UDP `port` (default a random one from 49152 on)")
+	opts.add(c)
+	addConfig(c, "client", clientFiles)
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
-	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here")
+	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here, as --type enterpriseclient does")
 	c.Flags().DurationVar(&idle, "idle", 0, "end once nothing was sent or received for this long, at least 10s (default never)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")
 	return c
 }
 
-func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, tunnel *tunFlags, out *stateWriter, stderr io.Writer) error {
+// clientOptions are what netsh sets, besides the server, and what an operator
+// wants.
+type clientOptions struct {
+	typ     clientType
+	refresh uint16
+	port    uint16
+	metrics string
+}
+
+func (o *clientOptions) add(c *cobra.Command) {
+	o.typ = typeDefault
+	c.Flags().Var(&o.typ, "type", "client, enterpriseclient, natawareclient, disabled or default")
+	c.Flags().Uint16Var(&o.refresh, "refresh", 0, "longest time between two solicitations, in `seconds`, 5 to 45 (default 30)")
+	c.Flags().Uint16Var(&o.port, "port", 0, "local UDP `port` (default a random one from 49152 on)")
+	addMetrics(c, &o.metrics)
+}
+
+func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientOptions, tunnel *tunFlags, out *stateWriter, stderr io.Writer) error {
+	if opts.typ == typeDisabled {
+		return withHint(negativeError(errors.New("teredo client: disabled")), "shipworm teredo set --type default")
+	}
+	stats, err := openMetrics(opts.metrics)
+	if err != nil {
+		return err
+	}
+	defer stats.close()
 	ctl, err := openControl()
 	if err != nil {
 		fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", err)
@@ -95,8 +124,12 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, tunnel *tunFl
 	}
 	return withTeredo(ctx, cfg, func(c *teredo.Client) error {
 		if ctl.l != nil {
-			ctl.serve(c)
+			ctl.serve(c, opts.typ)
 		}
+		stats.serve(func(m *metrics) { clientMetrics(m, c.State()) })
+		alive, stop := startNotify(func() string { return clientStatus(c.State()) })
+		defer stop()
+		alive()
 		if _, err := waitQualified(ctx, c, cfg.Server); err != nil {
 			return err
 		}

@@ -54,13 +54,18 @@ client answered yet, four bubbles in 300 s are all there is.`,
 				return err
 			}
 			cfg.Open = func() (teredo.Device, error) { return f.device(len(cfg.Prefixes) > 0) }
+			ready := func() {}
 			cfg.OnReady = func(s teredo.RelayState) {
+				ready()
 				fmt.Fprintf(c.ErrOrStderr(), "relaying for %s on UDP %v\n", joinPrefixes(s.Served), s.Local)
 			}
 			r, err := teredo.NewRelay(cfg)
 			if err != nil {
 				return usageError(oneLine(err))
 			}
+			tell, stop := startNotify(func() string { r.State(); return "relaying" })
+			defer stop()
+			ready = tell
 			return teredoRelayError(c.Context(), r.Run(c.Context()))
 		},
 	}
@@ -76,6 +81,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	fl.Uint16Var(&f.port, "port", 0, "UDP `port` (default a random one)")
 	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
 	f.tunnel.addUser(c)
+	addConfig(c, "relay", noFiles)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 	return c
 }

@@ -19,6 +19,7 @@ func newTeredoServerCmd() *cobra.Command {
 		port    uint16
 		native  bool
 		keys    string
+		stats   string
 		verbose bool
 	)
 	c := &cobra.Command{
@@ -45,7 +46,9 @@ redirects 3544 to it.`,
 				return err
 			}
 			cfg.Native, cfg.Logger = native, verboseLog(verbose)
+			ready := func() {}
 			cfg.OnReady = func() {
+				ready()
 				fmt.Fprintf(c.ErrOrStderr(), "serving Teredo on %s, UDP port %d\n", strings.Join(listen, " and "), cfg.Port)
 			}
 			if keys != "" {
@@ -57,6 +60,16 @@ redirects 3544 to it.`,
 			if err != nil {
 				return usageError(oneLine(err))
 			}
+			page, err := openMetrics(stats)
+			if err != nil {
+				return err
+			}
+			defer page.close()
+			page.serve(func(m *metrics) { serverMetrics(m, s.State()) })
+			// State waits for the goroutine that serves.
+			tell, stop := startNotify(func() string { s.State(); return "serving" })
+			defer stop()
+			ready = tell
 			return teredoServerError(c.Context(), s.Run(c.Context()))
 		},
 	}
@@ -65,6 +78,8 @@ redirects 3544 to it.`,
 	c.Flags().StringVar(&keys, "key-file", "", "let only the clients of a key table qualify: `file`")
 	c.Flags().BoolVar(&native, "native", false, "pass clients' tests of native IPv6 hosts on, by the routes of this host (Linux; root or CAP_NET_RAW)")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
+	addMetrics(c, &stats)
+	addConfig(c, "server", noFiles)
 	return c
 }
 

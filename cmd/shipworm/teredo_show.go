@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"shipworm/teredo"
-	"shipworm/teredo/engine"
 )
 
 func newTeredoShowCmd() *cobra.Command {
@@ -29,8 +24,9 @@ layout of "netsh interface teredo show state". If none runs, or --server names
 another server than the one it uses, an address is asked for once, shown and
 given up again. Exit code 3 if there is no address.
 
-What netsh prints and we do not know is said to be unknown: the kind of NAT is
-not probed on the way to an address (RFC 5991).`,
+The kind of NAT is that which the server's two addresses saw: what its filter
+lets in is not tried on the way to an address (RFC 5991), "shipworm probe" does
+that. With --verbose every counter follows, the packets dropped by reason.`,
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			raw, err := teredoState(c.Context(), &flags)
@@ -44,7 +40,10 @@ not probed on the way to an address (RFC 5991).`,
 			if asJSON {
 				err = oneLine(errors.Join(err, printJSON(c.OutOrStdout(), json.RawMessage(raw))))
 			} else {
-				err = oneLine(errors.Join(err, showState(c.OutOrStdout(), &st.State)))
+				err = oneLine(errors.Join(err, showState(c.OutOrStdout(), &st)))
+				if flags.verbose {
+					err = oneLine(errors.Join(err, showCounters(c.OutOrStdout(), &st.State)))
+				}
 			}
 			if err == nil && !st.Address.IsValid() {
 				err = withHint(negativeError(errors.New("teredo: not qualified")), "`shipworm teredo client -v` shows what it tries")
@@ -60,11 +59,14 @@ not probed on the way to an address (RFC 5991).`,
 // shownState is what `teredo show --json` prints and what the control socket
 // carries, schema 1.
 type shownState struct {
-	Schema int `json:"schema"`
+	Schema int        `json:"schema"`
+	Type   clientType `json:"type"`
 	teredo.State
 }
 
-func shownJSON(st teredo.State) ([]byte, error) { return json.Marshal(shownState{1, st}) }
+func shownJSON(st teredo.State, typ clientType) ([]byte, error) {
+	return json.Marshal(shownState{1, typ, st})
+}
 
 // teredoState returns the state of a running client, or of one that it runs
 // for the purpose, as JSON. With an error there may be one to show nonetheless.
@@ -86,63 +88,10 @@ func teredoState(ctx context.Context, flags *teredoFlags) ([]byte, error) {
 		var q *teredo.QualifyError
 		if err == nil || errors.As(err, &q) && q.Stage == teredo.StageSolicit {
 			var bad error
-			raw, bad = shownJSON(c.State())
+			raw, bad = shownJSON(c.State(), typeDefault)
 			err = errors.Join(err, bad)
 		}
 		return err
 	})
 	return raw, err
-}
-
-// showState prints st as netsh does: header, 45 dashes, labels padded to 24.
-// Like netsh it leaves out the lines that have nothing to tell in a state.
-func showState(w io.Writer, st *teredo.State) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Teredo Parameters\n%s\n", strings.Repeat("-", 45))
-	printLabel(&b, "Type", "client")
-	printLabel(&b, "Server Name", st.ServerName)
-	printLabel(&b, "Client Refresh Interval", fmt.Sprintf("%d seconds", int(st.Refresh/time.Second)))
-	if st.Port == 0 {
-		printLabel(&b, "Client Port", "unspecified")
-	} else {
-		printLabel(&b, "Client Port", st.Port)
-	}
-	switch st.State {
-	case engine.Ready, engine.Unreachable:
-		printLabel(&b, "State", "qualified")
-		printLabel(&b, "Client Type", "teredo client")
-		printLabel(&b, "Network", "unmanaged")
-		printLabel(&b, "NAT", natOf(st))
-		printLabel(&b, "NAT Special Behaviour", "UPNP: Unknown, PortPreserving: "+yesNo(st.Local.Port() == st.Mapped.Port()))
-		printLabel(&b, "Local Mapping", st.Local)
-		printLabel(&b, "External NAT Mapping", st.Mapped)
-	case engine.Offline:
-		printLabel(&b, "State", "offline")
-		// netsh has such a line; its English words for this case are not
-		// known to us.
-		printLabel(&b, "Error", "primary teredo server cannot be reached over UDP")
-	case engine.Qualifying:
-		printLabel(&b, "State", "probe (primary server)")
-		printLabel(&b, "Client Type", "teredo client")
-		printLabel(&b, "Network", "unmanaged")
-	default:
-		printLabel(&b, "State", "dormant")
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
-// natOf says what is known of the NAT: whether there is one.
-func natOf(st *teredo.State) string {
-	if st.Local == st.Mapped {
-		return "none (global connectivity)"
-	}
-	return "unknown"
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "Yes"
-	}
-	return "No"
 }

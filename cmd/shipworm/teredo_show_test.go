@@ -13,6 +13,7 @@ import (
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
 	"shipworm/teredo/stack"
+	"shipworm/teredo/wire"
 )
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
@@ -44,9 +45,13 @@ func shownStates() map[string]*teredo.State {
 	qualified := state(engine.Ready, "teredo.example.net", 30*time.Second)
 	qualified.Address, qualified.Mapped = addressFor(server, mapped), mapped
 	qualified.Local = netip.MustParseAddrPort("192.168.0.218:52865")
+	qualified.NAT, qualified.Secondary = wire.NATIndependent, netip.MustParseAddr("203.0.113.2")
+	symmetric := qualified
+	symmetric.NAT, symmetric.Forward = wire.NATRandom, mapped
 	open := qualified
 	open.Local, open.Port = mapped, 34567
 	unreachable := qualified
+	unreachable.NAT = wire.NATUnknown
 	unreachable.ClientState.State = engine.Unreachable
 	unreachable.Local = netip.MustParseAddrPort("192.168.0.218:50000")
 	offline := state(engine.Offline, "203.0.113.1", 30*time.Second)
@@ -54,6 +59,7 @@ func shownStates() map[string]*teredo.State {
 	dormant := state(engine.Initial, "203.0.113.1", 30*time.Second)
 	return map[string]*teredo.State{
 		"qualified":   &qualified,
+		"symmetric":   &symmetric,
 		"global":      &open,
 		"unreachable": &unreachable,
 		"offline":     &offline,
@@ -75,7 +81,7 @@ func TestShowState(t *testing.T) {
 	for name, st := range shownStates() {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := showState(&b, st); err != nil {
+			if err := showState(&b, &shownState{Type: typeDefault, State: *st}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "teredo_show_"+name+".golden", b.Bytes())
@@ -95,7 +101,7 @@ func TestShownJSON(t *testing.T) {
 		},
 		ServerName: "teredo.example.net", Local: netip.MustParseAddrPort("192.168.0.218:52865"),
 		HostDrops: map[string]uint64{stack.DropClosedPort.String(): 2},
-	})
+	}, typeDefault)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +114,36 @@ func TestShownJSON(t *testing.T) {
 	if err := json.Unmarshal(raw, &back); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := shownJSON(back.State); err != nil || !bytes.Equal(again, raw) {
+	if again, err := shownJSON(back.State, back.Type); err != nil || !bytes.Equal(again, raw) {
 		t.Errorf("read and written again: %s, %v\nwas %s", again, err, raw)
+	}
+}
+
+// The lines of --verbose name every reason, also those that never applied, 25
+// at least. T-36
+func TestShowCounters(t *testing.T) {
+	st := shownStates()["qualified"]
+	st.Sent, st.Received, st.HostDrops = 12, 34, map[string]uint64{"unsolicited": 5, "spoofed": 1}
+	st.Drops[engine.DropLoop] = 3
+	var b bytes.Buffer
+	if err := showCounters(&b, st); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "teredo_show_verbose.golden", b.Bytes())
+	if n := bytes.Count(b.Bytes(), []byte("\n")) - 14; n < 25 {
+		t.Errorf("%d reasons, want 25", n)
+	}
+}
+
+// A type is shown in netsh's words, "default" as what it means.
+func TestTypeWords(t *testing.T) {
+	for in, want := range map[clientType]clientType{"": "client", "default": "client", "enterpriseclient": "enterpriseclient", "disabled": "disabled"} {
+		if got := typeWord(in); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
+		}
+	}
+	var typ clientType
+	if err := typ.Set("server"); err == nil {
+		t.Error("a server is no client")
 	}
 }
