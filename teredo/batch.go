@@ -11,7 +11,7 @@ import (
 type SocketStats = udp.Stats
 
 const (
-	batchLen = 32 // packets a system call, and a step of the machine
+	batchLen = 32 // packets or runs a system call, and a step of the machine
 	batches  = 2  // one being read while the other is worked on
 )
 
@@ -31,11 +31,12 @@ type reader struct {
 	free chan *batch
 }
 
-func newReader(sources int) *reader {
+// The buffers have room for runs; memory that none is read into is never touched.
+func newReader(sources, size int) *reader {
 	n := batches * sources
 	r := &reader{full: make(chan *batch, n), free: make(chan *batch, n)}
 	for range n {
-		r.free <- &batch{pkts: packet.NewBatch(batchLen, packet.DefaultSize)}
+		r.free <- &batch{pkts: packet.NewBatch(batchLen, size)}
 	}
 	return r
 }

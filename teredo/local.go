@@ -83,19 +83,17 @@ func (c *Client) openSocket(ctx context.Context) (udp.Socket, error) {
 }
 
 func (c *Client) listen(ctx context.Context, port uint16) (udp.Socket, error) {
-	return c.listenSized(ctx, port, 0)
+	return c.listenAs(ctx, port, udp.Config{Runs: true})
 }
 
-// listenSized opens a port with a receive buffer of so many bytes, 0 for the
-// default.
-func (c *Client) listenSized(ctx context.Context, port uint16, buffer int) (udp.Socket, error) {
+func (c *Client) listenAs(ctx context.Context, port uint16, cfg udp.Config) (udp.Socket, error) {
 	local := netip.AddrPortFrom(netip.IPv4Unspecified(), port)
 	if c.cfg.Listen == nil {
-		return udp.Listen(ctx, local, udp.Config{ReadBuffer: buffer})
+		return udp.Listen(ctx, local, cfg)
 	}
 	pc, err := c.cfg.Listen(ctx, local)
 	if err != nil {
 		return nil, err
 	}
-	return udp.From(pc, udp.Config{}), nil
+	return udp.From(pc, cfg), nil
 }

@@ -23,7 +23,7 @@ type arrival struct {
 // had is a way to a peer less, nothing else.
 func (r *running) openPorts(ctx context.Context) {
 	for _, port := range r.out.Open {
-		s, err := r.c.listenSized(ctx, port, extraBuffer)
+		s, err := r.c.listenAs(ctx, port, udp.Config{ReadBuffer: extraBuffer})
 		if err != nil {
 			r.c.log.Debug("open an extra port", "port", port, "err", err)
 			continue

@@ -170,7 +170,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.cfg.OnReady != nil {
 		r.cfg.OnReady(v.state())
 	}
-	fromSocket, fromDevice := newReader(1), newReader(1)
+	fromSocket, fromDevice := newReader(1, packet.RunSize), newReader(1, packet.RunSize)
 	news, broken := make(chan string, 1), make(chan error, 2)
 	var helpers sync.WaitGroup
 	helpers.Go(func() { broken <- fromSocket.run(ctx, 0, v.socket.ReadBatch) })
@@ -206,11 +206,11 @@ func (v *relaying) open(ctx context.Context) (err error) {
 		if v.policy, err = withLocal(cfg.Policy); err != nil {
 			return err
 		}
-		v.socket, err = udp.Listen(ctx, cfg.Local, udp.Config{})
+		v.socket, err = udp.Listen(ctx, cfg.Local, udp.Config{Runs: true})
 	} else {
 		var pc net.PacketConn
 		if pc, err = cfg.Listen(ctx, cfg.Local); err == nil {
-			v.socket = udp.From(pc, udp.Config{})
+			v.socket = udp.From(pc, udp.Config{Runs: true})
 		}
 	}
 	if err != nil {
@@ -267,14 +267,18 @@ func (v *relaying) loop(ctx context.Context, fromSocket, fromDevice *reader, new
 		case b := <-fromSocket.full:
 			now := time.Now()
 			for i := range b.pkts[:b.n] {
-				v.machine.Receive(now, b.pkts[i].Addr, b.pkts[i].Data(), &v.out)
+				for d := range b.pkts[i].Datagrams() {
+					v.machine.Receive(now, b.pkts[i].Addr, d, &v.out)
+				}
 			}
 			v.flush()
 			fromSocket.free <- b
 		case b := <-fromDevice.full:
 			now := time.Now()
 			for i := range b.pkts[:b.n] {
-				v.machine.Send(now, b.pkts[i].Data(), &v.out)
+				for d := range b.pkts[i].Datagrams() {
+					v.machine.Send(now, d, &v.out)
+				}
 			}
 			v.flush()
 			fromDevice.free <- b

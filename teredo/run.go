@@ -129,7 +129,7 @@ func (r *running) locate() {
 
 // serve starts the readers and the watcher and runs the loop.
 func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
-	fromSocket, fromDevice := newReader(1), newReader(1)
+	fromSocket, fromDevice := newReader(1, packet.RunSize), newReader(1, packet.RunSize)
 	news := make(chan string, 1) // of the network
 	broken := make(chan error, 2)
 	r.helpers.Go(func() { broken <- fromSocket.run(ctx, 0, r.socket.ReadBatch) })
@@ -170,14 +170,18 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news
 		case b := <-fromSocket.full:
 			now := time.Now()
 			for i := range b.pkts[:b.n] {
-				r.machine.Receive(now, b.pkts[i].Addr, b.pkts[i].Data(), &r.out)
+				for d := range b.pkts[i].Datagrams() {
+					r.machine.Receive(now, b.pkts[i].Addr, d, &r.out)
+				}
 			}
 			r.flush(ctx) // before the batch is read into again
 			fromSocket.free <- b
 		case b := <-fromDevice.full:
 			now := time.Now()
 			for i := range b.pkts[:b.n] {
-				r.machine.Send(now, b.pkts[i].Data(), &r.out)
+				for d := range b.pkts[i].Datagrams() {
+					r.machine.Send(now, d, &r.out)
+				}
 			}
 			r.gate.used = now
 			r.flush(ctx)

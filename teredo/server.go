@@ -156,7 +156,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.cfg.OnReady()
 	}
 
-	r := newReader(len(v.sockets))
+	r := newReader(len(v.sockets), packet.DefaultSize)
 	broken := make(chan error, len(v.sockets))
 	var readers sync.WaitGroup
 	for i, sock := range v.sockets {
