@@ -50,6 +50,22 @@ func TestPathAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Packets above the size of an Ethernet line cost no garbage either: the
+// laboratory moves what a kernel sends in one go.
+func TestLargePacketsAllocateNothing(t *testing.T) {
+	w, alice, _, got := through(t)
+	pkt := ipv4.AppendUDP(nil, 1, addrPort("192.168.1.2:5000"), addrPort("203.0.113.2:5000"), make([]byte, 60000))
+	if n := testing.AllocsPerRun(100, func() {
+		alice.Send(pkt)
+		w.Settle(time.Second)
+	}); n != 0 {
+		t.Errorf("%v allocations a packet", n)
+	}
+	if *got < 100 {
+		t.Errorf("only %d packets arrived", *got)
+	}
+}
+
 // BenchmarkWorld is one 1280-byte packet from a host through two NATs and four
 // lines to a UDP port.
 func BenchmarkWorld(b *testing.B) {

@@ -63,9 +63,13 @@ func (q *eventQueue) pop() event {
 	return top
 }
 
-// smallBuffer holds any packet of an Ethernet line; larger ones are rare and
-// left to the garbage collector.
-const smallBuffer = 2048
+// smallBuffer holds any packet of an Ethernet line, largeBuffer any packet. Of
+// the large ones, which are rare, no more than keepLarge are kept.
+const (
+	smallBuffer = 2048
+	largeBuffer = 1<<16 + 64
+	keepLarge   = 64
+)
 
 // A buffer is one packet on its way. It has one owner at a time.
 type buffer struct {
@@ -82,22 +86,22 @@ type origin struct {
 	corrupted bool   // changed by a line
 }
 
-// pool keeps small buffers for reuse; at most MaxInFlight are ever made.
-type pool struct{ free []*buffer }
+// pool keeps buffers for reuse; at most MaxInFlight small ones are ever made.
+type pool struct{ free, large []*buffer }
 
 func (p *pool) copy(pkt []byte) *buffer {
+	list, size := &p.free, smallBuffer
+	if len(pkt) > smallBuffer {
+		list, size = &p.large, max(largeBuffer, len(pkt))
+	}
 	var b *buffer
-	if n := len(p.free); n > 0 {
-		b, p.free = p.free[n-1], p.free[:n-1]
+	if n := len(*list); n > 0 && len((*list)[n-1].space) >= len(pkt) {
+		b, *list = (*list)[n-1], (*list)[:n-1]
 	} else {
-		b = &buffer{space: make([]byte, smallBuffer)}
+		b = &buffer{space: make([]byte, size)}
 	}
-	if len(pkt) <= len(b.space) {
-		b.b = b.space[:len(pkt)]
-		copy(b.b, pkt)
-	} else {
-		b.b = append([]byte(nil), pkt...)
-	}
+	b.b = b.space[:len(pkt)]
+	copy(b.b, pkt)
 	return b
 }
 
@@ -110,5 +114,9 @@ func (p *pool) twin(from *buffer, pkt []byte) *buffer {
 
 func (p *pool) release(b *buffer) {
 	b.b, b.origin = nil, origin{}
-	p.free = append(p.free, b)
+	if len(b.space) == smallBuffer {
+		p.free = append(p.free, b)
+	} else if len(p.large) < keepLarge {
+		p.large = append(p.large, b)
+	}
 }
