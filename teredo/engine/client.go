@@ -118,6 +118,7 @@ type Client struct {
 	local       netip.AddrPort // of the service port; zero if not told
 	external    netip.AddrPort // of a port forward to it; zero if there is none
 	nat         wire.NAT
+	step        uint16 // of a sequential NAT
 	mappingTest mappingTest
 
 	solicit  solicit

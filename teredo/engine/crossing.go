@@ -29,14 +29,15 @@ type crossing struct {
 
 	// Of ours.
 	nonces nonces
-	told   [4]byte // the nonce of the peer that our last indirect bubble returned
-	tokens bool    // link-local bubbles were sent
-	port   uint16  // extra port, 0: none
-	ports  int     // all extra ports of the peer
+	told   bool   // an indirect bubble of ours returned a nonce of the peer
+	tokens bool   // link-local bubbles were sent
+	port   uint16 // extra port, 0: none
+	ports  int    // all extra ports of the peer
 	// external is port as the peer must see it (Random Port), 0: not known.
 	external  uint16
 	target    netip.AddrPort // what port was opened for; its first bubble goes there
 	test      echoTest
+	renewed   int       // the try in which port was opened
 	probed    time.Time // last birthday
 	refreshes int       // Connection Refresh Count
 }
@@ -85,6 +86,9 @@ func (c *Client) extraPort(now time.Time, p *peer, out *Output) {
 			}
 			return
 		}
+		if x.nat == wire.NATSequential {
+			target = netip.AddrPort{} // it must foretell anew, for the new port
+		}
 		c.newPort(p, target, out)
 		x.external = x.port
 	case wire.NATSequential:
@@ -92,9 +96,12 @@ func (c *Client) extraPort(now time.Time, p *peer, out *Output) {
 		if x.peerPort != 0 && !x.mapped {
 			target = p.random()
 		}
-		if x.port != 0 && x.target == target {
+		// Halfway through the tries it is time for another prophecy.
+		stale := x.test.next.IsZero() && (x.external == 0 || p.tries == bubbleTries-1 && x.renewed != p.tries && x.nat != wire.NATPreserving)
+		if x.port != 0 && x.target == target && !stale {
 			return
 		}
+		x.renewed = p.tries
 		c.newPort(p, target, out)
 		if x.port != 0 {
 			c.startEcho(now, p, out)
@@ -146,23 +153,34 @@ func (c *Client) invite(now time.Time, p *peer, out *Output) {
 		return
 	}
 	x := p.across()
-	nonce, err := x.nonces.draw(now, c.rand)
+	says := c.says(x)
+	nonce, err := x.nonces.draw(now, c.rand, says)
 	if err != nil {
 		c.drop(DropRandom)
 		return
 	}
-	x.told = x.nonce
+	x.told = x.told || x.nonce != [4]byte{}
 	t := wire.Trailers{HasNonce: true, Nonce: nonce}
-	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: x.peerPort}
-	if f := c.forward(); f != 0 {
-		t.RandomPort, t.Announce.Mapped = f, true
-	} else if x.external != 0 {
-		t.RandomPort = x.external
-	}
+	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: says.aim, Mapped: c.forward() != 0}
+	t.RandomPort = says.port
 	c.addAlternates(a, &t)
 	server := netip.AddrPortFrom(a.Server(), wire.Port)
 	p.lastTx = now
 	c.bubble(server, c.own, p.ip(), &t, out)
+}
+
+// said is what an indirect bubble says that may change while a peer is tried.
+type said struct {
+	port uint16 // Random Port: a port forward, or what is known of the extra port
+	aim  uint16 // the peer's port that it is for
+}
+
+func (c *Client) says(x *crossing) said {
+	s := said{x.external, x.peerPort}
+	if f := c.forward(); f != 0 {
+		s.port = f
+	}
+	return s
 }
 
 // trailerKind says what a direct bubble asks for.
@@ -230,8 +248,9 @@ func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
 		}
 	}
 	c.learnAlternates(p)
-	if x.nonces.find(now, t.Announce.Echo) != nil && t.Announce.Echo != [4]byte{} {
+	known := x.nonces.find(now, t.Announce.Echo)
+	if known != nil {
 		x.echoed = true
 	}
-	return !t.Announce.Present || c.chance(x) && x.told != x.nonce || !x.nonces.latest(t.Announce.Echo)
+	return known == nil || known.says != c.says(x) || c.chance(x) && !x.told
 }

@@ -92,7 +92,7 @@ func (c *Client) judge(now time.Time, seen netip.AddrPort, out *Output) {
 	case c.mapping.Port() == c.local.Port():
 		c.nat = wire.NATPreserving
 	case seen.Addr() == c.mapping.Addr() && step > 0 && step <= sequentialReach:
-		c.nat = wire.NATSequential
+		c.nat, c.step = wire.NATSequential, step
 	default:
 		c.nat = wire.NATRandom
 	}

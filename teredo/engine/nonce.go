@@ -20,6 +20,7 @@ const (
 type bubbleNonce struct {
 	value [4]byte
 	sent  time.Time // zero: unused
+	says  said      // the bubble
 	spent [2]bool   // at the service port, at an extra port
 }
 
@@ -32,8 +33,8 @@ type nonces struct {
 }
 
 // draw makes a new one.
-func (s *nonces) draw(now time.Time, rand io.Reader) ([4]byte, error) {
-	n := bubbleNonce{sent: now}
+func (s *nonces) draw(now time.Time, rand io.Reader, says said) ([4]byte, error) {
+	n := bubbleNonce{sent: now, says: says}
 	for n.value == [4]byte{} { // zero means none on the wire
 		if _, err := io.ReadFull(rand, n.value[:]); err != nil {
 			return n.value, err
@@ -53,12 +54,6 @@ func (s *nonces) find(now time.Time, value [4]byte) *bubbleNonce {
 		}
 	}
 	return nil
-}
-
-// latest reports whether value is that of the last indirect bubble.
-func (s *nonces) latest(value [4]byte) bool {
-	n := &s.list[(s.slot+len(s.list)-1)%len(s.list)]
-	return !n.sent.IsZero() && n.value == value
 }
 
 // accept reports whether value, returned to a port of that kind, is

@@ -9,8 +9,8 @@ import (
 // Timers of the echo test. RFC 6081, 5.5 asks again after 1 s; the answers are
 // there within a round trip, or lost.
 const (
-	echoGap   = 300 * time.Millisecond
-	echoTries = 4
+	echoGap   = 200 * time.Millisecond
+	echoTries = 6
 )
 
 // echoTest foretells which mapping a sequential NAT gives an extra port towards
@@ -49,10 +49,17 @@ func (c *Client) echo(p *peer, server int, out *Output) {
 }
 
 // repeatEcho asks again for what did not come; the NAT has chosen by now, so
-// the answer does not change. In the end p is invited without a port.
+// the answer does not change. In the end one answer must do, with the step that
+// the NAT took before; without any p is invited without a port.
 func (c *Client) repeatEcho(now time.Time, p *peer, out *Output) {
 	t := &p.x.test
 	if t.tries == echoTries {
+		switch {
+		case t.lower != 0:
+			p.x.external = t.lower + c.step
+		case t.upper != 0:
+			p.x.external = t.upper - c.step
+		}
 		*t = echoTest{}
 		c.invite(now, p, out)
 		return
