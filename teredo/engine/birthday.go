@@ -15,7 +15,7 @@ import (
 // exp(-k*m/64512), which is 1 in 200,000, or at 10 % loss each way
 // 1 in 20,000.
 //
-// The price: 256 ports for some seconds, 3,072 datagrams of about 75 bytes, all
+// The price: 256 ports for some seconds, 3,072 datagrams of about 90 bytes, all
 // to the one IPv4 address that just proved, by returning a nonce through the
 // servers, to be the peer's own. One peer at a time, and none twice within the
 // window of the bubble limits (RFC 4380, 5.2.6).
@@ -84,7 +84,7 @@ func coprime(n uint32) uint32 {
 func (c *Client) goOnBirthday(now time.Time, out *Output) {
 	b := &c.birthday
 	p := b.peer
-	t := trailersOf(p, solicits)
+	t := c.asking(p, solicits)
 	for range min(birthdayBurst, b.left) {
 		b.left--
 		if b.step == 0 {

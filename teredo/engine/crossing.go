@@ -18,6 +18,7 @@ const openerTTL = 2
 type crossing struct {
 	// Of the peer, from its indirect bubbles.
 	heard     bool    // one came
+	announced bool    // with our announcement
 	nonce     [4]byte // Nonce Received; zero: none
 	nat       wire.NAT
 	mapped    bool   // peerPort is a port forward
@@ -121,7 +122,7 @@ func (c *Client) newPort(p *peer, target netip.AddrPort, out *Output) {
 // reach sends direct bubbles wherever p may be, from each port that it may
 // expect: they open our NAT, and perhaps arrive.
 func (c *Client) reach(now time.Time, p *peer, ttl uint8, kind trailerKind, out *Output) {
-	t := trailersOf(p, kind)
+	t := c.asking(p, kind)
 	c.bubbleTo(now, p, 0, p.mapped, ttl, t, out)
 	embedded := p.embedded()
 	if embedded != p.mapped {
@@ -207,6 +208,16 @@ func trailersOf(p *peer, kind trailerKind) wire.Trailers {
 	return t
 }
 
+// asking returns the trailers of a direct bubble to a peer that may not have
+// got our indirect ones: one that knows announcements is given our nonce again.
+func (c *Client) asking(p *peer, kind trailerKind) wire.Trailers {
+	t := trailersOf(p, kind)
+	if kind == solicits && p.x != nil && p.x.announced {
+		t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: p.x.nonces.latest()}
+	}
+	return t
+}
+
 // bubbleTo sends p a direct bubble, if its destination may be sent to.
 func (c *Client) bubbleTo(now time.Time, p *peer, port uint16, to netip.AddrPort, ttl uint8, t wire.Trailers, out *Output) {
 	if why, ok := c.policy.permitsNew(to); !ok && !p.beside(to) && (why == DropDenied || p.trust != proven) {
@@ -239,6 +250,7 @@ func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
 	if t.HasNonce {
 		x.nonce = t.Nonce
 	}
+	x.announced = t.Announce.Present
 	x.peerPort, x.nat, x.mapped, x.aim = 0, t.Announce.NAT, t.Announce.Mapped, t.Announce.Aim
 	if to := netip.AddrPortFrom(p.embedded().Addr(), t.RandomPort); t.RandomPort != 0 {
 		if why, ok := c.policy.permitsNew(to); ok {

@@ -56,6 +56,11 @@ func (s *nonces) find(now time.Time, value [4]byte) *bubbleNonce {
 	return nil
 }
 
+// latest returns the value of the last one, zero if there is none.
+func (s *nonces) latest() [4]byte {
+	return s.list[(s.slot+len(s.list)-1)%len(s.list)].value
+}
+
 // accept reports whether value, returned to a port of that kind, is
 // outstanding, and uses it up. Wrong ones count.
 func (s *nonces) accept(now time.Time, value [4]byte, extra bool) bool {

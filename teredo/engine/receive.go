@@ -134,6 +134,9 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 		}
 	}
 	c.heard(now, p, out)
+	if bubble && c.t.Announce.Echo != [4]byte{} && p.x != nil {
+		p.x.nonce = c.t.Announce.Echo // in case its indirect bubbles were lost
+	}
 	// A peer that gave us a nonce may know us by nothing else: before the data
 	// that waits for it.
 	told := p.x != nil && p.x.nonce != [4]byte{}

@@ -75,16 +75,17 @@ func (n *NAT) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Announcement is a trailer of our own, on indirect bubbles: what two of our
-// clients must know of each other before they cross NATs that RFC 6081 gives
-// up on. Seven bytes: the NAT, Echo, Aim.
+// Announcement is a trailer of our own: what two of our clients must know of each
+// other before they cross NATs that RFC 6081 gives up on. Seven bytes: the NAT,
+// Echo, Aim.
 type Announcement struct {
 	Present bool
 	NAT     NAT
 	Mapped  bool // RandomPort is a port forward: everybody may send to it
-	// Echo is the nonce of the last indirect bubble that came from the
-	// receiver, or zero. Whoever returns it receives what servers send to the
-	// mapping in its address.
+	// Echo, on an indirect bubble, is the nonce of the last indirect bubble
+	// that came from the receiver, or zero. Whoever returns it receives what
+	// servers send to the mapping in its address. On a direct bubble it is the
+	// sender's own, for a receiver that its indirect bubbles did not reach.
 	Echo [4]byte
 	// Aim is the receiver's port that RandomPort was opened for.
 	Aim uint16
