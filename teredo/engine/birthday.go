@@ -17,7 +17,7 @@ import (
 //
 // The price: 256 ports for some seconds, 3,072 datagrams of about 90 bytes, all
 // to the one IPv4 address that just proved, by returning a nonce through the
-// servers, to be the peer's own. One peer at a time, and none twice within the
+// servers, to be the peer's own. The ports wait for as long as the attempt lasts. One peer at a time, and none twice within the
 // window of the bubble limits (RFC 4380, 5.2.6).
 const (
 	birthdayPorts  = 256
@@ -48,10 +48,13 @@ func (c *Client) chance(x *crossing) bool {
 
 // congratulate begins to probe for p if that is the only way left: both ends
 // know that one NAT is random and the other keeps its mapping.
-func (c *Client) congratulate(now time.Time, p *peer) {
+func (c *Client) congratulate(now time.Time, p *peer, out *Output) {
 	x := p.x
 	if c.birthday.peer != nil || !p.trying || p.waiting || !x.echoed || !c.chance(x) {
 		return
+	}
+	if c.nat == wire.NATIndependent && !x.open {
+		return // the ports come first
 	}
 	if !x.probed.IsZero() && now.Sub(x.probed) < bubbleWindow {
 		return
@@ -68,6 +71,8 @@ func (c *Client) congratulate(now time.Time, p *peer) {
 		c.birthday.left = birthdayProbes
 		c.birthday.at = uint32(c.jitter.IntN(portSpace))
 		c.birthday.step = coprime(uint32(c.jitter.IntN(portSpace)))
+	} else {
+		c.invite(now, p, out)
 	}
 	c.plan(p)
 }

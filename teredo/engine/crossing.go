@@ -23,6 +23,7 @@ type crossing struct {
 	nat       wire.NAT
 	mapped    bool   // peerPort is a port forward
 	peerPort  uint16 // Peer Random Port; 0: none
+	open      bool   // it opened many ports for us
 	aim       uint16 // our port that peerPort was opened for
 	echoed    bool   // it returned a nonce through the servers
 	alternate [wire.MaxAlternates]netip.AddrPort
@@ -162,7 +163,7 @@ func (c *Client) invite(now time.Time, p *peer, out *Output) {
 	}
 	x.told = x.told || x.nonce != [4]byte{}
 	t := wire.Trailers{HasNonce: true, Nonce: nonce}
-	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: says.aim, Mapped: c.forward() != 0}
+	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: says.aim, Open: says.open, Mapped: c.forward() != 0}
 	t.RandomPort = says.port
 	c.addAlternates(a, &t)
 	server := netip.AddrPortFrom(a.Server(), wire.Port)
@@ -174,10 +175,11 @@ func (c *Client) invite(now time.Time, p *peer, out *Output) {
 type said struct {
 	port uint16 // Random Port: a port forward, or what is known of the extra port
 	aim  uint16 // the peer's port that it is for
+	open bool   // many ports wait for the peer
 }
 
 func (c *Client) says(x *crossing) said {
-	s := said{x.external, x.peerPort}
+	s := said{x.external, x.peerPort, c.nat == wire.NATRandom && !x.probed.IsZero()}
 	if f := c.forward(); f != 0 {
 		s.port = f
 	}
@@ -251,7 +253,7 @@ func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
 		x.nonce = t.Nonce
 	}
 	x.announced = t.Announce.Present
-	x.peerPort, x.nat, x.mapped, x.aim = 0, t.Announce.NAT, t.Announce.Mapped, t.Announce.Aim
+	x.peerPort, x.nat, x.mapped, x.open, x.aim = 0, t.Announce.NAT, t.Announce.Mapped, t.Announce.Open, t.Announce.Aim
 	if to := netip.AddrPortFrom(p.embedded().Addr(), t.RandomPort); t.RandomPort != 0 {
 		if why, ok := c.policy.permitsNew(to); ok {
 			x.peerPort = t.RandomPort

@@ -49,8 +49,13 @@ type lab struct {
 
 // newLab makes a world with a server 20 ms away from everything.
 func newLab(t testing.TB, seed uint64, line link.Config) *lab {
+	return newLabDenying(t, seed, line, engine.DeniedRanges())
+}
+
+// newLabDenying is newLab where only these ranges must see no packet.
+func newLabDenying(t testing.TB, seed uint64, line link.Config, denied []netip.Prefix) *lab {
 	l := &lab{t: t, w: sim.New(seed, start), seed: seed, line: line}
-	invariant.Install(t, l.w, invariant.Config{Denied: engine.DeniedRanges(), Factor: map[string]float64{"server": 2.2}})
+	invariant.Install(t, l.w, invariant.Config{Denied: denied, Factor: map[string]float64{"server": 2.2}})
 	l.host = l.must(l.w.Host("server", l.config(), primary, secondary))
 	for i, a := range []netip.Addr{primary, secondary} {
 		port, err := l.host.BindUDPAddr(netip.AddrPortFrom(a, wire.Port), func(now time.Time, from netip.AddrPort, b []byte) {

@@ -177,6 +177,7 @@ func (c *Client) receiveTeredo(now time.Time, a wire.Address, port uint16, from 
 		if !c.d.IPv6.IsBubble() {
 			c.drop(DropMismatch)
 			c.correct(now, p, out)
+			c.ask(now, p, port, from, out)
 			return
 		}
 		if p == nil || p.x == nil || !c.t.HasNonce || !p.x.nonces.accept(now, c.t.Nonce, port != 0) {
@@ -256,6 +257,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		// waits for is a bubble with the addresses swapped.
 		if c.answers.take(now, 1) {
 			c.bubble(origin, c.own, src, &wire.Trailers{}, out)
+			c.inviteBack(now, origin, out)
 		} else {
 			c.drop(DropAnswerLimit)
 		}
@@ -275,7 +277,7 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		// Not heard directly yet: punch as well, which answers the bubble.
 		c.try(now, p, out)
 		if p.trying && p.tries <= 1 {
-			c.congratulate(now, p)
+			c.congratulate(now, p, out)
 			return
 		}
 	}
@@ -303,8 +305,27 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		c.invite(now, p, out)
 	}
 	if p.trying {
-		c.congratulate(now, p)
+		c.congratulate(now, p, out)
 		c.plan(p)
+	}
+}
+
+// ask has a peer that we try, and whose data comes from where its address does not
+// say, prove that it is there: it knows us already, so its nonce got lost.
+func (c *Client) ask(now time.Time, p *peer, port uint16, from netip.AddrPort, out *Output) {
+	if p != nil && p.trying && p.x != nil && from.Addr() == p.embedded().Addr() && p.answers.take(now, 1) {
+		c.bubbleTo(now, p, port, from, 0, c.asking(p, solicits), out)
+	}
+}
+
+// inviteBack sends another indirect bubble to the peer that we try at origin:
+// it hides, because it did not hear of us yet.
+func (c *Client) inviteBack(now time.Time, origin netip.AddrPort, out *Output) {
+	for _, p := range c.peers.due {
+		if p.trying && !p.waiting && p.teredo && p.embedded() == origin && (p.x == nil || !p.x.heard || p.x.announced) && p.answers.take(now, 1) {
+			c.invite(now, p, out)
+			return
+		}
 	}
 }
 

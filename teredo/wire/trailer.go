@@ -82,6 +82,7 @@ type Announcement struct {
 	Present bool
 	NAT     NAT
 	Mapped  bool // RandomPort is a port forward: everybody may send to it
+	Open    bool // many ports wait for the receiver: it is to search for one
 	// Echo, on an indirect bubble, is the nonce of the last indirect bubble
 	// that came from the receiver, or zero. Whoever returns it receives what
 	// servers send to the mapping in its address. On a direct bubble it is the
@@ -94,6 +95,7 @@ type Announcement struct {
 const (
 	announceSize   = 7
 	announceMapped = 0x80 // in the first byte, beside the NAT
+	announceOpen   = 0x40
 )
 
 // Trailers are the values of the trailers of one packet. The zero value is a
@@ -156,7 +158,8 @@ func ParseTrailers(b []byte, t *Trailers) error {
 			// Another length is a later version's, or nothing to do with us.
 			if len(value) == announceSize {
 				t.Announce = Announcement{
-					Present: true, NAT: NAT(value[0] &^ announceMapped), Mapped: value[0]&announceMapped != 0,
+					Present: true, NAT: NAT(value[0] &^ (announceMapped | announceOpen)),
+					Mapped: value[0]&announceMapped != 0, Open: value[0]&announceOpen != 0,
 					Echo: [4]byte(value[1:]), Aim: binary.BigEndian.Uint16(value[5:]),
 				}
 				if t.Announce.NAT > NATRandom {
@@ -222,6 +225,9 @@ func AppendTrailers(b []byte, t *Trailers) []byte {
 		kind := byte(a.NAT)
 		if a.Mapped {
 			kind |= announceMapped
+		}
+		if a.Open {
+			kind |= announceOpen
 		}
 		b = append(b, trailerAnnounce, announceSize, kind)
 		b = append(b, a.Echo[:]...)
