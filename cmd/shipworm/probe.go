@@ -73,7 +73,7 @@ without a NAT whether a firewall filters.`,
 	}
 	c.Flags().StringArrayVar(&f.servers, "server", nil, "STUN `server`, HOST or HOST:PORT; twice to ask a second one (default $"+probeServerEnv+")")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON; with --watch one line a report")
-	c.Flags().StringVar(&f.save, "save", "", "write a profile of the NAT for \"shipworm testnet\" into this `file`")
+	c.Flags().StringVar(&f.save, "save", "", "write a profile of the NAT for \"shipworm testnet\" into this `file`; tests ports and fragments too")
 	c.Flags().BoolVar(&f.watch, "watch", false, "probe again and again, and print what changes")
 	c.Flags().DurationVar(&f.interval, "interval", time.Minute, "time between the probes of --watch, 10s or more")
 	c.Flags().BoolVar(&f.redact, "redact", false, "hide addresses, ports and names")
@@ -103,7 +103,8 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 	case f.timeout < 0 || f.lifetime < 0:
 		return cfg, nil, usageError(errors.New("probe: a negative time"))
 	}
-	cfg.Tests = natprobe.Tests{Ports: f.all, Fragments: f.all, Hairpin: f.hairpin || f.all, Lifetime: f.lifetime, StreamLifetime: f.lifetime}
+	more := f.all || f.save != "" // a profile needs what costs little
+	cfg.Tests = natprobe.Tests{Ports: more, Fragments: more, Hairpin: f.hairpin || f.all, Lifetime: f.lifetime, StreamLifetime: f.lifetime}
 	if f.all && f.lifetime == 0 {
 		cfg.Tests.Lifetime, cfg.Tests.StreamLifetime = allLifetime, allLifetime
 	}

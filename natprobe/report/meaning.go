@@ -89,6 +89,8 @@ func (r *Report) RemoteAssistance() string {
 		return "Nothing can be said."
 	case r.Access == Open, r.Mapping == EndpointIndependent && r.Filtering == EndpointIndependent:
 		return "Works with everybody whose network lets UDP out."
+	case r.Mapping == EndpointIndependent && r.Filtering == AddressDependent:
+		return "Works with everybody whose network lets UDP out, once both sides have sent."
 	case r.Mapping == EndpointIndependent:
 		return "Works with everybody but peers behind a symmetric NAT; a port mapping in either router helps those."
 	case r.Mapping == BehaviorUnknown:

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -69,6 +70,17 @@ func TestText(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestJSON pins schema 1.
+func TestJSON(t *testing.T) {
+	for name, r := range map[string]Report{"home": home(), "blocked": blocked()} {
+		b, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json.golden", append(b, '\n'))
 	}
 }
 
