@@ -95,9 +95,9 @@ func TestICMPBugs(t *testing.T) {
 func TestBlocks(t *testing.T) {
 	teredo := ep("198.51.100.1:3544")
 	b := newBench(t, nat.Config{BlockPorts: []uint16{3544}})
-	b.refused(inA1, teredo, nat.Blocked)
+	b.refused(inA1, teredo, nat.BlockedPort)
 	x := b.out(inA1, outX1)
-	if _, why := b.in(teredo, x); why != nat.Blocked {
+	if _, why := b.in(teredo, x); why != nat.BlockedPort {
 		t.Errorf("from port 3544: %v", why)
 	}
 	if _, _, v := b.segment(true, inA1, teredo, syn); v.Action != nat.Forward {

@@ -25,6 +25,7 @@ const (
 	BadICMP          // an ICMP message the engine does not translate
 	BadChecksum      // an ICMP error whose checksum, or that of its quote, is wrong
 	Blocked          // Config.Block
+	BlockedPort      // Config.BlockPorts
 	NotExternal      // inbound, to an address that is not the NAT's
 	ToSelf           // for the NAT itself, not for a host behind it
 	NoMapping        // inbound, nothing maps that endpoint
@@ -64,6 +65,7 @@ var reasonText = [...]string{
 	BadICMP:          "ICMP message is not translated",
 	BadChecksum:      "ICMP error with a wrong checksum",
 	Blocked:          "protocol is blocked",
+	BlockedPort:      "port is blocked",
 	NotExternal:      "destination is not an external address of this NAT",
 	ToSelf:           "addressed to the NAT itself",
 	NoMapping:        "no mapping for the destination",

@@ -58,8 +58,8 @@ func (n *NAT) fragment(pkt []byte, f *flow, outbound bool, now int64) Verdict {
 }
 
 func (n *NAT) outbound(pkt []byte, f *flow, now int64) Verdict {
-	if n.blocked(f, f.dst) {
-		return n.drop(Blocked)
+	if why := n.blocked(f, f.dst); why != Unspecified {
+		return n.drop(why)
 	}
 	open := n.cfg.NoTranslation && n.cfg.Filtering == EndpointIndependent
 	switch {
@@ -94,10 +94,15 @@ func (n *NAT) outbound(pkt []byte, f *flow, now int64) Verdict {
 	return n.forward(why)
 }
 
-// blocked reports whether policy drops a packet to or from remote.
-func (n *NAT) blocked(f *flow, remote endpoint) bool {
-	return n.cfg.Block != 0 && f.proto == n.cfg.Block ||
-		len(n.cfg.BlockPorts) > 0 && f.proto == protoUDP && slices.Contains(n.cfg.BlockPorts, remote.port)
+// blocked returns why policy drops a packet to or from remote, or Unspecified.
+func (n *NAT) blocked(f *flow, remote endpoint) Reason {
+	switch {
+	case n.cfg.Block != 0 && f.proto == n.cfg.Block:
+		return Blocked
+	case len(n.cfg.BlockPorts) > 0 && f.proto == protoUDP && slices.Contains(n.cfg.BlockPorts, remote.port):
+		return BlockedPort
+	}
+	return Unspecified
 }
 
 // exempt reports whether a destination is reached without translation.
@@ -176,8 +181,8 @@ func (n *NAT) hairpin(pkt []byte, f *flow, now int64) Verdict {
 }
 
 func (n *NAT) inbound(pkt []byte, f *flow, now int64) Verdict {
-	if n.blocked(f, f.src) {
-		return n.drop(Blocked)
+	if why := n.blocked(f, f.src); why != Unspecified {
+		return n.drop(why)
 	}
 	external := n.cfg.NoTranslation || n.isExternal(f.dst.addr)
 	switch {
