@@ -142,3 +142,20 @@ func TestCredential(t *testing.T) {
 	nobody := newServer(t, func(c *engine.ServerConfig) { c.Clients = []engine.Credential{} })
 	nobody.expectDrop(t, engine.DropServerAuth, 0, mapping, solicitation(false))
 }
+
+// A solicitation without a nonce is answered without one: nobody learns that of
+// another client.
+func TestNonceNotShared(t *testing.T) {
+	s := newServer(t, nil)
+	nonce := [8]byte{0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4}
+	plain := solicitation(false)[wire.NonceSize:]
+	s.receive(0, mapping, append(wire.AppendNonce(nil, nonce), plain...))
+	sent, _ := s.receive(0, clientPort, plain)
+	var d wire.Datagram
+	if len(sent) != 1 || wire.Parse(sent[0].Payload, &d) != nil {
+		t.Fatalf("sent %v", sent)
+	}
+	if d.HasAuth || bytes.Contains(sent[0].Payload, nonce[:]) {
+		t.Errorf("answered with %x", sent[0].Payload)
+	}
+}
