@@ -45,6 +45,11 @@ type ClientConfig struct {
 	// believed of a server that does not know it.
 	Credential Credential
 
+	// LocalDiscovery announces the client on its link by multicast, so that
+	// others behind the same NAT find it without a server (RFC 4380, 5.2.8). It
+	// needs the kernel's sockets.
+	LocalDiscovery bool
+
 	// NoEcho leaves ICMPv6 echo requests from peers unanswered.
 	NoEcho bool
 

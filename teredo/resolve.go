@@ -37,7 +37,7 @@ func (c *Client) resolve(ctx context.Context, policy Policy, inUse netip.Addr) (
 			m, err := engine.NewClient(engine.ClientConfig{
 				Server: p, Secondary: s, Policy: policy,
 				Refresh: c.cfg.Refresh, StrictTimers: c.cfg.StrictTimers, Rand: c.cfg.Rand,
-				Credential: c.cfg.Credential,
+				Credential: c.cfg.Credential, LocalDiscovery: c.cfg.LocalDiscovery,
 			})
 			if err == nil {
 				return m, nil

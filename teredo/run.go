@@ -138,12 +138,13 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 		r.helpers.Go(func() { watchLinks(ctx, r.c.log, news) })
 	}
 	r.helpers.Go(func() { watchSleep(ctx, systemClock, news) })
+	fromLink := r.hearLink(ctx)
 
 	r.startMap(ctx)
 	r.machine.Start(time.Now(), &r.out)
 	r.flush(ctx)
 	r.c.serving.Store(true)
-	err := r.loop(ctx, fromSocket, fromDevice, news, broken)
+	err := r.loop(ctx, fromSocket, fromDevice, fromLink, news, broken)
 	cancel()
 	r.socket.Close()
 	for _, s := range r.extra {
@@ -154,11 +155,15 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 	return err
 }
 
-func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news <-chan string, broken <-chan error) error {
+func (r *running) loop(ctx context.Context, fromSocket, fromDevice, fromLink *reader, news <-chan string, broken <-chan error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	watch := time.NewTicker(gateEvery)
 	defer watch.Stop()
+	var announced chan *batch
+	if fromLink != nil {
+		announced = fromLink.full
+	}
 	for {
 		due := timer.C
 		if next := r.machine.Next(); next.IsZero() {
@@ -203,6 +208,12 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice *reader, news
 				r.machine.SetMapped(time.Now(), m.external, &r.out)
 				r.flush(ctx)
 			}
+		case b := <-announced:
+			for i := range b.pkts[:b.n] {
+				r.machine.ReceiveLocal(time.Now(), b.pkts[i].Addr, b.pkts[i].Data(), &r.out)
+			}
+			r.flush(ctx)
+			fromLink.free <- b
 		case now := <-watch.C:
 			if err := r.gate.check(now); err != nil {
 				return fmt.Errorf("teredo: %w", err)

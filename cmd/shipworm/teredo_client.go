@@ -23,6 +23,7 @@ func newTeredoClientCmd() *cobra.Command {
 		opts   clientOptions
 		noEcho bool
 		force  bool
+		local  bool
 		idle   time.Duration
 		asJSON bool
 	)
@@ -51,7 +52,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			if err != nil {
 				return err
 			}
-			cfg.Port, cfg.NoEcho, cfg.Idle = opts.port, noEcho, idle
+			cfg.Port, cfg.NoEcho, cfg.Idle, cfg.LocalDiscovery = opts.port, noEcho, idle, local
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
 			return runTeredoClient(c.Context(), cfg, &opts, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
@@ -63,6 +64,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 	addConfig(c, "client", clientFiles)
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
 	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here, as --type enterpriseclient does")
+	c.Flags().BoolVar(&local, "local-discovery", false, "announce this host on its link, so that Teredo clients there find it without a server")
 	c.Flags().DurationVar(&idle, "idle", 0, "end once nothing was sent or received for this long, at least 10s (default never)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")
 	return c

@@ -33,6 +33,11 @@ type ClientConfig struct {
 	// Peers bounds the peer table. 0 means 4096. At most a quarter of it may
 	// be peers that have not proved themselves.
 	Peers int
+	// LocalDiscovery has the client announce itself on its link by multicast,
+	// and take the announcements that ReceiveLocal is handed for what they say
+	// (RFC 4380, 5.2.8): clients behind one NAT then find each other without
+	// their server. The link is to be trusted with one's presence.
+	LocalDiscovery bool
 	// Credential, unless zero, is for secure qualification (RFC 4380, 5.2.2):
 	// solicitations are signed with it, and advertisements that are not are
 	// dropped.
@@ -125,6 +130,7 @@ type Client struct {
 	peers    peerTable
 	ports    ports
 	birthday birthday
+	locals   locals
 	ping     pinger
 	auth     *authenticator // nil: no secure qualification
 	token    relayToken     // of link-local bubbles
@@ -243,12 +249,13 @@ func (c *Client) LinkChanged(now time.Time, out *Output) {
 func (c *Client) Tick(now time.Time, out *Output) {
 	c.tickSolicit(now, out)
 	c.tickPeers(now, out)
+	c.tickLocal(now, out)
 	c.ports.drain(out)
 }
 
 // Next returns when Tick is due, or the zero Time if nothing is planned.
 func (c *Client) Next() time.Time {
-	return earliest(c.solicit.next, c.solicit.expires, c.mappingTest.next, c.peers.next())
+	return earliest(c.solicit.next, c.solicit.expires, c.mappingTest.next, c.locals.next, c.peers.next())
 }
 
 // earliest returns the first of the times that are not zero.

@@ -49,6 +49,8 @@ const (
 	DropSendSource     // outgoing packet not from our address
 	DropSendTarget     // outgoing packet to an address no tunnel leads to
 
+	DropLocal // announcement of no client on our link behind our NAT
+
 	DropServerLoop      // from or to one of our own addresses
 	DropServerProtocol  // neither bubble nor ICMPv6 (rule 2)
 	DropServerSource    // IPv4 source denied (rule 3)
@@ -92,6 +94,8 @@ var dropNames = [dropCount]string{
 	DropQueueFull: "queue full", DropQueueOld: "queue age", DropPeerFailed: "peer failed",
 	DropEvicted: "evicted", DropSendMalformed: "sent malformed", DropSendTooBig: "sent too big",
 	DropSendSource: "sent source", DropSendTarget: "sent destination",
+
+	DropLocal: "local discovery",
 
 	DropServerLoop: "own address", DropServerProtocol: "protocol", DropServerSource: "IPv4 source",
 	DropServerSolicit: "solicitation", DropServerForeign: "foreign client", DropServerRule7: "no rule",

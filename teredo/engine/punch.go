@@ -111,6 +111,7 @@ func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	}
 	c.extraPort(now, p, out)
 	c.reach(now, p, ttl, solicits, out)
+	c.reachLocal(now, p, out)
 	if x.test.next.IsZero() {
 		c.invite(now, p, out)
 	}
@@ -176,7 +177,7 @@ func (c *Client) heard(now time.Time, p *peer, out *Output) {
 
 // acknowledge answers a direct bubble of p, which may not have heard us yet.
 func (c *Client) acknowledge(now time.Time, p *peer, kind trailerKind, out *Output) {
-	if why, ok := c.policy.permitsNew(p.mapped); !ok && !p.beside(p.mapped) {
+	if why, ok := c.policy.permitsNew(p.mapped); !ok && !p.beside(p.mapped) && !c.locals.at(now, p.key, p.mapped) {
 		c.drop(why)
 		return
 	}

@@ -313,6 +313,7 @@ func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, r
 	}
 	out.Events = append(out.Events, Event{Kind: Qualified, Address: c.address, RTT: rtt})
 	c.startMappingTest(now, out)
+	c.startLocal(now)
 }
 
 // drawFlags draws the 12 random bits of an address (RFC 5991, 3.1).

@@ -166,14 +166,15 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 func (c *Client) receiveTeredo(now time.Time, a wire.Address, port uint16, from netip.AddrPort, out *Output) {
 	key := a.Addr().As16()
 	p := c.peers.get(key)
+	local := c.locals.at(now, key, from)
 	switch {
 	case a.Mapped() == c.mapping:
 		c.drop(DropLoop)
 		return
-	case from.Port() == 0 || !c.policy.permits(from.Addr()) && (p == nil || !p.beside(from)):
+	case from.Port() == 0 || !c.policy.permits(from.Addr()) && !local && (p == nil || !p.beside(from)):
 		c.drop(DropDenied)
 		return
-	case a.Mapped() != from:
+	case a.Mapped() != from && !local:
 		if !c.d.IPv6.IsBubble() {
 			c.drop(DropMismatch)
 			c.correct(now, p, out)
