@@ -82,6 +82,14 @@ type Stage struct {
 	routers map[*sim.Host]*sim.Router
 }
 
+// Router returns the router of host A or B, and the address for it on its LAN,
+// where it has none unless the method gives it one.
+func (s *Stage) Router(h *sim.Host) (*sim.Router, netip.Addr) {
+	gateway := h.Addr().As4()
+	gateway[3] = 1
+	return s.routers[h], netip.AddrFrom4(gateway)
+}
+
 // Forward asks the router of host A or B for a forward to one of the host's UDP
 // ports, and returns the outside end; false if it gives none. It is what a
 // program gets through UPnP or PCP, without the talk.
