@@ -67,13 +67,15 @@ func (m *machine) heard() bool { return m.m1.reply != nil || m.f1.reply != nil }
 
 // askSpare turns to the second server while the first is silent.
 func (m *machine) askSpare() {
-	if m.heard() {
+	if m.heard() || m.spare != nil {
 		return
 	}
 	m.spare = m.ask(&ask{sock: m.mSock, to: m.cfg.Servers[1], limit: 5, delay: contactPauses[1:6], then: func() {
 		if m.spare.reply != nil {
 			m.after(m.clock.wait(), m.changeServer)
+			return
 		}
+		m.contacted()
 	}})
 }
 
@@ -106,7 +108,13 @@ func (m *machine) dialed(ok bool) {
 // contacted is called when a first question is over.
 func (m *machine) contacted() {
 	if !m.heard() {
-		if m.m1.over && m.f1.over && (m.spare == nil || m.spare.reply == nil) {
+		switch {
+		case !m.m1.over || !m.f1.over:
+		case m.server != 0 || len(m.cfg.Servers) == 1:
+			m.end()
+		case m.spare == nil:
+			m.askSpare() // the first server refuses
+		case m.spare.over && m.spare.reply == nil:
 			m.end()
 		}
 		return

@@ -7,8 +7,12 @@ import (
 	"shipworm/natprobe/report"
 )
 
-// portPairs is how many pairs of neighbouring local ports are tried.
-const portPairs = 3
+// portPairs is how many pairs of neighbouring local ports are tried, each in
+// its own pairSpace ports.
+const (
+	portPairs = 3
+	pairSpace = 5400
+)
 
 // askPorts opens sockets on pairs of an even port and the odd one after it,
 // the even ones first: so a NAT that counts is not taken for one that keeps
@@ -18,8 +22,9 @@ func (m *machine) askPorts() {
 	rand.Read(dice[:])
 	for odd := range uint16(2) {
 		for i := range portPairs {
-			// 32768-49151 are registered ports without well-known services (RFC 5780, 4.1).
-			even := 32768 + binary.BigEndian.Uint16(dice[2*i:])%(1<<13)*2
+			// 32768-49151 are registered ports without well-known services (RFC
+			// 5780, 4.1); each pair has a part of them to itself.
+			even := 32768 + uint16(i)*pairSpace + binary.BigEndian.Uint16(dice[2*i:])%(pairSpace/2)*2
 			m.extras.ports = append(m.extras.ports, m.persist(m.extra(&ask{sock: m.open(even + odd), to: m.a1, then: m.numbered})))
 		}
 	}

@@ -199,6 +199,7 @@ func (d *driver) open(ctx context.Context, a action) error {
 	c, err := listen(ctx, local)
 	d.conns = append(d.conns, c)
 	if err != nil {
+		d.conns[a.sock] = nil
 		d.m.opened(a.sock, netip.AddrPort{}, err)
 		return err
 	}

@@ -174,7 +174,9 @@ func (r *rig) run(c Config) time.Duration {
 	}
 	took := r.w.Now().Sub(began)
 	for _, p := range r.ports {
-		p.Close()
+		if p != nil {
+			p.Close()
+		}
 	}
 	r.ports = nil
 	return took
@@ -195,13 +197,16 @@ func (r *rig) perform(list []action) {
 				r.m.receive(now, id, from, b)
 				r.act()
 			})
+			r.ports = append(r.ports, p)
 			if err != nil {
 				r.m.opened(id, netip.AddrPort{}, err)
 				continue
 			}
-			r.ports = append(r.ports, p)
 			r.m.opened(id, p.LocalAddr(), nil)
 		case actSend:
+			if r.ports[a.sock] == nil {
+				continue // as the driver does
+			}
 			r.sent = append(r.sent, a.to)
 			if r.spoof != nil {
 				r.spoof(a.sock, a.to, a.data)
@@ -229,6 +234,8 @@ const (
 	dropsChange           // change requests are not answered
 	changesOnlyPort       // change requests for the address change the port
 	dropsPort             // change requests for the port alone are not answered
+	refuses               // wants credentials
+	once                  // dies after its first answer
 	slow                  // answers from elsewhere take 150 ms longer
 )
 
@@ -287,6 +294,11 @@ func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
 		if change {
 			return
 		}
+	case refuses:
+		src = at
+		ans = message.Message{Class: message.Error, ID: req.ID, Code: 401}
+	case once:
+		defer clear(s.ports)
 	case dropsPort:
 		if change && !req.ChangeIP {
 			return

@@ -323,6 +323,20 @@ func TestSilence(t *testing.T) {
 	if took > 2*time.Second {
 		t.Errorf("took %v", took)
 	}
+	// One that refuses is as good as dead, at once.
+	r = newRig(t, 1, 0, profile(t, "linux"))
+	r.server(refuses, "192.0.2.99")
+	r.server(correct, a1, a2)
+	if took := r.run(Config{Servers: two}); r.m.report().Mapping != report.EndpointIndependent || took > time.Second {
+		t.Errorf("refusing first server: %+v after %v", r.m.report(), took)
+	}
+	// A second one that dies, too, ends the run.
+	r = newRig(t, 1, 0, profile(t, "linux"))
+	r.server(refuses, "192.0.2.99")
+	r.server(once, a1, a2)
+	if took := r.run(Config{Servers: two}); r.m.report().Mapping != report.BehaviorUnknown || took > 5*time.Second {
+		t.Errorf("both dead: %+v after %v", r.m.report(), took)
+	}
 	for _, tcp := range []bool{false, true} {
 		r := newRig(t, 1, 0, profile(t, "udp-blocked"))
 		r.tcp = tcp
