@@ -29,6 +29,7 @@ type ask struct {
 
 	over  bool             // answered, refused or given up
 	reply *message.Message // the first right answer, or nil
+	took  time.Duration    // until the reply, from its copy
 	code  int              // of an error response, or 0
 	late  bool             // a right answer came after it was given up
 	lie   bool             // the server answered, but not from where it was asked to

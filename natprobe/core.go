@@ -21,6 +21,7 @@ type core struct {
 	spare         *ask    // the second server, in case the first is dead
 	cross         *ask    // the second server, which should see the same as a1
 	paced, judged bool
+	judgedAt      time.Time
 	mapping       bool
 	tcp           report.Verdict // does the server's host answer over TCP?
 }
@@ -167,7 +168,7 @@ func (m *machine) filtered() {
 	if m.judged || !m.paced || !done {
 		return
 	}
-	m.judged = true
+	m.judged, m.judgedAt = true, m.now
 	m.f3.over = true
 	for _, a := range m.meter {
 		if a != nil && len(a.sent) == 0 {
@@ -200,9 +201,6 @@ func (m *machine) askMapping() {
 	}
 	if m.a2.IsValid() {
 		m.m21, m.m22, m.m12 = to(m.mSock, m.a2, m.a1), to(m.mSock, m.a2, m.a2), to(m.mSock, m.a1, m.a2)
-		if m.f2.reply == nil && m.translated() == report.Yes {
-			m.f22 = to(m.fSock, m.a2, m.a2)
-		}
 	}
 	if len(m.cfg.Servers) > 1 && m.server == 0 {
 		m.cross = to(m.mSock, m.cfg.Servers[1], m.cfg.Servers[1])
@@ -212,7 +210,7 @@ func (m *machine) askMapping() {
 
 // mapped is called when a question about the mapping is over.
 func (m *machine) mapped() {
-	for _, a := range []*ask{m.m21, m.m22, m.m12, m.f22, m.cross} {
+	for _, a := range []*ask{m.m21, m.m22, m.m12, m.cross} {
 		if a != nil && !a.over {
 			return
 		}
@@ -231,6 +229,10 @@ func (m *machine) askControl() {
 		if m.f3.reply == nil {
 			m.c3 = m.control(m.f3, m.m12)
 		}
+	}
+	if b, _ := m.mappingVerdict(); b == report.EndpointIndependent && m.a2.IsValid() && m.f2.reply == nil && m.translated() == report.Yes {
+		// Not before: it lets late answers to f2 in.
+		m.f22 = m.persist(&ask{sock: m.fSock, to: m.a2, then: m.controlled})
 	}
 	m.controlled()
 }
@@ -251,10 +253,14 @@ func (m *machine) control(silent, opener *ask) *ask {
 }
 
 func (m *machine) controlled() {
-	if m.extras.begun || m.c2 != nil && !m.c2.over || m.c3 != nil && !m.c3.over {
-		return
+	for _, a := range []*ask{m.c2, m.c3, m.f22} {
+		if a != nil && !a.over {
+			return
+		}
 	}
-	m.askExtras()
+	if !m.extras.begun {
+		m.askExtras()
+	}
 }
 
 func (m *machine) end() { m.ended = true }

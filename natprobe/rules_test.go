@@ -10,6 +10,7 @@ import (
 	"shipworm/natprobe/message"
 	"shipworm/natprobe/report"
 	"shipworm/testnet/adversary"
+	"shipworm/testnet/link"
 )
 
 const a1, a2 = "198.51.100.1", "198.51.100.2"
@@ -256,7 +257,7 @@ func TestAccuracyUnderLoss(t *testing.T) {
 		for _, s := range setups(t) {
 			var y tally
 			for seed := range uint64(want.runs) {
-				y.judge(t, s, seed+1, loss)
+				y.judge(t, s, seed+1, link.Config{Loss: loss})
 			}
 			if wrong += y.wrong; y.right < want.right {
 				t.Errorf("%s at loss %v: %+v, want %d right", s.name, loss, y, want.right)

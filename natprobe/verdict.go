@@ -57,7 +57,7 @@ func (m *machine) filteringVerdict() (report.Behavior, string) {
 		return report.BehaviorUnknown, "the server does not answer from where it is asked to"
 	case m.f2.code != 0:
 		return report.BehaviorUnknown, "the server refuses to answer from another address"
-	case m.f2.late || m.f3.late && m.f3.reply == nil:
+	case m.f2.late || m.f3.late && m.f3.reply == nil, m.hasty(m.f2, m.c2), m.hasty(m.f3, m.c3):
 		return report.BehaviorUnknown, "answers came after the time for them"
 	case m.c2 == nil || m.c2.reply == nil:
 		return report.BehaviorUnknown, "no sign that the server's other address can be heard"
@@ -67,6 +67,13 @@ func (m *machine) filteringVerdict() (report.Behavior, string) {
 		return report.BehaviorUnknown, "no sign that the server's other port can be heard"
 	}
 	return report.AddressAndPortDependent, "answers come in only from the address and port that were sent to"
+}
+
+// hasty reports whether the control took longer than half of the silent copies
+// were waited for.
+func (m *machine) hasty(silent, control *ask) bool {
+	return control != nil && control.reply != nil && len(silent.sent) > 0 &&
+		control.took > m.judgedAt.Sub(silent.sent[len(silent.sent)/2].at)
 }
 
 // earlyInbound reports whether socket F, to which the server's other address
