@@ -5,6 +5,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"shipworm/natprobe"
+	"shipworm/natprobe/report"
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
@@ -128,6 +131,46 @@ func check(t *testing.T, output func() string, says *regexp.Regexp, want []strin
 	if !slices.Equal(got, want) {
 		t.Errorf("says %q, want %q:\n%s", got, want, out)
 	}
+}
+
+// TestProberAsksPair: our prober cannot tell two hosts that act as one from one
+// host.
+func TestProberAsksPair(t *testing.T) {
+	l, err := lab.New(lab.Config{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	startPair(t, l)
+	for i, k := range kinds {
+		t.Run(k.profile, func(t *testing.T) {
+			r := probe(t, addHome(t, l, k.profile, i))
+			words := func(b report.Behavior) string { return strings.NewReplacer("-", " ").Replace(b.String()) }
+			if words(r.Mapping) != k.mapping || words(r.Filtering) != k.filtering || r.Kind != report.RFC5780 {
+				t.Errorf("%v, %v, %v: %v", r.Kind, r.Mapping, r.Filtering, r.Evidence)
+			}
+		})
+	}
+}
+
+func probe(t *testing.T, h *lab.Host) *report.Report {
+	t.Helper()
+	p, err := natprobe.New(natprobe.Config{
+		Servers: []netip.AddrPort{netip.AddrPortFrom(a1, DefaultPort)},
+		Local:   h.Addr(),
+		Listen: func(_ context.Context, local netip.AddrPort) (c net.PacketConn, err error) {
+			err = h.Do(func() error { c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(local)); return err })
+			return c, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // TestOtherTests: fragments and lifetimes by coturn's client, and a server of
