@@ -82,7 +82,8 @@ type portAgent struct {
 	want
 	note
 	nonce   pcp.Nonce
-	mapping Mapping // zero: none yet
+	mapping Mapping     // zero: none yet
+	start   func() bool // allows the first packet of the first question; may be nil
 }
 
 func newPortAgent(w want) (*portAgent, error) {
@@ -108,13 +109,14 @@ func (a *portAgent) obtain(ctx context.Context, suggest netip.AddrPort, _ <-chan
 			return Mapping{}, err
 		}
 	}
-	ans, err := a.m.ask(ctx, a.gateway, a.question(suggest, a.lifetime))
+	ans, err := a.m.ask(ctx, a.gateway, a.question(suggest, a.lifetime), a.start)
+	a.start = nil
 	switch {
 	case errors.Is(err, errSenseless): // whatever it has made, it should not keep
 		_ = a.drop(ctx)
 		return Mapping{}, err
 	case err != nil:
-		if fresh && ctx.Err() == nil { // else something may have come of it
+		if fresh && (ctx.Err() == nil || errors.Is(err, errOvertaken)) { // else something may have come of it
 			a.erase()
 		}
 		return Mapping{}, err
@@ -169,7 +171,7 @@ func (a *portAgent) check(ctx context.Context, doubt bool) (Mapping, bool, error
 
 // drop implements agent.
 func (a *portAgent) drop(ctx context.Context) error {
-	_, err := a.m.ask(ctx, a.gateway, a.question(netip.AddrPort{}, 0))
+	_, err := a.m.ask(ctx, a.gateway, a.question(netip.AddrPort{}, 0), nil)
 	if err == nil {
 		a.erase()
 	} else {

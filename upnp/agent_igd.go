@@ -191,7 +191,9 @@ func (a *igdAgent) granted(ctx context.Context, port uint16, lease time.Duration
 	case have.Internal.Addr() != a.internal.Addr() || have.Internal.Port() != a.internal.Port():
 		return Mapping{}, ErrNotOurs
 	default:
-		a.description = have.Description // some cut it
+		if strings.HasPrefix(a.description, have.Description) {
+			a.description = have.Description // some cut it
+		}
 		if lease > 0 && have.Lease > 0 {
 			m.Lifetime = min(lease, have.Lease)
 		}

@@ -30,13 +30,17 @@ func (m *Mapper) dialControl(ctx context.Context, g Gateway) (c net.Conn, releas
 
 // ask has a dialogue with the gateway. When ctx ends, an answer that is under
 // way is still waited for, for lateAnswer: what the router grants must be known
-// to be given back.
-func (m *Mapper) ask(ctx context.Context, g Gateway, q question) (answer, error) {
+// to be given back. Start, if there is one, is called before the first packet
+// and may forbid it.
+func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bool) (answer, error) {
 	c, release, err := m.dialControl(ctx, g)
 	if err != nil {
 		return answer{}, err
 	}
 	defer release()
+	if start != nil && !start() {
+		return answer{}, errOvertaken
+	}
 	d := newDialogue(q, time.Now())
 	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now().Add(lateAnswer)) })()
 	buf := make([]byte, pcp.MaxLen+1)
@@ -85,6 +89,9 @@ func refusal(err error) error {
 	}
 	return err
 }
+
+// errOvertaken: another protocol has asked for the mapping.
+var errOvertaken = errors.New("another protocol was faster")
 
 var errNoService = errors.New("the router has no such service")
 

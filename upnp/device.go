@@ -141,7 +141,12 @@ func (m *Mapper) examine(ctx context.Context, g Gateway, location *url.URL) (*de
 	}
 	var errs []error
 	for _, s := range desc.Connections[:min(len(desc.Connections), maxFetches)] {
+		var ip netip.Addr
+		var bad error
+		var second sync.WaitGroup
+		second.Go(func() { ip, bad = s.ExternalAddress(ctx) })
 		up, err := s.Connected(ctx)
+		second.Wait()
 		if err == nil && !up {
 			err = errors.New("not connected")
 		}
@@ -149,10 +154,8 @@ func (m *Mapper) examine(ctx context.Context, g Gateway, location *url.URL) (*de
 			errs = append(errs, fmt.Errorf("%s: %w", s.Type, err))
 			continue
 		}
-		ip, err := s.ExternalAddress(ctx)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.Type, err))
-			// Some tell no address, and map nonetheless.
+		if bad != nil { // some tell no address, and map nonetheless
+			errs = append(errs, fmt.Errorf("%s: %w", s.Type, bad))
 		}
 		v := judge(ip, g.onLink())
 		if v == unusable {

@@ -155,7 +155,7 @@ func leave(t *testing.T, ctx context.Context, m *Mapper) Mapping {
 	r.Lifetime = time.Hour
 	w := m.want(g, r)
 	var late sync.WaitGroup
-	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, 3545), &late)
+	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, 3545), &late, func() {})
 	late.Wait()
 	if err != nil {
 		t.Fatal(err)

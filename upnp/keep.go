@@ -159,7 +159,7 @@ func (k *keeper) acquire(ctx context.Context) (Mapping, error) {
 		k.gateway, k.ears = g, k.m.listen(ctx, g, k)
 	}
 	w := k.m.want(g, k.request)
-	a, m, err := w.attempt(ctx, k.suggest(), &k.late)
+	a, m, err := w.attempt(ctx, k.suggest(), &k.late, func() { k.m.poke(k) })
 	if err != nil {
 		return Mapping{}, err
 	}

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // report is a line of the keeper program.
 type report struct {
-	Mapping Mapping
+	Mapping Mapping `json:",omitzero"`
 	Millis  float64 // since Keep was called
 	Text    string  // of a datagram that arrived
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,6 +32,19 @@ func (p Protocol) String() string {
 // MarshalText returns "TCP" or "UDP".
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// UnmarshalText reads what MarshalText returns, in letters of either case.
+func (p *Protocol) UnmarshalText(b []byte) error {
+	switch strings.ToUpper(string(b)) {
+	case "TCP":
+		*p = TCP
+	case "UDP":
+		*p = UDP
+	default:
+		return fmt.Errorf("upnp: %q is neither udp nor tcp", b)
+	}
+	return nil
+}
+
 // Via is the protocol through which a mapping was made.
 type Via uint8
 
@@ -52,6 +67,16 @@ func (v Via) String() string {
 
 // MarshalText returns the protocol's name.
 func (v Via) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText returns.
+func (v *Via) UnmarshalText(b []byte) error {
+	i := slices.Index(viaNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("upnp: no such protocol: %q", b)
+	}
+	*v = Via(i)
+	return nil
+}
 
 // Request is a wish for a mapping of a port of this host.
 type Request struct {

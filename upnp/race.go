@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,8 @@ const (
 	// headStart is how long PCP and NAT-PMP are waited for before UPnP asks for
 	// a mapping. It searches meanwhile. Mappings of two protocols on one router
 	// are one entry of its table more often than not, and to take back the
-	// second would take back the first.
+	// second takes back the first. For the same reason PCP asks nothing any
+	// more that had no chance to before UPnP did.
 	headStart = 100 * time.Millisecond
 	// dropTime bounds the removal of a mapping.
 	dropTime = time.Second
@@ -21,8 +23,8 @@ const (
 
 // attempt asks by every protocol and returns the first mapping with the agent
 // that holds it. What the slower agent gets nonetheless is given back by a
-// goroutine of late.
-func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.WaitGroup) (agent, Mapping, error) {
+// goroutine of late, which calls doubt if that may have cost the first one.
+func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.WaitGroup, doubt func()) (agent, Mapping, error) {
 	ports, err := newPortAgent(*w)
 	if err != nil {
 		return nil, Mapping{}, err
@@ -39,7 +41,15 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 	}
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
-	timer := time.AfterFunc(headStart, open)
+	var decided atomic.Bool // who asks first
+	timer := time.AfterFunc(headStart, func() { decided.Store(true); open() })
+	ports.start = func() bool {
+		if !decided.CompareAndSwap(false, true) {
+			return false
+		}
+		timer.Reset(headStart)
+		return true
+	}
 	results := make(chan result, 2)
 	late.Go(func() {
 		m, err := ports.obtain(ctx, suggest, nil)
@@ -65,7 +75,14 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 		if n == 0 {
 			late.Go(func() {
 				loser := <-results
-				w.settle(context.WithoutCancel(ctx), r.mapping, loser.agent, loser.mapping, loser.err)
+				if loser.err != nil {
+					loser.agent.abandon()
+					return
+				}
+				w.giveBack(context.WithoutCancel(ctx), loser.agent)
+				if loser.mapping.Gateway == r.mapping.Gateway && loser.mapping.External.Port() == r.mapping.External.Port() {
+					doubt()
+				}
 			})
 		}
 		return r.agent, r.mapping, nil
@@ -75,16 +92,11 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 	return nil, Mapping{}, failed
 }
 
-// settle gives back what the slower agent got, unless it is what the faster one
-// got, entered in the same router's table.
-func (w *want) settle(ctx context.Context, won Mapping, loser agent, lost Mapping, err error) {
-	if err != nil || lost.Gateway == won.Gateway && lost.External.Port() == won.External.Port() {
-		loser.abandon()
-		return
-	}
+// giveBack removes the mapping of an agent that came second.
+func (w *want) giveBack(ctx context.Context, a agent) {
 	ctx, cancel := context.WithTimeout(ctx, dropTime)
 	defer cancel()
-	if err := loser.drop(ctx); err != nil {
-		w.m.cfg.Logger.Debug("second mapping not removed", "via", lost.Via, "err", err)
+	if err := a.drop(ctx); err != nil {
+		w.m.cfg.Logger.Debug("second mapping not removed", "err", err)
 	}
 }

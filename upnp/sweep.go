@@ -62,9 +62,9 @@ func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
 	if err != nil || g.Addr != e.Gateway && e.Via != ViaUPnP.String() {
 		return errElsewhere
 	}
-	q := question{internal: e.Internal, protocol: UDP}
-	if e.Protocol == TCP.String() {
-		q.protocol = TCP
+	q := question{internal: e.Internal}
+	if err := q.protocol.UnmarshalText([]byte(e.Protocol)); err != nil {
+		return err
 	}
 	if m.keeping(q) && e.Via != ViaUPnP.String() {
 		return ErrNotOurs // the same port is kept mapped right now
@@ -77,11 +77,11 @@ func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
 		}
 		q.nonce = pcp.Nonce(nonce)
 		// An entry that was never completed does not know what was spoken.
-		_, err = m.ask(ctx, g, q)
+		_, err = m.ask(ctx, g, q, nil)
 		return err
 	case ViaNATPMP.String():
 		q.via = ViaNATPMP
-		_, err := m.ask(ctx, g, q)
+		_, err := m.ask(ctx, g, q, nil)
 		return err
 	}
 	d, err := m.findDevice(ctx, g)

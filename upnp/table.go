@@ -87,13 +87,17 @@ func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
 	w := m.want(g, r)
 	w.lasting = true
 	var late sync.WaitGroup
-	defer late.Wait()
-	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, r.External), &late)
+	doubted := false
+	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, r.External), &late, func() { doubted = true })
+	late.Wait()
 	if err != nil {
 		return Mapping{}, ctxErr(ctx, err)
 	}
-	a.abandon()
-	return got, nil
+	defer a.abandon()
+	if doubted {
+		got, _, err = a.check(ctx, true)
+	}
+	return got, err
 }
 
 // Delete removes the mapping of an external port that Add made, or that a

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,13 +101,11 @@ func parseMapPort(s string) (uint16, error) {
 	return uint16(n), nil
 }
 
-func parseMapProtocol(s string) (upnp.Protocol, error) {
-	for _, p := range []upnp.Protocol{upnp.TCP, upnp.UDP} {
-		if strings.EqualFold(s, p.String()) {
-			return p, nil
-		}
+func parseMapProtocol(s string) (p upnp.Protocol, err error) {
+	if err := p.UnmarshalText([]byte(s)); err != nil {
+		return 0, usageError(err)
 	}
-	return 0, usageError(fmt.Errorf("upnp: %q is neither udp nor tcp", s))
+	return p, nil
 }
 
 // shownMapping is a mapping in JSON, schema 1.

@@ -93,7 +93,8 @@ func Open(dir string) (*Journal, error) {
 // ErrFull: there are MaxEntries entries already.
 var ErrFull = errors.New("journal: full")
 
-// Create writes a new entry. Its file is on the disk when Create returns.
+// Create writes a new entry. It is there when Create returns, for a process
+// that is killed; one that never expires is on the disk, for a power cut.
 func (j *Journal) Create(e Entry) (*Record, error) {
 	if files, err := os.ReadDir(j.dir); err != nil || len(files) >= MaxEntries {
 		return nil, errors.Join(err, ErrFull)

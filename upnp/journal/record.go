@@ -17,7 +17,7 @@ type Record struct {
 	file  *os.File // open and locked
 }
 
-// Update replaces the entry. The old one or the new one is on the disk at
+// Update replaces the entry. The old one or the new one is in the directory at
 // every moment.
 func (r *Record) Update(e Entry) error {
 	e.Schema = 1
@@ -32,7 +32,10 @@ func (r *Record) Update(e Entry) error {
 	}
 	// Locked before it has its name: no other process can take it for an orphan.
 	lock(f)
-	if _, err = f.Write(append(b, '\n')); err == nil {
+	_, err = f.Write(append(b, '\n'))
+	if err == nil && e.Expires.IsZero() {
+		// Only a permanent mapping needs to be remembered across a power cut,
+		// and the disk may take longer than the router.
 		err = f.Sync()
 	}
 	if err == nil {
