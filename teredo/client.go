@@ -24,6 +24,11 @@ type ClientConfig struct {
 	// Secondary is the server's second address or its name; empty for none.
 	Secondary string
 
+	// Fallback are further servers. When the one in use does not answer and
+	// there is no address any more, the next gets its turn, each once without
+	// a pause, then one every 300 s.
+	Fallback []ServerName
+
 	// Port is the local UDP port; zero means a random one from 49152 to
 	// 65535 (RFC 6169, 5.2).
 	Port uint16
@@ -120,8 +125,9 @@ type Client struct {
 // opens and sends nothing.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	var errs []error
-	if cfg.Server == "" {
-		errs = append(errs, errors.New("no server"))
+	errs = append(errs, ServerName{cfg.Server, cfg.Secondary}.check())
+	for _, n := range cfg.Fallback {
+		errs = append(errs, n.check())
 	}
 	if cfg.Refresh != 0 && (cfg.Refresh < 5*time.Second || cfg.Refresh > 45*time.Second) {
 		errs = append(errs, fmt.Errorf("refresh interval %v: not within 5s to 45s", cfg.Refresh))
@@ -131,14 +137,6 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	if k := cfg.Credential; k.ID != "" || k.Key != nil {
 		errs = append(errs, k.Check())
-	}
-	for _, s := range []string{cfg.Server, cfg.Secondary} {
-		if a, err := netip.ParseAddr(s); err == nil && !a.Unmap().Is4() {
-			errs = append(errs, fmt.Errorf("server %s: not an IPv4 address", s))
-		}
-	}
-	if cfg.Secondary != "" && cfg.Secondary == cfg.Server {
-		errs = append(errs, fmt.Errorf("secondary server %s: not another one", cfg.Secondary))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("teredo: %w", err)

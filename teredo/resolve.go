@@ -15,11 +15,11 @@ import (
 // inside, by mistake or malice, is refused (requirement T-32). A server in use
 // that the name still leads to, perhaps among others, is no news: resolve then
 // returns nil, or each turn of a round robin would start the client anew.
-func (c *Client) resolve(ctx context.Context, policy Policy, inUse netip.Addr) (*engine.Client, error) {
+func (c *Client) resolve(ctx context.Context, policy Policy, server ServerName, inUse netip.Addr) (*engine.Client, error) {
 	fail := func(err error) error {
-		return &QualifyError{Server: c.cfg.Server, Stage: StageResolve, Err: err}
+		return &QualifyError{Server: server.Primary, Stage: StageResolve, Err: err}
 	}
-	primaries, err := c.lookup(ctx, c.cfg.Server)
+	primaries, err := c.lookup(ctx, server.Primary)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -27,8 +27,8 @@ func (c *Client) resolve(ctx context.Context, policy Policy, inUse netip.Addr) (
 		return nil, nil
 	}
 	secondaries := []netip.Addr{{}}
-	if c.cfg.Secondary != "" {
-		if secondaries, err = c.lookup(ctx, c.cfg.Secondary); err != nil {
+	if server.Secondary != "" {
+		if secondaries, err = c.lookup(ctx, server.Secondary); err != nil {
 			return nil, fail(err)
 		}
 	}
@@ -46,7 +46,7 @@ func (c *Client) resolve(ctx context.Context, policy Policy, inUse netip.Addr) (
 		}
 	}
 	tried := fmt.Sprint(primaries)
-	if c.cfg.Secondary != "" {
+	if server.Secondary != "" {
 		tried += fmt.Sprint(" and ", secondaries)
 	}
 	return nil, fail(fmt.Errorf("%w: %s", ErrServerDenied, tried))
@@ -67,14 +67,4 @@ func (c *Client) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 		return nil, errors.New("the name has no IPv4 address")
 	}
 	return addrs, nil
-}
-
-// named reports whether there is anything to look up again.
-func (c *Client) named() bool {
-	for _, s := range []string{c.cfg.Server, c.cfg.Secondary} {
-		if _, err := netip.ParseAddr(s); err != nil && s != "" {
-			return true
-		}
-	}
-	return false
 }

@@ -36,7 +36,8 @@ type running struct {
 
 	asked     uint64 // solicitations when the server was last looked up again
 	resolving bool
-	resolved  chan *engine.Client
+	resolved  chan found
+	servers   rotation
 	helpers   sync.WaitGroup
 }
 
@@ -51,7 +52,7 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &running{c: c, gate: newGate(&c.cfg, time.Now()), policy: c.cfg.Policy, resolved: make(chan *engine.Client, 1),
+	r := &running{c: c, gate: newGate(&c.cfg, time.Now()), policy: c.cfg.Policy, resolved: make(chan found, 1),
 		extra: map[uint16]udp.Socket{}, arrivals: make(chan *arrival), mapped: make(chan mapping)}
 	err := r.open(ctx)
 	if err == nil {
@@ -84,7 +85,7 @@ func (r *running) open(ctx context.Context) (err error) {
 	if err = r.findLocal(); err != nil {
 		return err
 	}
-	if r.machine, err = c.resolve(ctx, r.policy, netip.Addr{}); err != nil {
+	if err = r.firstServer(ctx); err != nil {
 		return err
 	}
 	if r.socket, err = c.openSocket(ctx); err != nil {
@@ -270,15 +271,18 @@ func (r *running) event(ctx context.Context, e engine.Event) {
 	switch e.Kind {
 	case engine.Qualified:
 		c.log.Info("qualified", "address", e.Address, "rtt", e.RTT)
+		r.servers.tried = 1
 		r.setAddr(e.Address)
 	case engine.AddressLost:
 		c.log.Info("address lost", "address", e.Address)
 		r.setAddr(Address{})
 	case engine.ServerUnreachable:
-		c.log.Warn("server unreachable", "server", c.cfg.Server, "retry", e.RetryAt)
-		c.set(func() {
-			c.failure = &QualifyError{Server: c.cfg.Server, Stage: StageSolicit, Err: ErrServerSilent}
-		})
+		c.log.Warn("server unreachable", "server", r.serverName(), "retry", e.RetryAt)
+		if !r.servers.more() {
+			c.set(func() {
+				c.failure = &QualifyError{Server: r.serverName(), Stage: StageSolicit, Err: ErrServerSilent}
+			})
+		}
 	default:
 		c.log.Debug(e.Kind.String(), "peer", e.Peer, "endpoint", e.Endpoint)
 	}
@@ -305,53 +309,18 @@ func (r *running) linkChanged(what string) {
 	if err := r.findLocal(); err != nil {
 		r.c.log.Warn("keep the old policy", "err", err)
 	}
+	r.servers.tried = 1
 	r.machine.SetPolicy(r.policy)
 	r.locate()
 	r.machine.LinkChanged(time.Now(), &r.out)
 }
 
-// seekServer looks the server's name up again while the server is silent, at
-// most once for each solicitation and so at the pace of the back-off, beside
-// the packets: the server may have moved, and the lookup may hang.
-func (r *running) seekServer(ctx context.Context) {
-	s := r.machine.Snapshot()
-	silent := s.State == engine.Unreachable || s.State == engine.Offline
-	if !silent || s.Solicitations == r.asked || r.resolving || !r.c.named() {
-		return
-	}
-	r.asked, r.resolving = s.Solicitations, true
-	policy := r.policy
-	r.helpers.Go(func() {
-		m, err := r.c.resolve(ctx, policy, s.Server)
-		if err != nil {
-			r.c.log.Warn("look up the server again", "err", err)
-		}
-		r.resolved <- m // nil for no news; one at a time, so there is room
-	})
-}
-
-// replace goes over to a machine for the server's new address, if it has one.
-// As long as the old one holds an address, peers may be using it.
-func (r *running) replace(m *engine.Client) {
-	r.resolving = false
-	old := r.machine.Snapshot()
-	if m == nil || old.Address.IsValid() {
-		return
-	}
-	for port := range r.extra { // the new machine knows nothing of them
-		r.out.Close = append(r.out.Close, port)
-	}
-	r.c.log.Info("the server moved", "from", old.Server, "to", m.Snapshot().Server)
-	r.machine, r.asked = m, 0
-	r.locate()
-	m.SetPolicy(r.policy)
-	m.SetMapped(time.Now(), r.external, &r.out)
-	m.Start(time.Now(), &r.out)
-}
+// serverName is the server in use, as configured.
+func (r *running) serverName() string { return r.servers.list[r.servers.inUse].Primary }
 
 func (r *running) state() State {
 	s := State{
-		ClientState: r.machine.Snapshot(), ServerName: r.c.cfg.Server, Port: r.c.cfg.Port,
+		ClientState: r.machine.Snapshot(), ServerName: r.serverName(), Port: r.c.cfg.Port,
 		Local: r.local,
 	}
 	if r.socket != nil {

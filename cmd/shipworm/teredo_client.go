@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 				return err
 			}
 			cfg.Port, cfg.NoEcho, cfg.Idle, cfg.LocalDiscovery = opts.port, noEcho, idle, local
+			cfg.Fallback = opts.servers()
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
 			return runTeredoClient(c.Context(), cfg, &opts, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
@@ -77,6 +79,17 @@ type clientOptions struct {
 	refresh uint16
 	port    uint16
 	metrics string
+
+	fallback []string
+}
+
+// servers are the further ones of --fallback.
+func (o *clientOptions) servers() (list []teredo.ServerName) {
+	for _, f := range o.fallback {
+		primary, secondary, _ := strings.Cut(f, ",")
+		list = append(list, teredo.ServerName{Primary: strings.TrimSpace(primary), Secondary: strings.TrimSpace(secondary)})
+	}
+	return list
 }
 
 func (o *clientOptions) add(c *cobra.Command) {
@@ -84,6 +97,7 @@ func (o *clientOptions) add(c *cobra.Command) {
 	c.Flags().Var(&o.typ, "type", "client, enterpriseclient, natawareclient, disabled or default")
 	c.Flags().Uint16Var(&o.refresh, "refresh", 0, "longest time between two solicitations, in `seconds`, 5 to 45 (default 30)")
 	c.Flags().Uint16Var(&o.port, "port", 0, "local UDP `port` (default a random one from 49152 on)")
+	c.Flags().StringArrayVar(&o.fallback, "fallback", nil, "another `server`, written as for --server, for when the first is silent; repeatable")
 	addMetrics(c, &o.metrics)
 }
 
