@@ -51,9 +51,10 @@ did not ask, and needs no privilege.`,
 				return usageError(oneLine(err))
 			}
 			err = s.Run(c.Context())
-			n := s.Counters()
-			fmt.Fprintf(c.ErrOrStderr(), "answered %d, refused %d, forwarded %d, answered for the peer %d, over the limits %d, ignored %d, forged %d\n",
-				n.Answered, n.Refused, n.Forwarded, n.Lent, n.Limited, n.Ignored, n.Forged)
+			if n := s.Counters(); c.Context().Err() != nil {
+				fmt.Fprintf(c.ErrOrStderr(), "answered %d, refused %d, forwarded %d, answered for the peer %d, over the limits %d, ignored %d, forged %d\n",
+					n.Answered, n.Refused, n.Forwarded, n.Lent, n.Limited, n.Ignored, n.Forged)
+			}
 			return probeServerError(c.Context(), err)
 		},
 	}
