@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,10 @@ type ServerConfig struct {
 	// Limits bound what is sent; zero fields mean the defaults.
 	Limits engine.Limits
 
+	// Workers is how many processors serve each address; zero means all, and
+	// where the system cannot share a port among sockets there is one.
+	Workers int
+
 	// Listen opens a UDP socket; nil means the kernel.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 
@@ -68,14 +73,12 @@ type ServerState struct {
 // bubbles and small echoes, never data (RFC 4380, 5.3). It keeps nothing about
 // its clients but rate limits.
 type Server struct {
-	cfg      ServerConfig
-	log      *slog.Logger
-	ran      atomic.Bool
-	requests chan func(*serving)
-	done     chan struct{}
+	cfg ServerConfig
+	log *slog.Logger
+	ran atomic.Bool
 
-	mu    sync.Mutex
-	final ServerState
+	mu      sync.Mutex
+	serving *serving // nil before Run
 }
 
 // NewServer checks the configuration, with every problem in the error. It
@@ -92,7 +95,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, log: log, requests: make(chan func(*serving)), done: make(chan struct{})}, nil
+	return &Server{cfg: cfg, log: log}, nil
 }
 
 func newServerMachine(cfg ServerConfig, p Policy) (*engine.Server, error) {
@@ -106,14 +109,25 @@ func newServerMachine(cfg ServerConfig, p Policy) (*engine.Server, error) {
 	return m, nil
 }
 
-// serving is a Server at work; it belongs to the goroutine in loop.
+// serving is a Server at work: a worker for each socket.
 type serving struct {
-	machine *engine.Server
-	sockets []udp.Socket
+	sockets [2][]udp.Socket // of each address, as many as workers
+	workers []*serverWorker
 	native  *nativeSocket // nil: none
-	lost    uint64        // native packets that the kernel refused
+}
+
+// serverWorker answers what one socket receives. Its machine shares nothing but
+// the limits with the others.
+type serverWorker struct {
+	v       *serving
+	address int // 0 primary, 1 secondary
+	index   int // among the sockets of the address
 	out     engine.ServerOutput
 	scratch [2][]packet.Packet
+
+	mu      sync.Mutex // held while a batch is worked on
+	machine *engine.Server
+	lost    uint64 // native packets that the kernel refused
 }
 
 // Run serves until ctx ends and returns the cause of that, or why it could
@@ -122,9 +136,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if !s.ran.CompareAndSwap(false, true) {
 		return ErrRan
 	}
-	defer close(s.done)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	policy := s.cfg.Policy
 	if s.cfg.Listen == nil {
 		var err error
@@ -132,17 +145,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return fmt.Errorf("teredo: %w", err)
 		}
 	}
-	machine, err := newServerMachine(s.cfg, policy)
-	if err != nil {
-		return err
-	}
-	v := &serving{machine: machine}
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.final = v.state()
-	}()
+	v := &serving{}
 	if s.cfg.Native {
+		var err error
 		if v.native, err = openNative(); err != nil {
 			return fmt.Errorf("teredo: server: %w", err)
 		}
@@ -151,126 +156,171 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openSockets(ctx, v); err != nil {
 		return err
 	}
-	s.log.Info("serving", "primary", s.cfg.Primary, "secondary", s.cfg.Secondary, "port", s.cfg.Port)
+	defer v.close()
+	if err := s.hire(v, policy); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.serving = v
+	s.mu.Unlock()
+	s.log.Info("serving", "primary", s.cfg.Primary, "secondary", s.cfg.Secondary, "port", s.cfg.Port, "workers", len(v.workers))
 	if s.cfg.OnReady != nil {
 		s.cfg.OnReady()
 	}
-
-	r := newReader(len(v.sockets), packet.DefaultSize)
-	broken := make(chan error, len(v.sockets))
-	var readers sync.WaitGroup
-	for i, sock := range v.sockets {
-		readers.Go(func() { broken <- r.run(ctx, i, sock.ReadBatch) })
+	var working sync.WaitGroup
+	for _, w := range v.workers {
+		working.Go(func() { cancel(w.run()) })
 	}
-	err = s.loop(ctx, v, r, broken)
-	cancel()
-	for _, sock := range v.sockets {
-		sock.Close()
-	}
-	readers.Wait()
+	<-ctx.Done()
+	v.close()
+	working.Wait()
 	s.log.Info("stopped")
-	return err
+	return context.Cause(ctx)
 }
 
-func (s *Server) openSockets(ctx context.Context, v *serving) error {
-	var errs []error
-	for _, a := range []netip.Addr{s.cfg.Primary, s.cfg.Secondary} {
-		if !a.IsValid() {
-			continue
-		}
-		local := netip.AddrPortFrom(a, s.cfg.Port)
-		var sock udp.Socket
-		var err error
-		if s.cfg.Listen == nil {
-			sock, err = udp.Listen(ctx, local, udp.Config{})
-		} else {
-			var pc net.PacketConn
-			if pc, err = s.cfg.Listen(ctx, local); err == nil {
-				sock = udp.From(pc, udp.Config{})
+// hire makes a worker for each socket.
+func (s *Server) hire(v *serving, policy Policy) error {
+	machine, err := newServerMachine(s.cfg, policy)
+	for address, sockets := range v.sockets {
+		for i := range sockets {
+			if err != nil {
+				return err
 			}
+			v.workers = append(v.workers, &serverWorker{v: v, address: address, index: i, machine: machine})
+			machine, err = machine.Twin()
 		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		v.sockets = append(v.sockets, sock)
-	}
-	if len(errs) > 0 {
-		for _, sock := range v.sockets {
-			sock.Close()
-		}
-		return fmt.Errorf("teredo: server: %w", errors.Join(errs...))
 	}
 	return nil
 }
 
-func (s *Server) loop(ctx context.Context, v *serving, r *reader, broken <-chan error) error {
-	for {
-		select {
-		case b := <-r.full:
-			now := time.Now()
-			for i := range b.pkts[:b.n] {
-				v.machine.Receive(now, b.from, b.pkts[i].Addr, b.pkts[i].Data(), &v.out)
-			}
-			v.flush()
-			r.free <- b
-		case f := <-s.requests:
-			f(v)
-		case err := <-broken:
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("teredo: server: %w", err)
-		case <-ctx.Done():
-			return context.Cause(ctx)
+func (v *serving) close() {
+	for _, sockets := range v.sockets {
+		for _, sock := range sockets {
+			sock.Close()
 		}
 	}
 }
 
-// flush sends what the machine produced, one batch a socket.
-func (v *serving) flush() {
-	for i := range v.scratch {
-		v.scratch[i] = v.scratch[i][:0]
+// openSockets opens as many sockets for each address as there are workers.
+func (s *Server) openSockets(ctx context.Context, v *serving) error {
+	n := s.cfg.Workers
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
 	}
-	for _, t := range v.out.Transmit {
+	var errs []error
+	for i, a := range []netip.Addr{s.cfg.Primary, s.cfg.Secondary} {
+		if !a.IsValid() {
+			continue
+		}
+		var err error
+		v.sockets[i], err = s.listen(ctx, netip.AddrPortFrom(a, s.cfg.Port), n)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		v.close()
+		return fmt.Errorf("teredo: server: %w", err)
+	}
+	return nil
+}
+
+// listen opens n sockets for one address, or one where they cannot share it.
+func (s *Server) listen(ctx context.Context, local netip.AddrPort, n int) ([]udp.Socket, error) {
+	if s.cfg.Listen != nil {
+		pc, err := s.cfg.Listen(ctx, local)
+		if err != nil {
+			return nil, err
+		}
+		return []udp.Socket{udp.From(pc, udp.Config{})}, nil
+	}
+	first, err := udp.Listen(ctx, local, udp.Config{})
+	if err != nil || n == 1 || runtime.GOOS != "linux" {
+		return []udp.Socket{first}, err
+	}
+	// Nobody else had the port, which those who share it would not notice.
+	first.Close()
+	var socks []udp.Socket
+	for range n {
+		sock, err := udp.Listen(ctx, local, udp.Config{Shared: true})
+		if err != nil {
+			for _, sock := range socks {
+				sock.Close()
+			}
+			return nil, err
+		}
+		socks = append(socks, sock)
+	}
+	return socks, nil
+}
+
+// run works until the socket is closed or broken, and says why.
+func (w *serverWorker) run() error {
+	sock := w.v.sockets[w.address][w.index]
+	pkts := packet.NewBatch(serverBatch, packet.DefaultSize)
+	for {
+		n, err := sock.ReadBatch(pkts)
+		if err != nil {
+			return fmt.Errorf("teredo: server: %w", err)
+		}
+		now := time.Now()
+		w.mu.Lock()
+		for i := range pkts[:n] {
+			w.machine.Receive(now, w.address, pkts[i].Addr, pkts[i].Data(), &w.out)
+		}
+		w.flush()
+		w.mu.Unlock()
+	}
+}
+
+// serverBatch is how many datagrams a worker takes at a time.
+const serverBatch = 64
+
+// flush sends what the machine produced, one batch an address.
+func (w *serverWorker) flush() {
+	for i := range w.scratch {
+		w.scratch[i] = w.scratch[i][:0]
+	}
+	for _, t := range w.out.Transmit {
 		var p packet.Packet
 		p.Set(t.Payload, t.To)
-		v.scratch[t.From] = append(v.scratch[t.From], p)
+		w.scratch[t.From] = append(w.scratch[t.From], p)
 	}
-	for i, sock := range v.sockets {
-		if len(v.scratch[i]) > 0 {
-			_, _ = sock.WriteBatch(v.scratch[i]) // failures are counted by the socket
+	for i, pkts := range w.scratch {
+		if len(pkts) > 0 {
+			_, _ = w.v.sockets[i][w.index].WriteBatch(pkts) // failures are counted by the socket
 		}
 	}
-	for _, p := range v.out.Native {
-		if v.native != nil && v.native.send(p) != nil {
-			v.lost++
+	for _, p := range w.out.Native {
+		if w.v.native != nil && w.v.native.send(p) != nil {
+			w.lost++
 		}
 	}
-	v.out.Reset()
-}
-
-func (v *serving) state() ServerState {
-	s := ServerState{ServerState: v.machine.Snapshot(), NativeErrors: v.lost}
-	for _, sock := range v.sockets {
-		s.Sockets = append(s.Sockets, sock.Stats())
-	}
-	return s
+	w.out.Reset()
 }
 
 // State returns the present counters; after Run the last ones.
 func (s *Server) State() ServerState {
-	if s.ran.Load() {
-		var st ServerState
-		served := make(chan struct{})
-		select {
-		case s.requests <- func(v *serving) { st = v.state(); close(served) }:
-			<-served
-			return st
-		case <-s.done:
+	s.mu.Lock()
+	v := s.serving
+	s.mu.Unlock()
+	var st ServerState
+	if v == nil {
+		return st
+	}
+	for i, w := range v.workers {
+		w.mu.Lock()
+		one := w.machine.Snapshot()
+		st.NativeErrors += w.lost
+		w.mu.Unlock()
+		if i == 0 {
+			st.ServerState = one
+		} else {
+			st.ServerState.Add(&one)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.final
+	for _, sockets := range v.sockets {
+		for _, sock := range sockets {
+			st.Sockets = append(st.Sockets, sock.Stats())
+		}
+	}
+	return st
 }

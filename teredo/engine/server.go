@@ -78,13 +78,13 @@ type ServerState struct {
 
 // Server is a Teredo server. It holds nothing about its clients but the token
 // buckets of its rate limits, so that a restart loses nobody. Its methods must
-// not be called concurrently.
+// not be called concurrently; see Twin for several processors.
 type Server struct {
 	config    ServerConfig
 	policy    Policy
 	linkLocal netip.Addr
 	mtu       uint32
-	limits    limiter
+	limits    *limiter // shared with its twins
 	keys      *keyring // nil: everybody may qualify
 	state     ServerState
 	d         wire.Datagram // scratch of Receive
@@ -122,9 +122,33 @@ func NewServer(config ServerConfig) (*Server, error) {
 	}
 	s := &Server{config: config, policy: policy, keys: keys, linkLocal: wire.ServerLinkLocal(config.Primary)}
 	s.mtu = uint32(max(config.MTU, 0))
-	s.limits.init(config.Limits, config.Seed)
+	s.limits = newLimiter(config.Limits, config.Seed)
 	s.state.Primary, s.state.Secondary = config.Primary, config.Secondary
 	return s, nil
+}
+
+// Twin returns another server with the same configuration and the same limits:
+// the two may be used at the same time, each by one goroutine. Each counts for
+// itself, but for ServerState.LimitEntries.
+func (s *Server) Twin() (*Server, error) {
+	keys, err := newKeyring(s.config.Clients, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	t := &Server{config: s.config, policy: s.policy, keys: keys, linkLocal: s.linkLocal, mtu: s.mtu, limits: s.limits}
+	t.state.Primary, t.state.Secondary = s.state.Primary, s.state.Secondary
+	return t, nil
+}
+
+// Add adds what a twin counted.
+func (s *ServerState) Add(t *ServerState) {
+	s.Received += t.Received
+	s.Advertised += t.Advertised
+	s.Forwarded += t.Forwarded
+	s.Native += t.Native
+	for i := range s.Drops {
+		s.Drops[i] += t.Drops[i]
+	}
 }
 
 // Snapshot returns the counters.

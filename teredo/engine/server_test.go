@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -381,5 +382,41 @@ func BenchmarkServer(b *testing.B) {
 				r.s.Receive(r.now, 0, clientPort, data, &r.out)
 			}
 		})
+	}
+}
+
+// TestTwin: twins on different processors share the limits, so that a client
+// gets no more from two of them than from one, and count for themselves. T-09
+func TestTwin(t *testing.T) {
+	const limit = 10
+	a, err := engine.NewServer(engine.ServerConfig{Primary: primary, Limits: engine.Limits{Client: 1, ClientBurst: limit}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := a.Twin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1000, 0)
+	from := netip.MustParseAddrPort("198.51.100.7:40001")
+	var workers sync.WaitGroup
+	for _, s := range []*engine.Server{a, b} {
+		workers.Go(func() {
+			var out engine.ServerOutput
+			for range 1000 {
+				s.Receive(now, 0, from, wire.AppendSolicitation(wire.AppendNonce(nil, [8]byte{1}), wire.ClientLinkLocal(false)), &out)
+				out.Reset()
+			}
+		})
+	}
+	workers.Wait()
+	state := a.Snapshot()
+	other := b.Snapshot()
+	if other.Received != 1000 {
+		t.Errorf("the twin received %d", other.Received)
+	}
+	state.Add(&other)
+	if state.Received != 2000 || state.Advertised != limit || state.Drops[engine.DropServerEndpoint] != 2000-limit || state.LimitEntries != 3 {
+		t.Errorf("together: %+v", state)
 	}
 }

@@ -7,13 +7,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// control clears the DF bit before the socket is bound.
-func control(_, _ string, c syscall.RawConn) error {
+// control clears the DF bit before the socket is bound, and makes its port one
+// to be shared.
+func (c *Config) control(_, _ string, raw syscall.RawConn) error {
 	var err error
-	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+	if e := raw.Control(func(fd uintptr) {
+		err = os.NewSyscallError("setsockopt IP_MTU_DISCOVER",
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT))
+		if err == nil && c.Shared {
+			err = os.NewSyscallError("setsockopt SO_REUSEPORT",
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+		}
 	}); e != nil {
 		return e
 	}
-	return os.NewSyscallError("setsockopt IP_MTU_DISCOVER", err)
+	return err
 }

@@ -6,4 +6,4 @@ import "syscall"
 
 // control does nothing: outside Linux a UDP socket sends without the DF bit
 // unless it is asked to set it.
-func control(_, _ string, _ syscall.RawConn) error { return nil }
+func (*Config) control(_, _ string, _ syscall.RawConn) error { return nil }

@@ -90,6 +90,10 @@ type Config struct {
 	// read into must then have packet.RunSize bytes of buffer.
 	Runs bool
 
+	// Shared lets several sockets have the same address and port; the system
+	// spreads the peers over them. Linux only, elsewhere the second fails.
+	Shared bool
+
 	// Plain switches off everything but one datagram a message: for systems
 	// that do it wrong, and for tests.
 	Plain bool
@@ -111,7 +115,7 @@ func ListenPacket(ctx context.Context, local netip.AddrPort, c Config) (*net.UDP
 	if !local.Addr().Is4() {
 		return nil, fmt.Errorf("udp: %v is not an IPv4 address", local.Addr())
 	}
-	lc := net.ListenConfig{Control: control}
+	lc := net.ListenConfig{Control: c.control}
 	pc, err := lc.ListenPacket(ctx, "udp4", local.String())
 	if err != nil {
 		return nil, err
