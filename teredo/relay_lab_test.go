@@ -22,6 +22,7 @@ const (
 type coast struct {
 	*street
 	relay, node *lab.Host
+	patient     bool // the client is not ours
 }
 
 func newCoast(t *testing.T, node func(*street) *lab.Host) *coast {
@@ -83,8 +84,19 @@ func (c *coast) servers(hosts ...*lab.Host) {
 // talk has a host ping another, read a page of it and send it data for a second.
 func (c *coast) talk(from *lab.Host, to string) {
 	c.t.Helper()
-	if out, err := c.shell(from, "ping -6 -n -c 4 -i 0.2 -W 5 "+to); err != nil || !strings.Contains(out, "4 received") {
-		c.t.Errorf("%s: %v\n%s", from.Name(), err, out)
+	ping := func() (string, bool) {
+		out, err := c.shell(from, "ping -6 -n -c 4 -i 0.2 -W 5 "+to)
+		return out, err == nil && strings.Contains(out, "4 received")
+	}
+	out, ok := ping()
+	if !ok && c.patient {
+		// Miredo's tests of a path have no timer: one packet that is late, on a
+		// busy machine, loses all that were sent in its wake.
+		c.t.Logf("%s, once more after\n%s", from.Name(), out)
+		out, ok = ping()
+	}
+	if !ok {
+		c.t.Errorf("%s:\n%s", from.Name(), out)
 	}
 	if out, err := c.shell(from, "curl -sS -m 10 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); err != nil || out != "200" {
 		c.t.Errorf("%s: curl: %v %s", from.Name(), err, out)
@@ -104,6 +116,8 @@ func (c *coast) talk(from *lab.Host, to string) {
 func (c *coast) ourClient(h *lab.Host) string {
 	c.t.Helper()
 	_, q := c.client(h, "--tun", "teredo", "--default-route", "--open", "tcp/8000", "--open", "tcp/5201")
+	// The kernel has the address a moment later.
+	c.must(h, "for i in $(seq 100); do ip -6 address show dev teredo | grep -q "+q.Address.String()+" && exit; sleep 0.05; done; exit 1")
 	return q.Address.String()
 }
 
@@ -127,7 +141,7 @@ func TestLabRelay(t *testing.T) {
 				if whose == "our" {
 					addr = c.ourClient(home)
 				} else {
-					addr = c.miredoClient(home).String()
+					c.patient, addr = true, c.miredoClient(home).String()
 				}
 				c.talk(home, nodeAddr)
 				c.talk(c.node, addr)
@@ -150,7 +164,7 @@ func TestLabRelayNodeFirst(t *testing.T) {
 			if whose == "our" {
 				addr = c.ourClient(home)
 			} else {
-				addr = c.miredoClient(home).String()
+				c.patient, addr = true, c.miredoClient(home).String()
 			}
 			c.talk(c.node, addr)
 		})
