@@ -186,7 +186,7 @@ func TestImportDirection(t *testing.T) {
 			case to == "cmd":
 				bad = true
 			case f.test() && to == "testnet":
-			case strings.HasPrefix(f.path, "testnet/demo/"): // a program, as cmd is
+			case strings.HasPrefix(f.path, "testnet/demo/"), strings.HasPrefix(f.path, "testnet/speed/"): // programs, as cmd is
 			case slices.Contains(rooms, to):
 				bad = true
 			}

@@ -1,0 +1,109 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/metrics"
+	"runtime/pprof"
+	"time"
+)
+
+// An agent is this program started again in a namespace, as one end of a path
+// or as the load on it. It takes orders as JSON lines on standard input,
+// answers each with one line on standard output, and ends with its input.
+
+// An order asks an agent for something; what the fields mean is for Do to say.
+type order struct {
+	Do      string        `json:"do"`
+	To      string        `json:"to,omitempty"`
+	Streams int           `json:"streams,omitempty"`
+	For     time.Duration `json:"for,omitempty"`
+	Rate    float64       `json:"rate,omitempty"` // packets a second
+	ID      uint64        `json:"id,omitempty"`
+	Count   int           `json:"count,omitempty"`
+}
+
+// An answer is an agent's. Err is empty where all went well.
+type answer struct {
+	Err     string        `json:"err,omitempty"`
+	Address string        `json:"address,omitempty"` // of the tunnel's end
+	Bytes   int64         `json:"bytes,omitempty"`
+	Packets int64         `json:"packets,omitempty"`
+	Took    time.Duration `json:"took,omitempty"`
+	Times   []float64     `json:"times,omitempty"` // round trips in ms
+	Allocs  uint64        `json:"allocs,omitempty"`
+}
+
+// A role is what an agent does besides answering: it starts something, tells
+// its address, and returns what it can be asked.
+type role func(ctx context.Context, args []string) (address string, orders map[string]func(order) (answer, error), err error)
+
+var roles = map[string]role{
+	"kernel": kernelRole,
+	"tun":    tunRole,
+	"naive":  naiveRole,
+	"server": serverRole,
+}
+
+// runAgent is the main function of an agent.
+func runAgent(name string, args []string) error {
+	start, ok := roles[name]
+	if !ok {
+		return fmt.Errorf("no role %q", name)
+	}
+	if dir := os.Getenv(profileEnv); dir != "" {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", name, os.Getpid())))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	out := json.NewEncoder(os.Stdout)
+	address, orders, err := start(ctx, args)
+	if err != nil {
+		return out.Encode(answer{Err: err.Error()})
+	}
+	if err := out.Encode(answer{Address: address}); err != nil {
+		return err
+	}
+	for in := json.NewDecoder(os.Stdin); ; {
+		var o order
+		if err := in.Decode(&o); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		var a answer
+		err := fmt.Errorf("no order %q", o.Do)
+		if f := orders[o.Do]; f != nil {
+			a, err = f(o)
+		} else if o.Do == "allocs" {
+			a.Allocs, err = allocs(), nil
+		}
+		if err != nil {
+			a.Err = err.Error()
+		}
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+	}
+}
+
+// allocs returns how many objects this process has put on the heap.
+func allocs() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}

@@ -1,0 +1,64 @@
+//go:build linux
+
+package main
+
+import "fmt"
+
+// A goal is a promise about a series: its ratio to that of another path, or,
+// without one, its value.
+type goal struct {
+	name       string
+	test, path string
+	base       string
+	least      float64 // for ratios and values that are to be high
+	most       float64 // for those that are to be low
+}
+
+var goals = []goal{
+	{name: "TUN, one TCP stream, USO wire: x Miredo", test: "tcp1", path: nameTUN, base: nameMiredo, least: 10},
+	{name: "TUN, one TCP stream, USO wire: x naive", test: "tcp1", path: nameTUN, base: nameNaive, least: 6},
+	{name: "TUN, one TCP stream, no-USO wire: x Miredo", test: "tcp1", path: nameTUNPlain, base: nameMiredoPlain, least: 6},
+	{name: "TUN, one TCP stream, no-USO wire: x naive", test: "tcp1", path: nameTUNPlain, base: nameNaivePlain, least: 3.5},
+	{name: "TUN, tunnel CPU of the sender, ns/packet", test: "cpu-tx", path: nameTUN, most: 350},
+	{name: "TUN, tunnel CPU of the receiver, ns/packet", test: "cpu-rx", path: nameTUN, most: 350},
+	{name: "TUN, allocations a packet, sender", test: "allocs-tx", path: nameTUN, most: noAllocs},
+	{name: "TUN, allocations a packet, receiver", test: "allocs-rx", path: nameTUN, most: noAllocs},
+}
+
+// noAllocs is what counts as none: a timer or a log line now and then is not
+// on the way of a packet.
+const noAllocs = 0.001
+
+// A result is how a goal came out.
+type result struct {
+	Name     string  `json:"name"`
+	Goal     string  `json:"goal"`
+	Measured string  `json:"measured,omitempty"`
+	Value    float64 `json:"value"`
+	Result   string  `json:"result"` // met, NOT MET, not measured
+}
+
+func (b *bench) results() (out []result) {
+	for _, g := range goals {
+		r := result{Name: g.name, Goal: fmt.Sprintf(">= %g", g.least), Result: "not measured"}
+		if g.most != 0 {
+			r.Goal = fmt.Sprintf("<= %g", g.most)
+		}
+		values := b.values[series{g.test, g.path}]
+		var s *spread
+		if g.base != "" {
+			s = ratio(values, b.values[series{g.test, g.base}])
+		} else if len(values) > 0 {
+			v := spreadOf(values)
+			s = &v
+		}
+		if s != nil {
+			r.Value, r.Measured, r.Result = s.Median, number(s.Median), "NOT MET"
+			if (g.most == 0 || s.Median <= g.most) && s.Median >= g.least {
+				r.Result = "met"
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}

@@ -1,0 +1,218 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"time"
+)
+
+// Names of the interfaces.
+const (
+	oursTUN   = "ours"
+	miredoTUN = "miredo"
+)
+
+// An end is one of the two ends of a path.
+type end struct {
+	ns      *netns
+	address string
+	load    *process // what sends or takes load here
+	tunnel  *process // what carries the packets here; nil for the kernel
+}
+
+// A path is a way for packets, with a tunnel or without.
+type path struct {
+	name     string
+	uso      bool // whether the line takes UDP runs whole
+	from, to end
+}
+
+// A stage is the world with every program in it that is measured. All of them
+// run all the time, and rest while it is another's turn.
+type stage struct {
+	*world
+	dir     string // scratch
+	paths   []path
+	missing []string // what was left out, and why
+	started []*process
+
+	loadA, loadB, loadN *process // on the kernels of a, b and n
+}
+
+func newStage(ctx context.Context) (*stage, error) {
+	w, err := newWorld(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{world: w}
+	if s.dir, err = os.MkdirTemp("", "speed"); err != nil {
+		return nil, err
+	}
+	if err := s.fill(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *stage) close() error {
+	for _, p := range s.started {
+		p.stop()
+	}
+	return os.RemoveAll(s.dir)
+}
+
+// agent starts an agent that ends with the stage.
+func (s *stage) agent(ctx context.Context, ns *netns, pin int, role string, args ...string) (*process, error) {
+	p, err := ns.agent(ctx, pin, role, args...)
+	if err == nil {
+		s.started = append(s.started, p)
+	}
+	return p, err
+}
+
+func (s *stage) foreign(ctx context.Context, ns *netns, name string, args ...string) (*process, error) {
+	p, err := ns.foreign(ctx, name, args...)
+	if err == nil {
+		s.started = append(s.started, p)
+	}
+	return p, err
+}
+
+// fill starts the programs and says which paths there are.
+func (s *stage) fill(ctx context.Context) error {
+	for _, h := range []struct {
+		ns   *netns
+		load **process
+	}{{s.a, &s.loadA}, {s.b, &s.loadB}, {s.n, &s.loadN}} {
+		p, err := s.agent(ctx, h.ns, -1, "kernel")
+		if err != nil {
+			return err
+		}
+		*h.load = p
+	}
+	for _, part := range []func(context.Context) error{s.ours, s.miredo, s.naive, s.kernel} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ours starts our server, clients and relay.
+func (s *stage) ours(ctx context.Context) error {
+	if _, err := s.agent(ctx, s.s, serverCPU, "server"); err != nil {
+		return err
+	}
+	ends := [2]end{{s.a, "", s.loadA, nil}, {s.b, "", s.loadB, nil}}
+	for i, ns := range []*netns{s.a, s.b} {
+		p, err := s.agent(ctx, ns, -1, "tun", oursTUN)
+		if err != nil {
+			return err
+		}
+		ends[i].address, ends[i].tunnel = p.address, p
+		if err := ns.shell(ctx, "ip route add %s dev %s", oursPrefix, oursTUN); err != nil {
+			return err
+		}
+	}
+	s.paths = append(s.paths,
+		path{nameTUN, true, ends[0], ends[1]},
+		path{nameTUNPlain, false, ends[0], ends[1]})
+	return nil
+}
+
+// miredo starts Miredo's server, clients and relay.
+func (s *stage) miredo(ctx context.Context) error {
+	for _, name := range []string{"miredo", "miredo-server"} {
+		if _, err := exec.LookPath(name); err != nil {
+			s.missing = append(s.missing, "Miredo: "+err.Error())
+			return nil
+		}
+	}
+	if os.Geteuid() != 0 {
+		s.missing = append(s.missing, "Miredo: it needs root")
+		return nil
+	}
+	if _, err := s.miredoProgram(ctx, s.s, serverCPU, "miredo-server",
+		"ServerBindAddress %s\nServerBindAddress2 %s\n", miredoServer, miredoServer2); err != nil {
+		return err
+	}
+	ends := [2]end{{s.a, "", s.loadA, nil}, {s.b, "", s.loadB, nil}}
+	for i, ns := range []*netns{s.a, s.b} {
+		p, err := s.miredoProgram(ctx, ns, -1, "miredo",
+			"RelayType client\nInterfaceName %s\nServerAddress %s\nBindPort 3610\n", miredoTUN, miredoServer)
+		if err != nil {
+			return err
+		}
+		address, err := ns.waitTeredo(ctx, miredoTUN)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, p.stderr.String())
+		}
+		ends[i].address, ends[i].tunnel = address, p
+		if err := ns.shell(ctx, "ip route add %s dev %s", miredoPrefix, miredoTUN); err != nil {
+			return err
+		}
+	}
+	s.paths = append(s.paths,
+		path{nameMiredo, true, ends[0], ends[1]},
+		path{nameMiredoPlain, false, ends[0], ends[1]})
+	return nil
+}
+
+func (s *stage) miredoProgram(ctx context.Context, ns *netns, pin int, program, conf string, args ...any) (*process, error) {
+	base := filepath.Join(s.dir, ns.name+"-"+program)
+	if err := os.WriteFile(base+".conf", fmt.Appendf(nil, conf, args...), 0o644); err != nil {
+		return nil, err
+	}
+	argv := []string{program, "-f", "-c", base + ".conf", "-p", base + ".pid", "-u", program}
+	if pin >= 0 {
+		argv = append([]string{"taskset", "-c", fmt.Sprint(pin)}, argv...)
+	}
+	return s.foreign(ctx, ns, argv[0], argv[1:]...)
+}
+
+var teredoAddress = regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
+
+// waitTeredo waits until an interface has a Teredo address.
+func (ns *netns) waitTeredo(ctx context.Context, name string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, qualifyWithin)
+	defer cancel()
+	for {
+		out, err := ns.run(ctx, "ip", "-6", "address", "show", "dev", name)
+		if m := teredoAddress.FindStringSubmatch(out); m != nil {
+			return m[1], nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("%s: no Teredo address on %s: %w", ns.name, name, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *stage) naive(ctx context.Context) error {
+	a, err := s.agent(ctx, s.a, -1, "naive", addrA, addrB, naiveA)
+	if err != nil {
+		return err
+	}
+	b, err := s.agent(ctx, s.b, -1, "naive", addrB, addrA, naiveB)
+	if err != nil {
+		return err
+	}
+	from, to := end{s.a, naiveA, s.loadA, a}, end{s.b, naiveB, s.loadB, b}
+	s.paths = append(s.paths, path{nameNaive, true, from, to}, path{nameNaivePlain, false, from, to})
+	return nil
+}
+
+func (s *stage) kernel(context.Context) error {
+	s.paths = append(s.paths,
+		path{nameVXLAN, true, end{s.a, vxlanA, s.loadA, nil}, end{s.b, vxlanB, s.loadB, nil}},
+		path{nameLine, true, end{s.a, plainA, s.loadA, nil}, end{s.b, plainB, s.loadB, nil}})
+	return nil
+}
