@@ -22,6 +22,7 @@ type core struct {
 	cross         *ask    // the second server, which should see the same as a1
 	paced, judged bool
 	judgedAt      time.Time
+	repeated      bool // the control was asked twice
 	mapping       bool
 	tcp           report.Verdict // does the server's host answer over TCP?
 }
@@ -257,6 +258,17 @@ func (m *machine) controlled() {
 		if a != nil && !a.over {
 			return
 		}
+	}
+	if slow2, slow3 := m.hasty(m.f2, m.c2), m.hasty(m.f3, m.c3); (slow2 || slow3) && !m.repeated {
+		// Once more: it may have been this host that was slow.
+		m.repeated = true
+		if slow2 {
+			m.c2 = m.control(m.f2, m.m22)
+		}
+		if slow3 {
+			m.c3 = m.control(m.f3, m.m12)
+		}
+		return
 	}
 	if !m.extras.begun {
 		m.askExtras()
