@@ -48,7 +48,7 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 		if ctx.Err() == nil {
 			if p := d.poll(time.Now()); p != nil {
 				if _, err := c.Write(p); err != nil {
-					return answer{}, refusal(err)
+					return answer{}, fmt.Errorf("PCP, NAT-PMP: %w", refusal(err))
 				}
 				_ = c.SetReadDeadline(d.next)
 				if ctx.Err() != nil { // it ended in between
@@ -64,7 +64,7 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 		case err == nil:
 			d.receive(time.Now(), buf[:n])
 		case !isTimeout(err):
-			return answer{}, refusal(err)
+			return answer{}, fmt.Errorf("PCP, NAT-PMP: %w", refusal(err))
 		case ctx.Err() != nil:
 			return answer{}, ctx.Err()
 		}
@@ -85,7 +85,7 @@ func isTimeout(err error) bool {
 // refusal names what an ICMP error means here: nobody speaks either protocol.
 func refusal(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("PCP, NAT-PMP: %w", errNoService)
+		return errNoService
 	}
 	return err
 }

@@ -288,3 +288,26 @@ func TestOneAtATime(t *testing.T) {
 		}
 	})
 }
+
+// List shows the router's whole table, and knows what Add made by whatever
+// protocol.
+func TestList(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		r := start(t, ctx, l, "miniupnpd")
+		theirs := igd.Mapping{
+			By: igd.SOAP, Protocol: 6, External: netip.AddrPortFrom(wanAddr, 80), Internal: netip.MustParseAddrPort("192.168.1.9:8080"), Description: "theirs",
+		}
+		if err := r.Add(time.Now(), theirs); err != nil {
+			t.Fatal(err)
+		}
+		m := newTestMapper(t, l, func(c *Config) { c.Journal = t.TempDir() })
+		got, err := m.Add(ctx, udpRequest())
+		if err != nil || got.Via != ViaPCP {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		all, err := m.List(ctx)
+		if err != nil || len(all) != 2 || all[0].Ours || all[0].External != 80 || !all[1].Ours || all[1].External != 3545 {
+			t.Errorf("%+v, %v", all, err)
+		}
+	})
+}

@@ -21,7 +21,7 @@ type Entry struct {
 	Description string        // foreign text
 	Lease       time.Duration // what is left, 0 for ever
 	Enabled     bool
-	Ours        bool // of this host, and made by a Mapper
+	Ours        bool // of this host, and made by a Mapper that UPnP or the journal knows
 }
 
 // Bounds of List.
@@ -43,6 +43,7 @@ func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, &MapError{Gateway: g.Addr, Errs: []error{&ProtocolError{ViaUPnP, err}}}
 	}
+	added := m.added()
 	var out []Entry
 	for i := range maxEntries {
 		e, err := d.wan.PortMappingAt(ctx, i)
@@ -56,10 +57,28 @@ func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
 		}
 		out = append(out, Entry{
 			Protocol: e.Protocol, External: e.External, Internal: e.Internal, Description: e.Description,
-			Lease: e.Lease, Enabled: e.Enabled, Ours: ours(e, g),
+			Lease: e.Lease, Enabled: e.Enabled, Ours: ours(e, g) || added[Entry{Protocol: e.Protocol, External: e.External, Internal: e.Internal}],
 		})
 	}
 	return out, nil
+}
+
+// added returns what Add has mapped, as far as the journal knows, by protocol
+// and endpoints.
+func (m *Mapper) added() map[Entry]bool {
+	out := map[Entry]bool{}
+	if m.journal == nil {
+		return out
+	}
+	records, err := m.journal.Lasting()
+	if err != nil {
+		m.cfg.Logger.Debug("port mapping journal", "err", err)
+	}
+	for _, r := range records {
+		out[Entry{Protocol: r.Entry.Protocol, External: r.Entry.External, Internal: r.Entry.Internal}] = true
+		r.Close()
+	}
+	return out
 }
 
 func ours(e igd.PortMapping, g Gateway) bool {

@@ -38,13 +38,3 @@ func (s *Service) DeletePinhole(ctx context.Context, id string) error {
 	}
 	return err
 }
-
-// PinholesAllowed reports whether the firewall is on, and lets a host open it.
-func (s *Service) PinholesAllowed(ctx context.Context) (firewall, allowed bool, err error) {
-	var out struct{ FirewallEnabled, InboundPinholeAllowed string }
-	if err := s.call(ctx, "GetFirewallStatus", nil, &out); err != nil {
-		return false, false, err
-	}
-	yes := func(s string) bool { s = strings.TrimSpace(s); return s == "1" || strings.EqualFold(s, "true") }
-	return yes(out.FirewallEnabled), yes(out.InboundPinholeAllowed), nil
-}
