@@ -159,7 +159,7 @@ func (h *home) output(t testing.TB, host *lab.Host, name string, args ...string)
 	return string(out)
 }
 
-// keeper is a process on the PC that keeps a port mapped.
+// keeping is a process on the PC that keeps a port mapped.
 type keeping struct {
 	*lab.Cmd
 	lines chan report

@@ -76,7 +76,7 @@ func udpRequest() Request {
 	return Request{Protocol: UDP, Internal: netip.MustParseAddrPort("0.0.0.0:3545")}
 }
 
-// keeping is a Keep in a goroutine, with what it told.
+// keepResult is a Keep in a goroutine, with what it told.
 type keepResult struct {
 	told chan Mapping
 	end  func() error
