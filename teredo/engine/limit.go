@@ -13,6 +13,10 @@ const (
 	answerRate, answerBurst = 12, 30
 	ackRate, ackBurst       = 8, 20
 
+	// quietPath is how long a way to a peer that is not used is likely to stay:
+	// mappings that were answered live for two minutes and more.
+	quietPath = 2 * time.Minute
+
 	holdData = time.Second // data, for the nonce of a peer that we know already
 
 	peerAnswerRate  = 2 // the same for one peer
