@@ -2,7 +2,6 @@ package matrix
 
 import (
 	"encoding/binary"
-	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -55,24 +54,15 @@ type recorder struct {
 	start    time.Time
 	describe func(payload []byte) string
 	rows     []Row
-	open     []flight
-	last     int // row of the packet delivered last, -1 if none
-	sent     int // packets by the ends and the server
+	open     map[uint64]int // rows of the packets under way, by sim.Event.ID
+	last     int            // row of the packet delivered last, -1 if none
+	sent     int            // packets by the ends and the server
 	omitted  int
 	begun    time.Duration
 }
 
-// flight is a packet under way: its row, and what it looks like now.
-type flight struct {
-	row      int
-	id       uint16 // some NATs change it
-	sum      uint64 // of the payload, which an ALG changes
-	src, dst netip.AddrPort
-	node     string
-}
-
 func newRecorder(w *sim.World, describe func([]byte) string) *recorder {
-	r := &recorder{start: w.Now(), describe: describe, last: -1, begun: -1}
+	r := &recorder{start: w.Now(), describe: describe, open: map[uint64]int{}, last: -1, begun: -1}
 	w.SetTrace(r.event)
 	return r
 }
@@ -91,35 +81,19 @@ func (r *recorder) ladder(end time.Time) Ladder {
 
 // event takes in one step of a packet.
 func (r *recorder) event(e sim.Event) {
-	id, sum, src, dst, ok := endpoints(e.Packet)
-	if !ok {
-		return
-	}
-	if e.Kind == sim.Corrupted {
-		return // it goes on, with the same identification
-	}
 	at := e.Time.Sub(r.start)
 	if e.Kind == sim.Sent {
 		if e.Node == NodeA || e.Node == NodeB || e.Node == NodeServer {
 			r.sent++
 		}
-		r.begin(at, e, flight{len(r.rows), id, sum, src, dst, e.Node})
+		r.begin(at, e)
 		return
 	}
-	i := slices.IndexFunc(r.open, func(f flight) bool {
-		if f.id != id && f.sum != sum || !leadsTo(f.node, e.Node) {
-			return false
-		}
-		// A NAT changes the source of what comes from its own host, and the
-		// destination of what comes from the Internet.
-		fromLAN := f.node == NodeA || f.node == NodeB
-		return e.Kind == sim.Hairpinned || fromLAN && f.dst == dst || !fromLAN && f.src == src
-	})
-	if i < 0 {
-		return // its beginning was omitted
+	i, ok := r.open[e.ID]
+	if !ok || e.Kind == sim.Corrupted {
+		return // its beginning was omitted, or it goes on
 	}
-	f := &r.open[i]
-	row := &r.rows[f.row]
+	row := &r.rows[i]
 	node, line, onLine := strings.Cut(e.Node, "/")
 	switch {
 	case e.Kind == sim.Dropped && onLine:
@@ -128,74 +102,52 @@ func (r *recorder) event(e sim.Event) {
 			row.Line = node
 		}
 	case e.Kind != sim.Dropped || isNode(e.Node):
+		src, dst := endpoints(e.Packet)
 		row.Hops = append(row.Hops, Hop{Node: e.Node, Time: at, Src: src, Dst: dst})
 	}
 	switch e.Kind {
-	case sim.Forwarded, sim.Hairpinned:
-		f.id, f.sum, f.src, f.dst, f.node = id, sum, src, dst, e.Node
+	case sim.Forwarded, sim.Hairpinned, sim.Held, sim.Fragmented:
 		return
 	case sim.Delivered:
-		r.last = f.row
+		r.last = i
 	case sim.Dropped:
 		row.Dropped = e.Reason
 	}
 	row.End = at
-	r.open = slices.Delete(r.open, i, i+1)
+	delete(r.open, e.ID)
 }
 
-func (r *recorder) begin(at time.Duration, e sim.Event, f flight) {
+func (r *recorder) begin(at time.Duration, e sim.Event) {
 	if len(r.rows) == MaxRows {
 		r.omitted++
 		return
 	}
-	row := Row{Sent: at, Src: f.src, Dst: f.dst, Hops: []Hop{{Node: e.Node, Time: at, Src: f.src, Dst: f.dst}}}
-	if pkt, h, ok := ipv4.Check(e.Packet); ok && ipv4.Proto(pkt) == ipv4.UDP {
+	src, dst := endpoints(e.Packet)
+	row := Row{Sent: at, What: "ICMP", Src: src, Dst: dst, Hops: append(make([]Hop, 0, maxHops), Hop{Node: e.Node, Time: at, Src: src, Dst: dst})}
+	if pkt, h, ok := ipv4.Check(e.Packet); ok && ipv4.Proto(pkt) == ipv4.UDP && len(pkt) >= h+8 {
 		row.What = r.describe(pkt[h+8:])
-	} else {
-		row.What = "ICMP"
 	}
-	r.open = append(r.open, f)
+	r.open[e.ID] = len(r.rows)
 	r.rows = append(r.rows, row)
 }
+
+// maxHops is the longest way: host, NAT, NAT, host.
+const maxHops = 4
 
 // isNode tells a node of the stage from the networks between them.
 func isNode(name string) bool {
 	return slices.Contains([]string{NodeA, NodeNATA, NodeServer, NodeNATB, NodeB}, name)
 }
 
-// leadsTo reports whether a packet that left one node may show itself at
-// another place next.
-func leadsTo(node, place string) bool {
-	name, dir, onLine := strings.Cut(place, "/")
-	public := func(n string) bool { return n == NodeNATA || n == NodeNATB || n == NodeServer }
-	switch {
-	case onLine && dir == "up":
-		return node == name
-	case name == "internet":
-		return public(node)
-	case node == NodeA || name == NodeA:
-		return node == NodeNATA || name == NodeNATA
-	case node == NodeB || name == NodeB:
-		return node == NodeNATB || name == NodeNATB
-	}
-	return public(node) && public(name) && node != name
-}
-
-// endpoints reads what a packet is known by on its way: a NAT changes its
-// identification or its payload at most, not both.
-func endpoints(b []byte) (id uint16, sum uint64, src, dst netip.AddrPort, ok bool) {
+// endpoints reads the addresses and, of UDP, the ports of a packet.
+func endpoints(b []byte) (src, dst netip.AddrPort) {
 	pkt, h, ok := ipv4.Check(b)
 	if !ok {
-		return 0, 0, src, dst, false
+		return src, dst
 	}
 	var sp, dp uint16
-	payload := pkt[h:]
-	if ipv4.Proto(pkt) == ipv4.UDP && len(payload) >= 8 {
-		sp, dp = binary.BigEndian.Uint16(payload), binary.BigEndian.Uint16(payload[2:])
-		payload = payload[8:]
+	if ipv4.Proto(pkt) == ipv4.UDP && len(pkt) >= h+4 {
+		sp, dp = binary.BigEndian.Uint16(pkt[h:]), binary.BigEndian.Uint16(pkt[h+2:])
 	}
-	f := fnv.New64a()
-	f.Write(payload)
-	return binary.BigEndian.Uint16(pkt[4:]), f.Sum64(), netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), sp),
-		netip.AddrPortFrom(ipv4.Addr(ipv4.Dst(pkt)), dp), true
+	return netip.AddrPortFrom(ipv4.Addr(ipv4.Src(pkt)), sp), netip.AddrPortFrom(ipv4.Addr(ipv4.Dst(pkt)), dp)
 }

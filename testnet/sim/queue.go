@@ -3,7 +3,6 @@ package sim
 // An event is a packet that comes out of a line, or a call.
 type event struct {
 	at   int64
-	seq  uint64 // order of making, so that ties are not luck
 	fn   func()
 	line *line
 	up   bool // came out at the network's end
@@ -11,56 +10,73 @@ type event struct {
 	pkt  *buffer
 }
 
-// eventQueue is a binary heap of values: one slice, no garbage.
+// eventQueue is a binary heap of places in a table of events: sorting moves no
+// pointers, and there is no garbage.
 type eventQueue struct {
-	heap []event
-	seq  uint64
+	heap   []place
+	events []event
+	free   []int32 // of events
+	seq    uint64
+}
+
+type place struct {
+	at    int64
+	seq   uint64 // order of making, so that ties are not luck
+	event int32
 }
 
 func (q *eventQueue) len() int     { return len(q.heap) }
 func (q *eventQueue) first() int64 { return q.heap[0].at }
 
-func (q *eventQueue) less(i, j int) bool {
-	a, b := &q.heap[i], &q.heap[j]
-	return a.at < b.at || a.at == b.at && a.seq < b.seq
-}
+func (p *place) before(o *place) bool { return p.at < o.at || p.at == o.at && p.seq < o.seq }
 
 func (q *eventQueue) push(e event) {
+	if len(q.free) == 0 {
+		q.free = append(q.free, int32(len(q.events)))
+		q.events = append(q.events, event{})
+	}
+	slot := q.free[len(q.free)-1]
+	q.free = q.free[:len(q.free)-1]
+	q.events[slot] = e
 	q.seq++
-	e.seq = q.seq
-	q.heap = append(q.heap, e)
-	i := len(q.heap) - 1
+	p := place{e.at, q.seq, slot}
+	i := len(q.heap)
+	q.heap = append(q.heap, p)
 	for i > 0 {
 		up := (i - 1) / 2
-		if !q.less(i, up) {
+		if !p.before(&q.heap[up]) {
 			break
 		}
-		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		q.heap[i] = q.heap[up]
 		i = up
 	}
+	q.heap[i] = p
 }
 
 func (q *eventQueue) pop() event {
-	top := q.heap[0]
-	last := len(q.heap) - 1
-	q.heap[0] = q.heap[last]
-	q.heap[last] = event{}
-	q.heap = q.heap[:last]
-	for i := 0; ; {
-		kid := 2*i + 1
-		if kid >= last {
-			break
-		}
-		if kid+1 < last && q.less(kid+1, kid) {
+	slot := q.heap[0].event
+	e := q.events[slot]
+	q.events[slot] = event{}
+	q.free = append(q.free, slot)
+	end := len(q.heap) - 1
+	last := q.heap[end]
+	q.heap = q.heap[:end]
+	if end == 0 {
+		return e
+	}
+	i := 0
+	for kid := 1; kid < end; kid = 2*i + 1 {
+		if kid+1 < end && q.heap[kid+1].before(&q.heap[kid]) {
 			kid++
 		}
-		if !q.less(kid, i) {
+		if !q.heap[kid].before(&last) {
 			break
 		}
-		q.heap[i], q.heap[kid] = q.heap[kid], q.heap[i]
+		q.heap[i] = q.heap[kid]
 		i = kid
 	}
-	return top
+	q.heap[i] = last
+	return e
 }
 
 // smallBuffer holds any packet of an Ethernet line, largeBuffer any packet. Of
