@@ -84,8 +84,13 @@ func newHome(t testing.TB, natpmp, upnp string) *home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
 	h := &home{dir: t.TempDir()}
+	t.Cleanup(func() {
+		l.Close()
+		if h.daemon != nil {
+			_ = h.daemon.Wait()
+		}
+	})
 	for _, one := range []struct {
 		host **lab.Host
 		name string
