@@ -95,10 +95,7 @@ func TestConnectLoss(t *testing.T) {
 		{0.10, false, 2000, 0.998},
 		{0.30, false, 2000, 0.88},
 	} {
-		n := test.n
-		if testing.Short() || slow {
-			n /= 10
-		}
+		n := times(test.n)
 		ok := connectRuns(t, test.loss, n, test.both)
 		t.Logf("loss %.0f %%, both ends start %v: %d of %d within 7 s", test.loss*100, test.both, ok, n)
 		if float64(ok) < test.want*float64(n) {

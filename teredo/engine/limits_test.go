@@ -104,10 +104,7 @@ func TestServerSourceLimit(t *testing.T) {
 
 // T-10: a million sources leave nothing behind but the limiter's table.
 func TestServerStateless(t *testing.T) {
-	sources := 1_000_000
-	if testing.Short() || slow {
-		sources /= 10
-	}
+	sources := times(1_000_000)
 	r := newServer(t, func(c *engine.ServerConfig) { c.Limits.Entries = 1024 })
 	rs := solicitation(false)
 	flood := func(from, to int) {
@@ -131,10 +128,7 @@ func TestServerStateless(t *testing.T) {
 // through the server, cost a trusted flow no packet, do not keep a new peer
 // from connecting, in or out, and memory stays bounded.
 func TestPeerFlood(t *testing.T) {
-	perMilli := 100
-	if testing.Short() || slow {
-		perMilli = 20
-	}
+	perMilli := times(100)
 	r := qualifiedRig(t)
 	friend := peerAt(peerPort)
 	r.connect(friend, peerPort)

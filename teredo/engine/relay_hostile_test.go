@@ -189,10 +189,7 @@ func TestRelayRandomAddresses(t *testing.T) {
 // native side, take no memory to speak of, cost a client in use nothing, and
 // leave room for a new one.
 func TestRelayFlood(t *testing.T) {
-	n := 1_000_000
-	if slow {
-		n = 100_000
-	}
+	n := times(1_000_000)
 	r := newRelay(t, func(c *engine.RelayConfig) { c.Servers = []netip.Addr{peerServer.Addr()} })
 	friend, fresh := peerAt(clientAt), peerAt(addrPort("198.51.100.8:40001"))
 	r.connect(friend, clientAt)

@@ -158,10 +158,7 @@ func TestRelayBehindNAT(t *testing.T) {
 // reach a native node within 8 s, although their test and the relay's bubble
 // cross a dozen lines: both go through the server.
 func TestRelayLoss(t *testing.T) {
-	runs, failed := 1000, 0
-	if slow {
-		runs = 100
-	}
+	runs, failed := times(1000), 0
 	for seed := range runs {
 		l := newLab(t, uint64(seed+1), plain)
 		l.relay("public")

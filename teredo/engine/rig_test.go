@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/hex"
+	"flag"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,6 +11,17 @@ import (
 	"shipworm/teredo/engine"
 	"shipworm/teredo/wire"
 )
+
+// long asks for what the promises say; by default a tenth of it must do.
+var long = flag.Bool("long", false, "floods and lossy runs in the full numbers that are promised")
+
+// times returns n with -long, else a tenth of it.
+func times(n int) int {
+	if *long {
+		return n
+	}
+	return n / 10
+}
 
 func addr(s string) netip.Addr         { return netip.MustParseAddr(s) }
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
