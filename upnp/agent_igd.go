@@ -52,7 +52,7 @@ func idText(id [10]byte) string {
 // obtain implements agent.
 func (a *igdAgent) obtain(ctx context.Context, suggest netip.AddrPort, gate <-chan struct{}) (Mapping, error) {
 	known := a.device != nil
-	if !known {
+	if !known && ctx.Err() == nil {
 		d, err := a.m.findDevice(ctx, a.gateway)
 		if err != nil {
 			return Mapping{}, &ProtocolError{ViaUPnP, err}

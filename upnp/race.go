@@ -17,6 +17,9 @@ const (
 	// second takes back the first. For the same reason PCP asks nothing any
 	// more that had no chance to before UPnP did.
 	headStart = 100 * time.Millisecond
+	// searchStart is how long they are waited for before UPnP searches: a small
+	// router that is asked everything at once is slower at each.
+	searchStart = 30 * time.Millisecond
 	// dropTime bounds the removal of a mapping.
 	dropTime = time.Second
 )
@@ -59,6 +62,11 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 		results <- result{ports, m, err}
 	})
 	late.Go(func() {
+		select {
+		case <-gate: // the others have failed
+		case <-time.After(searchStart):
+		case <-ctx.Done():
+		}
 		m, err := devices.obtain(ctx, suggest, gate)
 		results <- result{devices, m, err}
 	})

@@ -34,7 +34,7 @@ func targets() []string {
 // spares the random delay of an answer to a multicast.
 const (
 	stagger     = 20 * time.Millisecond
-	searchAgain = 600 * time.Millisecond
+	searchAgain = 400 * time.Millisecond
 )
 
 // search sends the addresses of descriptions, each once, until it has
