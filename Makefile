@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Debian packages that the laboratory and the demo use; nothing else needs them.
 LAB_PACKAGES := miredo miredo-server xvfb xterm x11-apps imagemagick chromium \
                 iproute2 iputils-ping nftables iperf3 curl uidmap python3 procps util-linux \
-                coturn stun-client stun-server miniupnpd-nftables miniupnpc natpmpc tshark
+                coturn stun-client stun-server miniupnpd-nftables miniupnpc natpmpc tshark ethtool systemd strace
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 
