@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"net"
 	"os"
 	"syscall"
 
@@ -22,4 +23,16 @@ func (c *Config) control(_, _ string, raw syscall.RawConn) error {
 		return e
 	}
 	return err
+}
+
+// forceReadBuffer goes beyond net.core.rmem_max, which a process with
+// CAP_NET_ADMIN may.
+func forceReadBuffer(c *net.UDPConn, size int) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
+	})
 }

@@ -128,6 +128,7 @@ func ListenPacket(ctx context.Context, local netip.AddrPort, c Config) (*net.UDP
 	// The kernel clamps silently; an error here would be a closed socket,
 	// which the first read reports.
 	_ = conn.SetReadBuffer(size)
+	forceReadBuffer(conn, size)
 	return conn, nil
 }
 
