@@ -37,13 +37,13 @@ func (s sinkDevice) ReadBatch([]packet.Packet) (int, error) { panic("not read") 
 // x/net's, see BenchmarkBatchLoopback of package udp.
 func TestFlushAllocates(t *testing.T) {
 	s := new(sink)
-	r := &running{c: &Client{}, socket: sinkSocket{s}, device: sinkDevice{s}}
+	r := &running{c: &Client{}, mover: newMover(sinkSocket{s}, sinkDevice{s})}
 	payload, to := make([]byte, 1280), netip.MustParseAddrPort("192.0.2.1:5000")
 	ctx := t.Context()
 	n := testing.AllocsPerRun(100, func() {
 		for range batchLen {
-			r.out.Transmit = append(r.out.Transmit, engine.Transmit{To: to, Payload: payload})
-			r.out.Deliver = append(r.out.Deliver, payload)
+			r.own.out.Transmit = append(r.own.out.Transmit, engine.Transmit{To: to, Payload: payload})
+			r.own.out.Deliver = append(r.own.out.Deliver, payload)
 		}
 		r.flush(ctx)
 	})

@@ -147,12 +147,12 @@ func (r *running) replace(f found) {
 		return
 	}
 	for port := range r.extra { // the new machine knows nothing of them
-		r.out.Close = append(r.out.Close, port)
+		r.own.out.Close = append(r.own.out.Close, port)
 	}
 	r.c.log.Info("another server", "from", old.Server, "to", f.machine.Snapshot().Server)
 	r.machine, r.asked, t.inUse = f.machine, 0, f.which
 	r.locate()
 	r.machine.SetPolicy(r.policy)
-	r.machine.SetMapped(time.Now(), r.external, &r.out)
-	r.machine.Start(time.Now(), &r.out)
+	r.machine.SetMapped(time.Now(), r.external, &r.own.out)
+	r.machine.Start(time.Now(), &r.own.out)
 }

@@ -3,7 +3,6 @@ package teredo
 import (
 	"context"
 
-	"shipworm/teredo/engine"
 	"shipworm/teredo/packet"
 	"shipworm/teredo/udp"
 )
@@ -21,8 +20,11 @@ type arrival struct {
 
 // openPorts opens the extra ports that the machine asked for. One that cannot be
 // had is a way to a peer less, nothing else.
-func (r *running) openPorts(ctx context.Context) {
-	for _, port := range r.out.Open {
+func (r *running) openPorts(ctx context.Context, ports []uint16) {
+	for _, port := range ports {
+		if ctx.Err() != nil {
+			return // nobody would close it
+		}
 		s, err := r.c.listenAs(ctx, port, udp.Config{ReadBuffer: extraBuffer})
 		if err != nil {
 			r.c.log.Debug("open an extra port", "port", port, "err", err)
@@ -56,8 +58,8 @@ func (r *running) readPort(ctx context.Context, port uint16, s udp.Socket) {
 }
 
 // closePorts closes those that the machine is done with.
-func (r *running) closePorts() {
-	for _, port := range r.out.Close {
+func (r *running) closePorts(ports []uint16) {
+	for _, port := range ports {
 		if s := r.extra[port]; s != nil {
 			s.Close()
 			delete(r.extra, port)
@@ -65,10 +67,9 @@ func (r *running) closePorts() {
 	}
 }
 
-// transmit sends what the machine wants sent: most of it in batches from the
-// service port.
-func (r *running) transmit(ts []engine.Transmit) {
-	for len(ts) > 0 {
+// transmitFrom sends from the ports that the machine named.
+func (r *running) transmitFrom(h *half) {
+	for ts := h.out.Transmit; len(ts) > 0; {
 		n := 1
 		for n < len(ts) && ts[n].Port == ts[0].Port {
 			n++
@@ -78,13 +79,7 @@ func (r *running) transmit(ts []engine.Transmit) {
 			s = r.extra[ts[0].Port]
 		}
 		if s != nil { // else it could not be opened
-			pkts := r.packets(n)
-			for i, t := range ts[:n] {
-				pkts[i].Set(t.Payload, t.To)
-				pkts[i].TTL = t.TTL
-			}
-			// What could not be sent is counted, and retried by the protocol.
-			_, _ = s.WriteBatch(pkts)
+			r.transmit(s, h, ts[:n])
 		}
 		ts = ts[n:]
 	}

@@ -128,18 +128,16 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 
 func hostPrefix(ip netip.Addr) netip.Prefix { return netip.PrefixFrom(ip, ip.BitLen()) }
 
-// relaying is a Relay at work; it belongs to the goroutine in loop.
+// relaying is a Relay at work; who touches any of it holds the mover's lock.
 type relaying struct {
+	mover
 	r       *Relay
 	machine *engine.Relay
-	device  Device
-	socket  udp.Socket
-	out     engine.Output
+	own     half // of loop
 	policy  Policy
 	local   netip.AddrPort
 	served  []netip.Prefix
 	direct  bool
-	scratch []packet.Packet
 }
 
 // Run relays until ctx ends and returns the cause of that, or why it could not:
@@ -157,7 +155,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		return fmt.Errorf("teredo: relay: %w", err)
 	}
 	defer device.Close()
-	v := &relaying{r: r, device: device, served: r.cfg.Prefixes, direct: r.cfg.Direct}
+	v := &relaying{r: r, mover: newMover(nil, device), served: r.cfg.Prefixes, direct: r.cfg.Direct}
 	if err := v.open(ctx); err != nil {
 		return fmt.Errorf("teredo: relay: %w", err)
 	}
@@ -170,15 +168,14 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.cfg.OnReady != nil {
 		r.cfg.OnReady(v.state())
 	}
-	fromSocket, fromDevice := newReader(1, packet.RunSize), newReader(1, packet.RunSize)
 	news, broken := make(chan string, 1), make(chan error, 2)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { broken <- fromSocket.run(ctx, 0, v.socket.ReadBatch) })
-	helpers.Go(func() { broken <- fromDevice.run(ctx, 0, device.ReadBatch) })
+	helpers.Go(func() { broken <- v.run(v.socket.ReadBatch, v.machine.Next, v.receive, something) })
+	helpers.Go(func() { broken <- v.run(device.ReadBatch, v.machine.Next, v.send, something) })
 	if r.cfg.Listen == nil {
 		helpers.Go(func() { watchLinks(ctx, r.log, news) })
 	}
-	err = v.loop(ctx, fromSocket, fromDevice, news, broken)
+	err = v.loop(ctx, news, broken)
 	cancel()
 	v.socket.Close()
 	device.Close()
@@ -247,7 +244,25 @@ func (v *relaying) serve(host netip.Addr) error {
 	return v.device.SetAddr(host)
 }
 
-func (v *relaying) loop(ctx context.Context, fromSocket, fromDevice *reader, news <-chan string, broken <-chan error) error {
+// receive hands what the socket brought to the machine.
+func (v *relaying) receive(now time.Time, p *packet.Packet, out *engine.Output) {
+	for d := range p.Datagrams() {
+		v.machine.Receive(now, p.Addr, d, out)
+	}
+}
+
+// send hands what the device brought to the machine.
+func (v *relaying) send(now time.Time, p *packet.Packet, out *engine.Output) {
+	for d := range p.Datagrams() {
+		v.machine.Send(now, d, out)
+	}
+}
+
+// something reports whether the machine wants anything to be carried: a relay
+// wants nothing else.
+func something(h *half) bool { return len(h.out.Transmit)+len(h.out.Deliver) > 0 }
+
+func (v *relaying) loop(ctx context.Context, news <-chan string, broken <-chan error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var check <-chan time.Time
@@ -257,40 +272,18 @@ func (v *relaying) loop(ctx context.Context, fromSocket, fromDevice *reader, new
 		check = t.C
 	}
 	for {
-		due := timer.C
-		if next := v.machine.Next(); next.IsZero() {
-			due = nil
-		} else {
-			timer.Reset(time.Until(next))
-		}
+		var do func() // under the lock
 		select {
-		case b := <-fromSocket.full:
-			now := time.Now()
-			for i := range b.pkts[:b.n] {
-				for d := range b.pkts[i].Datagrams() {
-					v.machine.Receive(now, b.pkts[i].Addr, d, &v.out)
-				}
-			}
-			v.flush()
-			fromSocket.free <- b
-		case b := <-fromDevice.full:
-			now := time.Now()
-			for i := range b.pkts[:b.n] {
-				for d := range b.pkts[i].Datagrams() {
-					v.machine.Send(now, d, &v.out)
-				}
-			}
-			v.flush()
-			fromDevice.free <- b
-		case <-due:
-			v.machine.Tick(time.Now(), &v.out)
-			v.flush()
+		case <-v.sleep(timer, v.machine.Next):
+			do = func() { v.machine.Tick(time.Now(), &v.own.out) }
+		case <-v.poke:
+			continue
 		case <-news:
-			v.changed()
+			do = v.changed
 		case <-check:
-			v.lookAgain()
+			do = v.lookAgain
 		case f := <-v.r.requests:
-			f(v)
+			do = func() { f(v) }
 		case err := <-broken:
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -299,33 +292,12 @@ func (v *relaying) loop(ctx context.Context, fromSocket, fromDevice *reader, new
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		v.mu.Lock()
+		do()
+		v.carry(&v.own)
+		v.own.out.Reset()
+		v.mu.Unlock()
 	}
-}
-
-// flush carries out what the machine asked for.
-func (v *relaying) flush() {
-	if n := len(v.out.Transmit); n > 0 {
-		pkts := v.packets(n)
-		for i, t := range v.out.Transmit {
-			pkts[i].Set(t.Payload, t.To)
-		}
-		_, _ = v.socket.WriteBatch(pkts) // failures are counted by the socket
-	}
-	if n := len(v.out.Deliver); n > 0 {
-		pkts := v.packets(n)
-		for i, b := range v.out.Deliver {
-			pkts[i].Set(b, netip.AddrPort{})
-		}
-		_, _ = v.device.WriteBatch(pkts)
-	}
-	v.out.Reset()
-}
-
-func (v *relaying) packets(n int) []packet.Packet {
-	for len(v.scratch) < n {
-		v.scratch = append(v.scratch, packet.Packet{})
-	}
-	return v.scratch[:n]
 }
 
 // changed brings the policy up to date with the host's addresses.

@@ -15,18 +15,16 @@ import (
 	"shipworm/teredo/udp"
 )
 
-// running is a Client at work. All of it belongs to the goroutine in loop;
-// the others only carry batches and news to it.
+// running is a Client at work. Two goroutines move packets, and loop does all
+// else; who touches any of it holds the mover's lock.
 type running struct {
+	mover
 	c       *Client
 	gate    gate
 	policy  Policy
 	machine *engine.Client
-	out     engine.Output
-	socket  udp.Socket
-	device  Device
+	own     half // of loop
 	local   netip.AddrPort
-	scratch []packet.Packet
 
 	extra    map[uint16]udp.Socket // extra ports
 	arrivals chan *arrival
@@ -52,7 +50,7 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &running{c: c, gate: newGate(&c.cfg, time.Now()), policy: c.cfg.Policy, resolved: make(chan found, 1),
+	r := &running{c: c, mover: newMover(nil, nil), gate: newGate(&c.cfg, time.Now()), policy: c.cfg.Policy, resolved: make(chan found, 1),
 		extra: map[uint16]udp.Socket{}, arrivals: make(chan *arrival), mapped: make(chan mapping)}
 	err := r.open(ctx)
 	if err == nil {
@@ -128,35 +126,78 @@ func (r *running) locate() {
 	r.machine.SetLocal(r.local)
 }
 
-// serve starts the readers and the watcher and runs the loop.
+// serve starts the goroutines and runs the loop.
 func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
-	fromSocket, fromDevice := newReader(1, packet.RunSize), newReader(1, packet.RunSize)
 	news := make(chan string, 1) // of the network
 	broken := make(chan error, 2)
-	r.helpers.Go(func() { broken <- fromSocket.run(ctx, 0, r.socket.ReadBatch) })
-	r.helpers.Go(func() { broken <- fromDevice.run(ctx, 0, r.device.ReadBatch) })
+	next := func() time.Time { return r.machine.Next() } // the machine may be replaced
+	settle := func(h *half) bool { return r.settle(ctx, h) }
+	r.mu.Lock()
+	fromLink := r.hearLink(ctx)
+	r.startMap(ctx)
+	r.machine.Start(time.Now(), &r.own.out)
+	r.flush(ctx)
+	r.mu.Unlock()
+	r.helpers.Go(func() { broken <- r.run(r.socket.ReadBatch, next, r.receive, settle) })
+	r.helpers.Go(func() { broken <- r.run(r.device.ReadBatch, next, r.send, settle) })
 	if r.c.cfg.Listen == nil {
 		r.helpers.Go(func() { watchLinks(ctx, r.c.log, news) })
 	}
 	r.helpers.Go(func() { watchSleep(ctx, systemClock, news) })
-	fromLink := r.hearLink(ctx)
-
-	r.startMap(ctx)
-	r.machine.Start(time.Now(), &r.out)
-	r.flush(ctx)
 	r.c.serving.Store(true)
-	err := r.loop(ctx, fromSocket, fromDevice, fromLink, news, broken)
+	err := r.loop(ctx, fromLink, news, broken)
 	cancel()
 	r.socket.Close()
+	r.mu.Lock()
 	for _, s := range r.extra {
 		s.Close()
 	}
+	r.mu.Unlock()
 	r.device.Close()
 	r.helpers.Wait()
 	return err
 }
 
-func (r *running) loop(ctx context.Context, fromSocket, fromDevice, fromLink *reader, news <-chan string, broken <-chan error) error {
+// receive hands what the socket brought to the machine.
+func (r *running) receive(now time.Time, p *packet.Packet, out *engine.Output) {
+	for d := range p.Datagrams() {
+		r.machine.Receive(now, p.Addr, d, out)
+	}
+}
+
+// send hands what the device brought to the machine.
+func (r *running) send(now time.Time, p *packet.Packet, out *engine.Output) {
+	r.gate.used = now
+	for d := range p.Datagrams() {
+		r.machine.Send(now, d, out)
+	}
+}
+
+// settle does, under the lock, what takes more than moving packets: news, and
+// ports that come and go and are sent from. It reports whether anything is left
+// to be carried.
+func (r *running) settle(ctx context.Context, h *half) bool {
+	if len(h.out.Deliver) > 0 {
+		r.gate.used = time.Now()
+	}
+	plain := len(h.out.Events)+len(h.out.Open)+len(h.out.Close) == 0
+	for i := range h.out.Transmit {
+		plain = plain && h.out.Transmit[i].Port == 0
+	}
+	if plain {
+		return len(h.out.Transmit)+len(h.out.Deliver) > 0
+	}
+	for _, e := range h.out.Events {
+		r.event(ctx, e)
+	}
+	r.openPorts(ctx, h.out.Open)
+	r.transmitFrom(h)
+	r.closePorts(h.out.Close)
+	h.out.Transmit = h.out.Transmit[:0]
+	return len(h.out.Deliver) > 0
+}
+
+func (r *running) loop(ctx context.Context, fromLink *reader, news <-chan string, broken <-chan error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	watch := time.NewTicker(gateEvery)
@@ -165,70 +206,52 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice, fromLink *re
 	if fromLink != nil {
 		announced = fromLink.full
 	}
+	next := func() time.Time { return r.machine.Next() }
 	for {
-		due := timer.C
-		if next := r.machine.Next(); next.IsZero() {
-			due = nil
-		} else {
-			timer.Reset(time.Until(next))
-		}
+		var do func() // under the lock
+		after := func() {}
 		select {
-		case b := <-fromSocket.full:
-			now := time.Now()
-			for i := range b.pkts[:b.n] {
-				for d := range b.pkts[i].Datagrams() {
-					r.machine.Receive(now, b.pkts[i].Addr, d, &r.out)
-				}
+		case <-r.sleep(timer, next):
+			do = func() {
+				r.machine.Tick(time.Now(), &r.own.out)
+				r.flush(ctx) // it looks at what has become of it
+				r.seekServer(ctx)
 			}
-			r.flush(ctx) // before the batch is read into again
-			fromSocket.free <- b
-		case b := <-fromDevice.full:
-			now := time.Now()
-			for i := range b.pkts[:b.n] {
-				for d := range b.pkts[i].Datagrams() {
-					r.machine.Send(now, d, &r.out)
-				}
-			}
-			r.gate.used = now
-			r.flush(ctx)
-			fromDevice.free <- b
-		case <-due:
-			r.machine.Tick(time.Now(), &r.out)
-			r.flush(ctx)
-			r.seekServer(ctx)
+		case <-r.poke:
+			continue
 		case a := <-r.arrivals:
-			for i := range a.batch.pkts[:a.batch.n] {
-				r.machine.ReceiveOn(time.Now(), a.port, a.batch.pkts[i].Addr, a.batch.pkts[i].Data(), &r.out)
+			do = func() {
+				for i := range a.batch.pkts[:a.batch.n] {
+					r.machine.ReceiveOn(time.Now(), a.port, a.batch.pkts[i].Addr, a.batch.pkts[i].Data(), &r.own.out)
+				}
 			}
-			r.flush(ctx)
-			a.taken <- struct{}{}
+			after = func() { a.taken <- struct{}{} }
 		case m := <-r.mapped:
-			if m.ctx.Err() == nil {
-				r.c.log.Info("port forward", "external", m.external)
-				r.external = m.external
-				r.machine.SetMapped(time.Now(), m.external, &r.out)
-				r.flush(ctx)
-			}
+			do = func() { r.setMapped(m) }
 		case b := <-announced:
-			for i := range b.pkts[:b.n] {
-				r.machine.ReceiveLocal(time.Now(), b.pkts[i].Addr, b.pkts[i].Data(), &r.out)
+			do = func() {
+				for i := range b.pkts[:b.n] {
+					r.machine.ReceiveLocal(time.Now(), b.pkts[i].Addr, b.pkts[i].Data(), &r.own.out)
+				}
 			}
-			r.flush(ctx)
-			fromLink.free <- b
+			after = func() { fromLink.free <- b }
 		case now := <-watch.C:
-			if err := r.gate.check(now); err != nil {
+			r.mu.Lock()
+			err := r.gate.check(now)
+			r.mu.Unlock()
+			if err != nil {
 				return fmt.Errorf("teredo: %w", err)
 			}
+			continue
 		case what := <-news:
-			r.linkChanged(what)
-			r.startMap(ctx)
-			r.flush(ctx)
+			do = func() {
+				r.linkChanged(what)
+				r.startMap(ctx)
+			}
 		case m := <-r.resolved:
-			r.replace(m)
-			r.flush(ctx)
+			do = func() { r.replace(m) }
 		case f := <-r.c.requests:
-			f(r)
-			r.flush(ctx)
+			do = func() { f(r) }
 		case err := <-broken:
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -237,33 +260,28 @@ func (r *running) loop(ctx context.Context, fromSocket, fromDevice, fromLink *re
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		r.mu.Lock()
+		do()
+		r.flush(ctx)
+		r.mu.Unlock()
+		after() // what was read may be read over
 	}
 }
 
-// flush carries out what the machine asked for.
+func (r *running) setMapped(m mapping) {
+	if m.ctx.Err() == nil {
+		r.c.log.Info("port forward", "external", m.external)
+		r.external = m.external
+		r.machine.SetMapped(time.Now(), m.external, &r.own.out)
+	}
+}
+
+// flush carries out what the machine asked loop for. The lock is held.
 func (r *running) flush(ctx context.Context) {
-	for _, e := range r.out.Events {
-		r.event(ctx, e)
+	if r.settle(ctx, &r.own) {
+		r.carry(&r.own)
 	}
-	r.openPorts(ctx)
-	r.transmit(r.out.Transmit)
-	r.closePorts()
-	if n := len(r.out.Deliver); n > 0 {
-		pkts := r.packets(n)
-		for i, b := range r.out.Deliver {
-			pkts[i].Set(b, netip.AddrPort{})
-		}
-		_, _ = r.device.WriteBatch(pkts)
-		r.gate.used = time.Now()
-	}
-	r.out.Reset()
-}
-
-func (r *running) packets(n int) []packet.Packet {
-	for len(r.scratch) < n {
-		r.scratch = append(r.scratch, packet.Packet{})
-	}
-	return r.scratch[:n]
+	r.own.out.Reset()
 }
 
 func (r *running) event(ctx context.Context, e engine.Event) {
@@ -312,7 +330,7 @@ func (r *running) linkChanged(what string) {
 	r.servers.tried = 1
 	r.machine.SetPolicy(r.policy)
 	r.locate()
-	r.machine.LinkChanged(time.Now(), &r.out)
+	r.machine.LinkChanged(time.Now(), &r.own.out)
 }
 
 // serverName is the server in use, as configured.
