@@ -21,6 +21,7 @@ import (
 // An order asks an agent for something; what the fields mean is for Do to say.
 type order struct {
 	Do      string        `json:"do"`
+	From    string        `json:"from,omitempty"`
 	To      string        `json:"to,omitempty"`
 	Streams int           `json:"streams,omitempty"`
 	For     time.Duration `json:"for,omitempty"`
@@ -47,8 +48,11 @@ type role func(ctx context.Context, args []string) (address string, orders map[s
 var roles = map[string]role{
 	"kernel": kernelRole,
 	"tun":    tunRole,
+	"stack":  stackRole,
+	"relay":  relayRole,
 	"naive":  naiveRole,
 	"server": serverRole,
+	"flood":  floodRole,
 }
 
 // runAgent is the main function of an agent.

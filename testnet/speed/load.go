@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,15 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// chunk is how much a write or a read of TCP moves at most.
-const chunk = 128 << 10
+const (
+	loadPort = 5300 // of our load, TCP and UDP
+
+	// chunk is how much a write or a read of TCP moves at most.
+	chunk = 128 << 10
+)
 
 // A host is where load comes from and goes to: the kernel's sockets in a
 // namespace, or those of our client's userspace stack.
 type host interface {
 	Listen(ctx context.Context, port uint16) (net.Listener, error)
 	ListenPacket(ctx context.Context, port uint16) (net.PacketConn, error)
-	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	dial(ctx context.Context, network, from string, to netip.AddrPort) (net.Conn, error)
 }
 
 // A loader sends load from a host, and takes it.
@@ -41,6 +46,11 @@ func newLoader(ctx context.Context, h host) (*loader, error) {
 	if err != nil {
 		return nil, err
 	}
+	pc, err := h.ListenPacket(ctx, loadPort)
+	if err != nil {
+		return nil, err
+	}
+	go l.udpSink(pc)
 	go func() {
 		for {
 			c, err := ln.Accept()
@@ -71,7 +81,10 @@ func swallow(c net.Conn) {
 
 func (l *loader) orders(ctx context.Context) map[string]func(order) (answer, error) {
 	return map[string]func(order) (answer, error){
-		"tcp": func(o order) (answer, error) { return l.tcp(ctx, o) },
+		"tcp":     func(o order) (answer, error) { return l.tcp(ctx, o) },
+		"udp":     func(o order) (answer, error) { return l.udp(ctx, o) },
+		"expect":  l.expect,
+		"counted": l.counted,
 	}
 }
 
@@ -82,7 +95,7 @@ func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
 	defer cancel()
 	conns := make([]net.Conn, o.Streams)
 	for i := range conns {
-		if conns[i], err = l.host.DialContext(ctx, "tcp", net.JoinHostPort(o.To, fmt.Sprint(loadPort))); err != nil {
+		if conns[i], err = l.host.dial(ctx, "tcp", o.From, loadAddr(o.To)); err != nil {
 			return a, err
 		}
 		defer conns[i].Close()
@@ -159,9 +172,13 @@ func (kernel) ListenPacket(ctx context.Context, port uint16) (net.PacketConn, er
 	return c.ListenPacket(ctx, "udp6", fmt.Sprintf("[::]:%d", port))
 }
 
-func (kernel) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Control: set}
-	return d.DialContext(ctx, network+"6", address)
+func (kernel) dial(ctx context.Context, network, from string, to netip.AddrPort) (net.Conn, error) {
+	local := netip.AddrPortFrom(netip.MustParseAddr(from), 0)
+	d := net.Dialer{Control: set, LocalAddr: net.TCPAddrFromAddrPort(local)}
+	if network == "udp" {
+		d.LocalAddr = net.UDPAddrFromAddrPort(local)
+	}
+	return d.DialContext(ctx, network+"6", to.String())
 }
 
 // kernelRole loads the kernel of its namespace.
@@ -172,8 +189,3 @@ func kernelRole(ctx context.Context, _ []string) (string, map[string]func(order)
 	}
 	return "", l.orders(ctx), nil
 }
-
-const (
-	loadPort  = 5300 // of our load, TCP and UDP
-	serverCPU = 0    // a server under load has this processor, the load the next
-)

@@ -14,7 +14,7 @@
 //
 //	go run ./testnet/speed            the whole table, some ten minutes
 //	go run ./testnet/speed --quick    a look, under two
-//	go run ./testnet/speed --paths 'TUN|Miredo' --tests tcp1 --profile /tmp
+//	go run ./testnet/speed --paths 'TUN$|Miredo$' --tests tcp1 --profile /tmp
 package main
 
 import (
@@ -43,15 +43,18 @@ const (
 
 // config is the command line.
 type config struct {
-	rounds  int
-	quick   bool
-	json    bool
-	only    *regexp.Regexp // of paths
-	tests   []string       // nil for all
-	profile string
+	rounds   int
+	quick    bool
+	json     bool
+	only     *regexp.Regexp // of paths
+	tests    []string       // nil for all
+	profile  string
+	shipworm string // the binary whose memory is measured
 
-	span  time.Duration // of one measurement of throughput
-	limit time.Duration // of the whole run
+	span   time.Duration // of one measurement of throughput
+	probes int           // of the UDP rate, a round
+	pings  int           // a round
+	limit  time.Duration // of the whole run
 }
 
 func main() {
@@ -69,6 +72,7 @@ func main() {
 	flag.BoolVar(&c.json, "json", false, "print JSON")
 	flag.StringVar(&paths, "paths", "", "only paths that match this regular expression")
 	flag.StringVar(&tests, "tests", "", "only these tests, separated by commas: "+testNames())
+	flag.StringVar(&c.shipworm, "shipworm", "bin/shipworm", "the binary whose memory is measured")
 	flag.StringVar(&c.profile, "profile", "", "write a CPU profile of each of our processes into this directory")
 	flag.Parse()
 	if err := c.check(paths, tests); err != nil {
@@ -101,9 +105,9 @@ func run(c config) int {
 // check completes the configuration, and names every problem.
 func (c *config) check(paths, tests string) error {
 	var errs []error
-	c.span, c.limit = time.Second, 20*time.Minute
+	c.span, c.probes, c.pings, c.limit = time.Second, 5, 300, 30*time.Minute
 	if c.quick {
-		c.span, c.limit = 500*time.Millisecond, 5*time.Minute
+		c.span, c.probes, c.pings, c.limit = 400*time.Millisecond, 4, 60, 5*time.Minute
 	}
 	if c.rounds == 0 {
 		c.rounds = 6
@@ -130,6 +134,9 @@ func (c *config) check(paths, tests string) error {
 		if c.profile, err = filepath.Abs(c.profile); err == nil {
 			err = errors.Join(os.MkdirAll(c.profile, 0o755), os.Setenv(profileEnv, c.profile))
 		}
+		errs = append(errs, err)
+	}
+	if c.shipworm, err = filepath.Abs(c.shipworm); err != nil {
 		errs = append(errs, err)
 	}
 	for _, part := range []struct{ program, debian string }{

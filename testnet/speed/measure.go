@@ -33,8 +33,10 @@ func (s *samples) add(test, path string, v float64) {
 type bench struct {
 	*stage
 	samples
-	cfg     *config
-	machine machine
+	cfg      *config
+	machine  machine
+	searches map[string]*search // of the UDP rate, by path
+	probed   uint64             // number of the last probe
 }
 
 func measure(ctx context.Context, c *config) error {
@@ -46,8 +48,10 @@ func measure(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{stage: s, cfg: c, machine: m}
-	err = b.rounds(ctx)
+	b := &bench{stage: s, cfg: c, machine: m, searches: map[string]*search{}}
+	if err = b.memory(ctx); err == nil {
+		err = b.rounds(ctx)
+	}
 	if closing := s.close(); err == nil {
 		err = closing
 	}
@@ -70,10 +74,13 @@ func (b *bench) rounds(ctx context.Context) error {
 				if p.uso != uso || !b.cfg.only.MatchString(p.name) {
 					continue
 				}
-				if err := b.take(p); err != nil {
+				if err := b.take(ctx, p); err != nil {
 					return fmt.Errorf("round %d: %s: %w", i+1, p.name, err)
 				}
 			}
+		}
+		if err := b.servers(); err != nil {
+			return fmt.Errorf("round %d: %w", i+1, err)
 		}
 		fmt.Fprintf(os.Stderr, "round %d of %d done\n", i+1, b.cfg.rounds)
 	}
@@ -81,11 +88,24 @@ func (b *bench) rounds(ctx context.Context) error {
 }
 
 // take measures one path once.
-func (b *bench) take(p path) error {
+func (b *bench) take(ctx context.Context, p path) error {
+	if b.cfg.wants("ping-p50", "ping-p99") {
+		if err := b.ping(ctx, p); err != nil {
+			return err
+		}
+	}
 	if b.cfg.wants("tcp1", "cpu-tx", "cpu-rx", "allocs-tx", "allocs-rx") {
 		if err := b.tcp(p, 1); err != nil {
 			return err
 		}
+	}
+	if b.cfg.wants("tcp4") {
+		if err := b.tcp(p, 4); err != nil {
+			return err
+		}
+	}
+	if b.cfg.wants("udp") {
+		return b.udpRate(p)
 	}
 	return nil
 }
@@ -101,7 +121,7 @@ func (b *bench) tcp(p path, streams int) error {
 			return err
 		}
 	}
-	a, err := p.from.load.order(order{Do: "tcp", To: p.to.address, Streams: streams, For: b.cfg.span})
+	a, err := p.from.load.order(order{Do: "tcp", From: p.from.address, To: p.to.address, Streams: streams, For: b.cfg.span})
 	if err != nil {
 		return err
 	}

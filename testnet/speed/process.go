@@ -117,16 +117,21 @@ func (p *process) cpu() (sum time.Duration) {
 	return sum
 }
 
-// rss returns the resident memory of the process and its descendants, in bytes.
-func (p *process) rss() (sum int64) {
-	for _, pid := range p.family() {
+// rss returns the resident memory of the process alone, and of its descendants,
+// in bytes. What they share counts for each.
+func (p *process) rss() (own, others int64) {
+	for i, pid := range p.family() {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 		if f := strings.Fields(string(b)); len(f) > 1 {
 			pages, _ := strconv.ParseInt(f[1], 10, 64)
-			sum += pages * int64(os.Getpagesize())
+			if n := pages * int64(os.Getpagesize()); i == 0 {
+				own = n
+			} else {
+				others += n
+			}
 		}
 	}
-	return sum
+	return own, others
 }
 
 // family returns the process and its descendants.

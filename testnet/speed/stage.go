@@ -25,6 +25,7 @@ type end struct {
 	address string
 	load    *process // what sends or takes load here
 	tunnel  *process // what carries the packets here; nil for the kernel
+	stack   bool     // whether load is our userspace stack
 }
 
 // A path is a way for packets, with a tunnel or without.
@@ -43,7 +44,16 @@ type stage struct {
 	missing []string // what was left out, and why
 	started []*process
 
-	loadA, loadB, loadN *process // on the kernels of a, b and n
+	loadA, loadB, loadN *process  // on the kernels of a, b and n
+	flood               *process  // load on servers
+	serving             []serving // those servers
+	notes               []string  // what the reader of the table must know
+}
+
+// A serving server has its address in the same machine as others.
+type serving struct {
+	name, address string
+	process       *process
 }
 
 func newStage(ctx context.Context) (*stage, error) {
@@ -97,6 +107,10 @@ func (s *stage) fill(ctx context.Context) error {
 		}
 		*h.load = p
 	}
+	var err error
+	if s.flood, err = s.agent(ctx, s.a, floodCPU, "flood"); err != nil {
+		return err
+	}
 	for _, part := range []func(context.Context) error{s.ours, s.miredo, s.naive, s.kernel} {
 		if err := part(ctx); err != nil {
 			return err
@@ -107,10 +121,12 @@ func (s *stage) fill(ctx context.Context) error {
 
 // ours starts our server, clients and relay.
 func (s *stage) ours(ctx context.Context) error {
-	if _, err := s.agent(ctx, s.s, serverCPU, "server"); err != nil {
+	srv, err := s.agent(ctx, s.s, serverCPU, "server")
+	if err != nil {
 		return err
 	}
-	ends := [2]end{{s.a, "", s.loadA, nil}, {s.b, "", s.loadB, nil}}
+	s.serving = append(s.serving, serving{nameServer, server, srv})
+	ends := [2]end{{ns: s.a, load: s.loadA}, {ns: s.b, load: s.loadB}}
 	for i, ns := range []*netns{s.a, s.b} {
 		p, err := s.agent(ctx, ns, -1, "tun", oursTUN)
 		if err != nil {
@@ -121,10 +137,42 @@ func (s *stage) ours(ctx context.Context) error {
 			return err
 		}
 	}
+	var stacks [2]end
+	for i, ns := range []*netns{s.a, s.b} {
+		p, err := s.agent(ctx, ns, -1, "stack")
+		if err != nil {
+			return err
+		}
+		stacks[i] = end{ns, p.address, p, p, true}
+	}
+	relay, err := s.agent(ctx, s.r, -1, "relay")
+	if err != nil {
+		return err
+	}
+	node, err := s.relayed(ctx, relay, oursTUN, oursPrefix, nodeOurs)
+	if err != nil {
+		return err
+	}
 	s.paths = append(s.paths,
 		path{nameTUN, true, ends[0], ends[1]},
-		path{nameTUNPlain, false, ends[0], ends[1]})
+		path{nameStack, true, stacks[0], stacks[1]},
+		path{nameTUNStack, true, ends[0], stacks[1]},
+		path{nameStackTUN, true, stacks[0], ends[1]},
+		path{nameRelayOut, true, ends[0], node},
+		path{nameRelayIn, true, node, ends[0]},
+		path{nameTUNPlain, false, ends[0], ends[1]},
+		path{nameStackPlain, false, stacks[0], stacks[1]})
 	return nil
+}
+
+// relayed leads one address of the native node through a relay, whose
+// interface is named, and the client's own. It returns that end.
+func (s *stage) relayed(ctx context.Context, relay *process, name, clients, node string) (end, error) {
+	err := s.r.shell(ctx, "ip route add %s dev %s", clients, name)
+	if err == nil {
+		err = s.a.shell(ctx, "ip route add %s dev %s", node, name)
+	}
+	return end{ns: s.n, address: node, load: s.loadN, tunnel: relay}, err
 }
 
 // miredo starts Miredo's server, clients and relay.
@@ -139,11 +187,13 @@ func (s *stage) miredo(ctx context.Context) error {
 		s.missing = append(s.missing, "Miredo: it needs root")
 		return nil
 	}
-	if _, err := s.miredoProgram(ctx, s.s, serverCPU, "miredo-server",
-		"ServerBindAddress %s\nServerBindAddress2 %s\n", miredoServer, miredoServer2); err != nil {
+	srv, err := s.miredoProgram(ctx, s.s, serverCPU, "miredo-server",
+		"ServerBindAddress %s\nServerBindAddress2 %s\n", miredoServer, miredoServer2)
+	if err != nil {
 		return err
 	}
-	ends := [2]end{{s.a, "", s.loadA, nil}, {s.b, "", s.loadB, nil}}
+	s.serving = append(s.serving, serving{nameMiredoServer, miredoServer, srv})
+	ends := [2]end{{ns: s.a, load: s.loadA}, {ns: s.b, load: s.loadB}}
 	for i, ns := range []*netns{s.a, s.b} {
 		p, err := s.miredoProgram(ctx, ns, -1, "miredo",
 			"RelayType client\nInterfaceName %s\nServerAddress %s\nBindPort 3610\n", miredoTUN, miredoServer)
@@ -159,8 +209,22 @@ func (s *stage) miredo(ctx context.Context) error {
 			return err
 		}
 	}
+	relay, err := s.miredoProgram(ctx, s.r, -1, "miredo",
+		"RelayType cone\nInterfaceName %s\nBindAddress %s\nBindPort 3546\n", miredoTUN, addrR)
+	if err != nil {
+		return err
+	}
+	if err := s.r.waitLink(ctx, miredoTUN); err != nil {
+		return fmt.Errorf("%w\n%s", err, relay.stderr.String())
+	}
+	node, err := s.relayed(ctx, relay, miredoTUN, miredoPrefix, nodeMiredo)
+	if err != nil {
+		return err
+	}
 	s.paths = append(s.paths,
 		path{nameMiredo, true, ends[0], ends[1]},
+		path{nameMiredoRelayOut, true, ends[0], node},
+		path{nameMiredoRelayIn, true, node, ends[0]},
 		path{nameMiredoPlain, false, ends[0], ends[1]})
 	return nil
 }
@@ -179,18 +243,28 @@ func (s *stage) miredoProgram(ctx context.Context, ns *netns, pin int, program, 
 
 var teredoAddress = regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
 
+// waitLink waits until an interface is up.
+func (ns *netns) waitLink(ctx context.Context, name string) error {
+	_, err := ns.wait(ctx, name, regexp.MustCompile(`inet6 `))
+	return err
+}
+
 // waitTeredo waits until an interface has a Teredo address.
 func (ns *netns) waitTeredo(ctx context.Context, name string) (string, error) {
+	return ns.wait(ctx, name, teredoAddress)
+}
+
+func (ns *netns) wait(ctx context.Context, name string, pattern *regexp.Regexp) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, qualifyWithin)
 	defer cancel()
 	for {
 		out, err := ns.run(ctx, "ip", "-6", "address", "show", "dev", name)
-		if m := teredoAddress.FindStringSubmatch(out); m != nil {
-			return m[1], nil
+		if m := pattern.FindStringSubmatch(out); m != nil {
+			return m[len(m)-1], nil
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("%s: no Teredo address on %s: %w", ns.name, name, err)
+			return "", fmt.Errorf("%s: no address on %s: %w", ns.name, name, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -205,14 +279,14 @@ func (s *stage) naive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, to := end{s.a, naiveA, s.loadA, a}, end{s.b, naiveB, s.loadB, b}
+	from, to := end{s.a, naiveA, s.loadA, a, false}, end{s.b, naiveB, s.loadB, b, false}
 	s.paths = append(s.paths, path{nameNaive, true, from, to}, path{nameNaivePlain, false, from, to})
 	return nil
 }
 
 func (s *stage) kernel(context.Context) error {
 	s.paths = append(s.paths,
-		path{nameVXLAN, true, end{s.a, vxlanA, s.loadA, nil}, end{s.b, vxlanB, s.loadB, nil}},
-		path{nameLine, true, end{s.a, plainA, s.loadA, nil}, end{s.b, plainB, s.loadB, nil}})
+		path{nameVXLAN, true, end{ns: s.a, address: vxlanA, load: s.loadA}, end{ns: s.b, address: vxlanB, load: s.loadB}},
+		path{nameLine, true, end{ns: s.a, address: plainA, load: s.loadA}, end{ns: s.b, address: plainB, load: s.loadB}})
 	return nil
 }

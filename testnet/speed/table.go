@@ -17,6 +17,7 @@ type report struct {
 	Rounds  int      `json:"rounds"`
 	Quick   bool     `json:"quick"`
 	Missing []string `json:"missing,omitempty"` // what was left out, and why
+	Notes   []string `json:"notes,omitempty"`
 	Rows    []row    `json:"rows"`
 	Goals   []result `json:"goals"`
 }
@@ -64,7 +65,7 @@ func ratio(values, base []float64) *spread {
 }
 
 func (b *bench) report() report {
-	r := report{Schema: 1, Machine: b.machine, Rounds: b.cfg.rounds, Quick: b.cfg.quick, Missing: b.missing}
+	r := report{Schema: 1, Machine: b.machine, Rounds: b.cfg.rounds, Quick: b.cfg.quick, Missing: b.missing, Notes: b.notes}
 	for _, t := range tests {
 		for _, k := range b.order {
 			if k.test != t.name {
@@ -104,6 +105,9 @@ func (r report) writeText(w io.Writer) error {
 	for _, m := range r.Missing {
 		fmt.Fprintln(&b, "left out:", m)
 	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(&b, n)
+	}
 	test := ""
 	for _, x := range r.Rows {
 		if x.Test != test {
@@ -113,7 +117,9 @@ func (r report) writeText(w io.Writer) error {
 		line := fmt.Sprintf("  %-34s %9s %9s %9s %3d %9s %9s", x.Path, number(x.Median), number(x.Min), number(x.Max), len(x.Values), times(x.Miredo), times(x.Naive))
 		fmt.Fprintln(&b, strings.TrimRight(line, " "))
 	}
-	fmt.Fprintf(&b, "\n%-62s %9s %9s\n", "Goals, as ratios in this run", "goal", "measured")
+	if len(r.Goals) > 0 {
+		fmt.Fprintf(&b, "\n%-62s %9s %9s\n", "Goals, as ratios in this run", "goal", "measured")
+	}
 	for _, g := range r.Goals {
 		line := fmt.Sprintf("  %-60s %9s %9s  %s", g.Name, g.Goal, g.Measured, g.Result)
 		fmt.Fprintln(&b, strings.TrimRight(line, " "))

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"syscall"
 	"time"
@@ -29,6 +30,44 @@ func tunRole(ctx context.Context, args []string) (string, map[string]func(order)
 	}
 	_, address, err := startClient(ctx, teredo.ClientConfig{Device: dev})
 	return address, nil, err
+}
+
+// A stackHost is our client's userspace stack as a host for load.
+type stackHost struct{ *teredo.Client }
+
+func (h stackHost) dial(ctx context.Context, network, _ string, to netip.AddrPort) (net.Conn, error) {
+	return h.DialContext(ctx, network, to.String())
+}
+
+// stackRole is our client with its userspace stack, and the load on it.
+func stackRole(ctx context.Context, _ []string) (string, map[string]func(order) (answer, error), error) {
+	c, address, err := startClient(ctx, teredo.ClientConfig{})
+	if err != nil {
+		return "", nil, err
+	}
+	l, err := newLoader(ctx, stackHost{c})
+	if err != nil {
+		return "", nil, err
+	}
+	orders := l.orders(ctx)
+	orders["ping"] = func(o order) (answer, error) { return pings(ctx, c, o) }
+	return address, orders, nil
+}
+
+// relayRole is our public relay, as `shipworm teredo relay --prefix` starts it.
+func relayRole(ctx context.Context, _ []string) (string, map[string]func(order) (answer, error), error) {
+	ready := make(chan struct{})
+	r, err := teredo.NewRelay(teredo.RelayConfig{
+		Open:     func() (teredo.Device, error) { return tun.NewRouter(oursTUN) },
+		Prefixes: []netip.Prefix{netip.MustParsePrefix(nodePrefix)},
+		Servers:  []netip.Addr{netip.MustParseAddr(server)},
+		Local:    netip.AddrPortFrom(netip.MustParseAddr(addrR), 3545),
+		OnReady:  func(teredo.RelayState) { close(ready) },
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return started(ctx, addrR, ready, r.Run)
 }
 
 func startClient(ctx context.Context, cfg teredo.ClientConfig) (*teredo.Client, string, error) {
@@ -62,11 +101,16 @@ func serverRole(ctx context.Context, _ []string) (string, map[string]func(order)
 	if err != nil {
 		return "", nil, err
 	}
+	return started(ctx, server, ready, s.Run)
+}
+
+// started waits until what runs says that it is ready.
+func started(ctx context.Context, address string, ready chan struct{}, run func(context.Context) error) (string, map[string]func(order) (answer, error), error) {
 	ran := make(chan error, 1)
-	go func() { ran <- s.Run(ctx) }()
+	go func() { ran <- run(ctx) }()
 	select {
 	case <-ready:
-		return server, nil, nil
+		return address, nil, nil
 	case err := <-ran:
 		return "", nil, err
 	}

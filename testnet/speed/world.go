@@ -10,10 +10,11 @@ import (
 // Addresses. The documentation ranges play the Internet, and the unique local
 // ones what is private to the two ends of a path.
 const (
-	addrA, addrB, addrR = "198.51.100.10", "198.51.100.20", "198.51.100.52"
-	server, server2     = "203.0.113.1", "203.0.113.2" // ours
-	miredoServer        = "203.0.113.5"                // and the next
-	miredoServer2       = "203.0.113.6"
+	addrA, addrB    = "198.51.100.10", "198.51.100.20"
+	addrR, addrM    = "198.51.100.52", "198.51.100.90"
+	server, server2 = "203.0.113.1", "203.0.113.2" // ours
+	miredoServer    = "203.0.113.5"                // and the next
+	miredoServer2   = "203.0.113.6"
 
 	nodePrefix     = "2001:db8:2::/64"
 	nodeOurs       = "2001:db8:2::a" // reached through our relay
@@ -29,11 +30,11 @@ const (
 	vxlanPort      = 4789
 )
 
-// A world is the network: two ends a and b, the server s, the relay r and the
-// native node n, with a veth pair between any two that talk. Every line is its
+// A world is the network: two ends a and b, the server s, the relay r, the
+// native node n and a client m whose memory is looked at, with a veth pair between any two that talk. Every line is its
 // own, so that nothing but the kernel's veth lies between two ends.
 type world struct {
-	a, b, s, r, n *netns
+	a, b, s, r, n, m *netns
 }
 
 func newWorld(ctx context.Context) (*world, error) {
@@ -41,7 +42,7 @@ func newWorld(ctx context.Context) (*world, error) {
 	for _, h := range []struct {
 		name string
 		ns   **netns
-	}{{"a", &w.a}, {"b", &w.b}, {"s", &w.s}, {"r", &w.r}, {"n", &w.n}} {
+	}{{"a", &w.a}, {"b", &w.b}, {"s", &w.s}, {"r", &w.r}, {"n", &w.n}, {"m", &w.m}} {
 		ns, err := newNetns(h.name)
 		if err != nil {
 			return nil, err
@@ -49,12 +50,12 @@ func newWorld(ctx context.Context) (*world, error) {
 		*h.ns = ns
 		// Addresses serve at once, and nobody solicits routers.
 		if err := ns.shell(ctx, `
-			sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.default.addr_gen_mode=1
+			sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0
 			ip link set lo up`); err != nil {
 			return nil, err
 		}
 	}
-	for _, pair := range [][2]*netns{{w.a, w.b}, {w.a, w.s}, {w.b, w.s}, {w.a, w.r}, {w.s, w.r}, {w.r, w.n}} {
+	for _, pair := range [][2]*netns{{w.a, w.b}, {w.a, w.s}, {w.b, w.s}, {w.a, w.r}, {w.s, w.r}, {w.r, w.n}, {w.a, w.m}, {w.m, w.s}} {
 		x, y := pair[0], pair[1]
 		if err := x.shell(ctx, "ip link add to-%s type veth peer name to-%s netns %s; ip link set to-%[1]s up", y.name, x.name, y.path()); err != nil {
 			return nil, err
@@ -87,14 +88,16 @@ func (w *world) configure(ctx context.Context) error {
 	}{
 		{w.a, end(addrA, plainA, "b", addrB) + vxlan(addrA, addrB, "b", vxlanA) + `
 			ip route add ` + addrR + ` dev to-r src ` + addrA + `
+			ip route add ` + addrM + ` dev to-m src ` + addrA + `
 			ip route add local ` + sources + ` dev lo`},
 		{w.b, end(addrB, plainB, "a", addrA) + vxlan(addrB, addrA, "a", vxlanB)},
 		{w.s, `
 			for a in ` + server + ` ` + server2 + ` ` + miredoServer + ` ` + miredoServer2 + `; do ip address add $a/32 dev to-a; done
 			ip route add ` + addrA + ` dev to-a src ` + server + `
-			ip route add ` + sources + ` dev to-a src ` + server + `
+			ip route add ` + sources + ` via ` + addrA + ` src ` + server + `
 			ip route add ` + addrB + ` dev to-b src ` + server + `
 			ip route add ` + addrR + ` dev to-r src ` + server + `
+			ip route add ` + addrM + ` dev to-m src ` + server + `
 			ip address add 2001:db8:3::2/64 dev to-r
 			ip route add default via 2001:db8:3::1`},
 		{w.r, `
@@ -104,6 +107,11 @@ func (w *world) configure(ctx context.Context) error {
 			ip route add default dev to-s src ` + addrR + `
 			ip address add 2001:db8:3::1/64 dev to-s
 			ip address add 2001:db8:2::1/64 dev to-n`},
+		{w.m, `
+			ip address add ` + addrM + `/32 dev to-s
+			ip route add ` + addrA + ` dev to-a src ` + addrM + `
+			ip route add ` + sources + ` via ` + addrA + ` src ` + addrM + `
+			ip route add default dev to-s src ` + addrM},
 		{w.n, `
 			ip address add ` + nodeOurs + `/64 dev to-r
 			ip address add ` + nodeMiredo + `/64 dev to-r

@@ -1,0 +1,211 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"shipworm/teredo/wire"
+)
+
+const (
+	serverCPU = 0 // a server under load has this processor
+	floodCPU  = 1 // and the load the other
+	floodPort = 40000
+
+	// floodWindow is how many requests may be unanswered, and floodLost how
+	// long one waits for answers before they count as lost.
+	floodWindow = 256
+	floodLost   = 5 * time.Millisecond
+	floodBatch  = 64
+)
+
+// A flood asks a server as fast as it answers. Every packet has another source
+// of a million, all of which this host owns: no rate limit of a server stands
+// between, and its table of them is under full load.
+type flood struct {
+	conn *net.UDPConn
+	next uint32 // source
+	out  *mmsgs
+	in   *mmsgs
+	to   []unix.RawSockaddrInet4
+}
+
+// floodRole is a flood from the addresses of a prefix.
+func floodRole(_ context.Context, _ []string) (string, map[string]func(order) (answer, error), error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{Port: floodPort})
+	if err != nil {
+		return "", nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return "", nil, err
+	}
+	if e := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
+	}); e != nil || err != nil {
+		return "", nil, errors.Join(e, err)
+	}
+	f := &flood{conn: conn, to: make([]unix.RawSockaddrInet4, floodBatch)}
+	if f.out, err = newMmsgs(conn, floodBatch, 256, unix.CmsgSpace(unix.SizeofInet4Pktinfo)); err != nil {
+		return "", nil, err
+	}
+	if f.in, err = newMmsgs(conn, floodBatch, 512, 0); err != nil {
+		return "", nil, err
+	}
+	for i := range floodBatch {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&f.out.oob[i][0]))
+		h.Level, h.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+		h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+		f.out.setTo(i, &f.to[i])
+	}
+	return "", map[string]func(order) (answer, error){"solicit": f.solicit, "bubble": f.bubble, "greet": f.greet}, nil
+}
+
+// source sets another source of a datagram and returns it.
+func (f *flood) source(i int) netip.AddrPort {
+	ip := sourceAt(f.next)
+	f.next++
+	info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&f.out.oob[i][unix.CmsgLen(0)]))
+	info.Spec_dst = ip.As4()
+	return netip.AddrPortFrom(ip, floodPort)
+}
+
+// sourceAt returns the n-th address of the sources, which come round.
+func sourceAt(n uint32) netip.Addr {
+	p := netip.MustParsePrefix(sources)
+	base := p.Addr().As4()
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(base[:])+n%(1<<(32-p.Bits())))
+	return netip.AddrFrom4(b)
+}
+
+// aim prepares the batch: contents and a destination.
+func (f *flood) aim(packet []byte, to netip.AddrPort) {
+	for i := range floodBatch {
+		f.out.setLen(i, copy(f.out.bufs[i], packet))
+		f.to[i] = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&f.to[i].Port))[:], to.Port())
+	}
+}
+
+// solicit asks the server at o.To for advertisements.
+func (f *flood) solicit(o order) (answer, error) {
+	b := wire.AppendNonce(nil, [8]byte{1, 2, 3, 4, 5, 6, 7, 8})
+	b = wire.AppendSolicitation(b, wire.ClientLinkLocal(false))
+	return f.run(o, b, func(i int) { f.source(i) })
+}
+
+// bubble has the server at o.To forward bubbles, from one of our addresses to
+// the next.
+func (f *flood) bubble(o order) (answer, error) {
+	srv, err := netip.ParseAddr(o.To)
+	if err != nil {
+		return answer{}, err
+	}
+	any := wire.AddressFrom(srv, 0, netip.AddrPortFrom(sourceAt(0), floodPort)).Addr()
+	return f.run(o, wire.AppendBubble(nil, any, any, 0), func(i int) {
+		// The last four bytes of either address are those of IPv4, inverted.
+		src, dst := f.source(i).Addr().As4(), sourceAt(f.next).As4()
+		for k := range 4 {
+			f.out.bufs[i][20+k], f.out.bufs[i][36+k] = ^src[k], ^dst[k]
+		}
+	})
+}
+
+// run keeps a window of requests open for o.For and counts the answers.
+func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err error) {
+	srv, err := netip.ParseAddr(o.To)
+	if err != nil {
+		return a, err
+	}
+	f.aim(packet, netip.AddrPortFrom(srv, wire.Port))
+	open := 0
+	began := time.Now()
+	for end := began.Add(o.For); time.Now().Before(end); {
+		if n := min(floodWindow-open, floodBatch); n > 0 {
+			for i := range n {
+				vary(i)
+			}
+			sent, err := f.out.send(n)
+			if err != nil {
+				return a, err
+			}
+			open += sent
+		}
+		_ = f.conn.SetReadDeadline(time.Now().Add(floodLost))
+		got, err := f.in.receive(open >= floodWindow)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			open = 0
+		} else if err != nil {
+			return a, err
+		}
+		a.Packets += int64(got)
+		open = max(0, open-got)
+	}
+	a.Took = time.Since(began)
+	// What comes late is not the next run's.
+	for time.Sleep(4 * floodLost); ; {
+		if n, err := f.in.receive(false); n == 0 || err != nil {
+			return a, nil
+		}
+	}
+}
+
+// greet has o.Count peers, each a Teredo client of its own, ping the client
+// whose Teredo address is o.To, and again after its answer: that proves them.
+func (f *flood) greet(o order) (a answer, err error) {
+	to, err := wire.ParseAddress(o.To)
+	if err != nil {
+		return a, err
+	}
+	for range o.Count {
+		own := wire.AddressFrom(to.Server(), 0, f.source(0))
+		b, err := wire.AppendEcho(nil, &wire.Echo{Src: own.Addr(), Dst: to.Addr(), HopLimit: 64, Data: make([]byte, 8)})
+		if err != nil {
+			return a, err
+		}
+		f.aim(b, to.Mapped())
+		for range 2 {
+			if _, err := f.out.send(1); err != nil {
+				return a, err
+			}
+			_ = f.conn.SetReadDeadline(time.Now().Add(floodLost))
+			n, _ := f.in.receive(true)
+			a.Packets += int64(n)
+		}
+	}
+	return a, nil
+}
+
+// servers measures servers, each on a processor of its own, and then what they
+// remember of their clients.
+func (b *bench) servers() error {
+	for _, t := range []struct{ test, do string }{{"server-rs", "solicit"}, {"server-bubble", "bubble"}} {
+		for _, s := range b.serving {
+			if !b.cfg.wants(t.test) || !b.cfg.only.MatchString(s.name) {
+				continue
+			}
+			a, err := b.flood.order(order{Do: t.do, To: s.address, For: b.cfg.span})
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			b.add(t.test, s.name, float64(a.Packets)/a.Took.Seconds()/1e3)
+			if t.do == "bubble" && b.cfg.wants("rss") {
+				own, others := s.process.rss()
+				b.add("rss", s.name+afterMany, mib(own+others))
+			}
+		}
+	}
+	return nil
+}
