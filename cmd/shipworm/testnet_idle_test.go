@@ -36,7 +36,7 @@ func idle(tb testing.TB) int {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := scenario.Simulate(tb.Context(), s, scenario.Options{Programs: teredoPrograms()})
+	r, err := scenario.Simulate(tb.Context(), s, scenario.Options{Programs: ownPrograms()})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 	if err != nil {
 		return o.badFile(err, stderr)
 	}
-	opts := scenario.Options{Seed: o.seed, Programs: teredoPrograms()}
+	opts := scenario.Options{Seed: o.seed, Programs: ownPrograms()}
 	if opts.Recorder, err = newTrace("testnet run", o.trace); err != nil {
 		return err
 	}
@@ -81,6 +82,23 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 	}
 	r, err := scenario.Simulate(ctx, s, opts)
 	return o.finish(ctx, r, err, opts.Recorder, out)
+}
+
+// ownPrograms are our programs in both clocks: machines and packets of teredo
+// and upnp in virtual time, this executable in the laboratory.
+func ownPrograms() map[scenario.Kind]scenario.Runner {
+	return map[scenario.Kind]scenario.Runner{
+		scenario.TeredoServer: scenarioServer{},
+		scenario.TeredoClient: scenarioClient{},
+		scenario.TeredoPing:   scenarioPing{},
+		scenario.PortMap:      scenarioPortMap{},
+	}
+}
+
+// self is a command line of this program.
+func self(args ...string) ([]string, error) {
+	path, err := os.Executable()
+	return append([]string{path}, args...), err
 }
 
 // badFile prints the problems of a file as compilers do.

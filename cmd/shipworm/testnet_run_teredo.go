@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"regexp"
 	"strconv"
 	"time"
@@ -17,22 +16,6 @@ import (
 	"shipworm/testnet/scenario"
 	"shipworm/testnet/sim"
 )
-
-// teredoPrograms are our Teredo programs in both clocks: the machines of
-// teredo/engine in virtual time, this executable in the laboratory.
-func teredoPrograms() map[scenario.Kind]scenario.Runner {
-	return map[scenario.Kind]scenario.Runner{
-		scenario.TeredoServer: scenarioServer{},
-		scenario.TeredoClient: scenarioClient{},
-		scenario.TeredoPing:   scenarioPing{},
-	}
-}
-
-// self is a command line of this program.
-func self(args ...string) ([]string, error) {
-	path, err := os.Executable()
-	return append([]string{path}, args...), err
-}
 
 type scenarioServer struct{}
 

@@ -63,7 +63,7 @@ func TestScenarioExamples(t *testing.T) {
 
 func simulateScenario(t *testing.T, s *scenario.Scenario, opts scenario.Options) *scenario.Result {
 	t.Helper()
-	opts.Programs = teredoPrograms()
+	opts.Programs = ownPrograms()
 	r, err := scenario.Simulate(t.Context(), s, opts)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,8 @@ type upnpFlags struct {
 	network string
 	asJSON  bool
 	verbose bool
+
+	noJournal bool // of add
 }
 
 func (f *upnpFlags) add(c *cobra.Command) {
@@ -42,6 +44,9 @@ func (f *upnpFlags) mapper() (*upnp.Mapper, error) {
 	network, err := upnp.ParseNetwork(f.network)
 	if err != nil {
 		return nil, usageError(err)
+	}
+	if f.noJournal {
+		return upnp.New(upnp.Config{Network: network, Logger: verboseLog(f.verbose)})
 	}
 	dir, err := mappingDir()
 	if err != nil {

@@ -75,6 +75,7 @@ protocol gives any.`,
 	c.Flags().Uint16Var(&external, "external", 0, "external `port` to ask for (default PORT)")
 	c.Flags().DurationVar(&lease, "lease", upnp.DefaultLease, "how long the port stays open without renewal, 2m to 24h")
 	c.Flags().BoolVar(&keep, "keep", false, "keep it open until interrupted; a program must have the port")
+	c.Flags().BoolVar(&flags.noJournal, "no-journal", false, "write nothing down: what is left after a kill ends with its lease only")
 	c.Flags().BoolVar(&ipv6, "ipv6", false, "open a pinhole for this host's IPv6 address instead")
 	return c
 }

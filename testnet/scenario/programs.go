@@ -15,7 +15,7 @@ const (
 	echoPort        = 7 // RFC 862
 )
 
-var kinds = []string{string(TeredoServer), string(TeredoClient), string(TeredoPing), string(UDPEcho), string(UDPPing)}
+var kinds = []string{string(TeredoServer), string(TeredoClient), string(TeredoPing), string(UDPEcho), string(UDPPing), string(PortMap)}
 
 func (p *parser) programs(tables []*entry) {
 	sections := map[*Program]*section{}
@@ -80,7 +80,7 @@ func (p *parser) program(g *Program, s *section) {
 				p.add(s.find("to").value.at, "no program on %s is a teredo-client", g.To.Name)
 			}
 		}
-	case UDPEcho, UDPPing:
+	case UDPEcho, UDPPing, PortMap:
 		g.Port = echoPort
 		if n, ok := s.integer("port", 1, 65535); ok {
 			g.Port = uint16(n)
@@ -88,6 +88,9 @@ func (p *parser) program(g *Program, s *section) {
 		if g.Kind == UDPPing {
 			p.ping(g, s)
 			p.family(g, s)
+		}
+		if in := g.Host; g.Kind == PortMap && in != nil && (in.Behind == nil || in.Behind.IGD.Name == "") {
+			p.add(s.find("host").value.at, "%s is behind no NAT that opens ports: want igd there", in.Name)
 		}
 	default:
 		p.add(runAt, "no program of ours is called %q: %s; exec runs other programs", run, oneOf(kinds))
@@ -129,7 +132,14 @@ func (p *parser) family(g *Program, s *section) {
 
 func (p *parser) ping(g *Program, s *section) {
 	p.need(s, "to", "the host to ping")
-	g.To, _ = p.node(s, "to", "host")
+	sort := "host"
+	if g.Kind == UDPPing {
+		sort = "host or NAT"
+	}
+	g.To, _ = p.node(s, "to", sort)
+	if g.To != nil && g.To.IsNAT() && g.To.NAT.NoTranslation {
+		p.add(s.find("to").value.at, "%s does not translate, and so has no address to ping: want a host", g.To.Name)
+	}
 	if g.To != nil && g.To == g.Host {
 		p.add(s.find("to").value.at, "%s pings its own host: want another one", g.Name)
 	}

@@ -69,7 +69,10 @@ func (r *run) result(clock string) *Result {
 			p.Note = r.waitsFor(t)
 		}
 		if t.address.IsValid() {
-			p.Address, p.Mapped = t.address.String(), t.mapped.String()
+			p.Address = t.address.String()
+		}
+		if t.mapped.IsValid() {
+			p.Mapped = t.mapped.String()
 		}
 		out.Programs = append(out.Programs, p)
 	}

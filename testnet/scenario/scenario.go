@@ -102,6 +102,7 @@ const (
 	TeredoPing   Kind = "teredo-ping"
 	UDPEcho      Kind = "udp-echo"
 	UDPPing      Kind = "udp-ping"
+	PortMap      Kind = "port-map"
 	Other        Kind = "exec" // a program of the machine
 )
 
@@ -118,10 +119,10 @@ type Program struct {
 	Service bool     // of Other: it does not end by itself
 	Listen  Listen   // of Other: where it listens once it is ready
 
-	Server *Node // of TeredoClient and TeredoPing
-	To     *Node // of the pings
-	Port   uint16
-	IPv6   bool // of UDPPing: to the first address of that family
+	Server *Node  // of TeredoClient and TeredoPing
+	To     *Node  // of the pings; of UDPPing a NAT too
+	Port   uint16 // of UDPEcho, UDPPing and PortMap
+	IPv6   bool   // of UDPPing: to the first address of that family
 
 	Count          int // of packets
 	Interval, Wait time.Duration

@@ -47,7 +47,7 @@ type Task struct {
 	listening      bool // of a program with Listen
 
 	address  netip.Addr     // Teredo, while qualified
-	mapped   netip.AddrPort // the same
+	mapped   netip.AddrPort // the same, or of a PortMap
 	everHad  bool
 	sent     int
 	answers  []time.Duration // round-trip times
@@ -65,6 +65,12 @@ func (t *Task) Qualified(address netip.Addr, mapped netip.AddrPort) {
 		t.address, t.mapped, t.everHad = address, mapped, true
 		t.run.qualified(t, now)
 	})
+}
+
+// Mapped reports the external end of a port that a router has opened; the zero
+// value, that it is closed again.
+func (t *Task) Mapped(external netip.AddrPort) {
+	t.run.report(func(time.Duration) { t.mapped = external })
 }
 
 // AddressLost reports that the Teredo address is gone.
@@ -109,6 +115,8 @@ func (t *Task) ready() bool {
 		return false
 	case p.Kind == TeredoClient:
 		return t.address.IsValid()
+	case p.Kind == PortMap:
+		return t.mapped.IsValid()
 	case p.Listen.Port != 0:
 		return t.listening
 	}
