@@ -233,8 +233,11 @@ func (s *Server) listen(ctx context.Context, local netip.AddrPort, n int) ([]udp
 		return []udp.Socket{udp.From(pc, udp.Config{})}, nil
 	}
 	first, err := udp.Listen(ctx, local, udp.Config{})
-	if err != nil || n == 1 || runtime.GOOS != "linux" {
-		return []udp.Socket{first}, err
+	if err != nil {
+		return nil, err
+	}
+	if n == 1 || runtime.GOOS != "linux" {
+		return []udp.Socket{first}, nil
 	}
 	// Nobody else had the port, which those who share it would not notice.
 	first.Close()
