@@ -34,8 +34,8 @@ type HelperConfig struct {
 	Invitation *invite.Invitation
 	Password   string // in any form that invite.Normalize takes
 
-	// Networks dial the candidates of their own kind, the one of kind "ipv6"
-	// also those of kind "lan".
+	// Networks are what candidates are dialled over; for each candidate the
+	// first that does.
 	Networks []Network
 	// DialTimeout is how long to wait for an answer; 0 means 15 s.
 	DialTimeout time.Duration
@@ -101,7 +101,7 @@ func NewHelper(c HelperConfig) (*Helper, error) {
 
 func (h *Helper) network(c invite.Candidate) Network {
 	for _, n := range h.conf.Networks {
-		if n.Kind() == c.Kind || n.Kind() == "ipv6" && c.Kind == "lan" {
+		if dials(n, c.Kind) {
 			return n
 		}
 	}
@@ -175,38 +175,15 @@ func (h *Helper) run(ctx context.Context) error {
 // after the connection.
 func (h *Helper) dial(ctx context.Context) (*channel.Conn, net.PacketConn, error) {
 	var targets []channel.Target
-	var errs []error
 	for _, c := range h.conf.Invitation.Candidates {
-		n := h.network(c)
-		if n == nil {
-			continue
+		if n := h.network(c); n != nil {
+			targets = append(targets, channel.Target{ListenPacket: n.ListenPacket, Addr: c.Addr})
 		}
-		pc, err := n.ListenPacket(ctx, 0)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.Kind, err))
-			continue
-		}
-		targets = append(targets, channel.Target{PacketConn: pc, Addr: c.Addr})
 	}
-	if len(targets) == 0 {
-		return nil, nil, errors.Join(errs...)
-	}
-	conn, won, err := channel.Race(ctx, targets, channel.DialConfig{
+	return channel.Race(ctx, targets, channel.DialConfig{
 		Invitation: h.conf.Invitation, Password: h.conf.Password,
 		Timeout: h.conf.DialTimeout, Logger: h.logger,
 	})
-	if err != nil {
-		won = -1
-	}
-	for i, t := range targets {
-		if i != won {
-			t.PacketConn.Close()
-		}
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return conn, targets[won].PacketConn, nil
 }
 
 // oneLine is the text of joined errors without the line feeds and without

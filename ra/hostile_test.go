@@ -22,7 +22,7 @@ type hostile struct {
 func (h *home) intrude() hostile {
 	h.t.Helper()
 	inv, password := h.opened()
-	pc, err := h.helpNet.ListenPacket(context.Background(), 0)
+	pc, err := h.helpNet.ListenPacket(context.Background())
 	must(h.t, err)
 	h.t.Cleanup(func() { pc.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

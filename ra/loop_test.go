@@ -36,15 +36,25 @@ type loopback struct {
 	free  time.Time     // when the line is free again
 }
 
-func (*loopback) Kind() string     { return "ipv6" }
-func (*loopback) Addr() netip.Addr { return netip.IPv6Loopback() }
+func (*loopback) Kind() string { return invite.IPv6 }
 
-func (l *loopback) ListenPacket(_ context.Context, port uint16) (net.PacketConn, error) {
-	pc, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), port)))
+func (l *loopback) ListenPacket(context.Context) (net.PacketConn, error) {
+	pc, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), 0)))
 	if err != nil {
 		return nil, err
 	}
 	return &cuttable{UDPConn: pc, net: l}, nil
+}
+
+// endpoint opens a socket for a User.
+func (l *loopback) endpoint(t testing.TB) Endpoint {
+	t.Helper()
+	pc, err := l.ListenPacket(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	return Endpoint{invite.IPv6, pc.LocalAddr().(*net.UDPAddr).AddrPort(), pc}
 }
 
 func (l *loopback) vanish() {
@@ -194,7 +204,7 @@ func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *
 	}
 	conf := UserConfig{
 		Name: "Alice", File: filepath.Join(h.dir, invite.FileName), LogDir: filepath.Join(h.dir, "user"),
-		Network: h.userNet, Screen: mem, Injector: h.inj, Esc: h.esc, Session: timers, Lossless: true,
+		Endpoints: []Endpoint{h.userNet.endpoint(t)}, Screen: mem, Injector: h.inj, Esc: h.esc, Session: timers, Lossless: true,
 		seal: func(*invite.Invitation, string) ([]byte, error) { return sealed() },
 	}
 	for _, f := range change {

@@ -2,37 +2,37 @@ package ra
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
-	"syscall"
 
-	"shipworm/ra/screen"
-
+	"shipworm/ra/invite"
 	"shipworm/ra/rfb"
+	"shipworm/ra/screen"
 )
 
-// Ports of the User's side: the dynamic range, as at the source.
-const (
-	minPort = 49152
-	maxPort = 65535
-)
+// An Endpoint is a UDP socket at which the User waits for the Helper.
+type Endpoint struct {
+	Kind string // of the candidate, as of package invite
+	// Addr is where the Helper's packets go. It is not the socket's own address
+	// where a NAT stands before that.
+	Addr netip.AddrPort
+	Conn net.PacketConn
+}
 
-// portTries is how many random ports are tried before giving up: with half of
-// the range taken, one start in a million fails.
-const portTries = 20
-
-// A Network carries datagrams between the two sides: Teredo's userspace stack,
-// or sockets of the kernel.
+// A Network opens sockets to dial from: Teredo's userspace stack, or the
+// kernel.
 type Network interface {
-	// Kind is the kind of candidate it listens at and dials: "teredo",
-	// "ipv6" or "lan".
+	// Kind is invite.Teredo for one that dials candidates of that kind; any
+	// other dials the rest.
 	Kind() string
-	// Addr is the address under which the other side reaches this one.
-	Addr() netip.Addr
-	// ListenPacket opens a UDP socket; port 0 picks one. The caller closes it.
-	ListenPacket(ctx context.Context, port uint16) (net.PacketConn, error)
+	// ListenPacket opens a UDP socket at a port of its choice. It may wait
+	// until there is an address. The caller closes the socket.
+	ListenPacket(ctx context.Context) (net.PacketConn, error)
+}
+
+// dials reports whether a network is for candidates of a kind.
+func dials(n Network, kind string) bool {
+	return (n.Kind() == invite.Teredo) == (kind == invite.Teredo)
 }
 
 // An Injector performs input on the User's desktop. Its methods are called by
@@ -53,22 +53,3 @@ type EscWatcher interface {
 
 // Screen is what the User shares; see package screen.
 type Screen = screen.Source
-
-// listen opens a socket at a random port of the dynamic range.
-func listen(ctx context.Context, n Network) (pc net.PacketConn, err error) {
-	for range portTries {
-		port := minPort + rand.IntN(maxPort-minPort+1)
-		if pc, err = n.ListenPacket(ctx, uint16(port)); err == nil || !errors.Is(err, syscall.EADDRINUSE) {
-			return pc, err
-		}
-	}
-	return nil, err
-}
-
-func portOf(a net.Addr) uint16 {
-	if u, ok := a.(*net.UDPAddr); ok {
-		return u.AddrPort().Port()
-	}
-	ap, _ := netip.ParseAddrPort(a.String())
-	return ap.Port()
-}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,7 +21,7 @@ import (
 // open the control stream.
 const controlTimeout = 10 * time.Second
 
-// UserConfig says who shares what with whom. Network, Screen and Injector must
+// UserConfig says who shares what with whom. Endpoints, Screen and Injector must
 // be set; they stay the caller's, who closes them after Run.
 type UserConfig struct {
 	// Name is what the User calls himself, at most 64 bytes.
@@ -35,9 +33,10 @@ type UserConfig struct {
 	// Life is how long the invitation lasts; 0 means 6 hours.
 	Life time.Duration
 
-	Network  Network
-	Screen   Screen
-	Injector Injector
+	// Endpoints are where the Helper finds the User, the best first.
+	Endpoints []Endpoint
+	Screen    Screen
+	Injector  Injector
 	// Esc watches the User's keyboard. Nil means that Esc cannot end control:
 	// control is then never granted.
 	Esc EscWatcher
@@ -67,8 +66,8 @@ type User struct {
 
 // NewUser returns a User who does nothing before Run.
 func NewUser(c UserConfig) (*User, error) {
-	if c.Network == nil || c.Screen == nil || c.Injector == nil {
-		return nil, errors.New("ra: Network, Screen and Injector are needed")
+	if len(c.Endpoints) == 0 || c.Screen == nil || c.Injector == nil {
+		return nil, errors.New("ra: Endpoints, Screen and Injector are needed")
 	}
 	if c.File == "" {
 		c.File = invite.FileName
@@ -115,32 +114,33 @@ func (u *User) Run(ctx context.Context) error {
 }
 
 func (u *User) run(ctx context.Context) error {
-	pc, err := listen(ctx, u.conf.Network)
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
-	}
-	defer pc.Close()
-	inv, identity, password, err := u.invite(pc)
+	inv, identity, password, err := u.invite()
 	if err != nil {
 		return err
 	}
 	if u.made != nil {
 		u.made(inv)
 	}
-	l, err := channel.Listen(pc, channel.ListenConfig{
-		Invitation: inv, Password: password, Identity: identity,
-		Logger: u.logger, OnAttempt: u.attempted(),
-	})
+	guard, err := channel.NewGuard(inv, password)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	attempted := u.attempted()
+	var ls []*channel.Listener
+	for _, e := range u.conf.Endpoints {
+		l, err := channel.Listen(e.Conn, channel.ListenConfig{Guard: guard, Identity: identity, Logger: u.logger, OnAttempt: attempted})
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		ls = append(ls, l)
+	}
 	u.do(func(now time.Time, out *session.Output) error {
 		u.m.SetInvitation(u.shown(inv, password))
 		u.m.Note(now, sessionlog.InvitationOpened, fmt.Sprintf("A Remote Assistance invitation has been opened, valid until %s.", inv.Expires.Local().Format("15:04:05")), out)
 		return nil
 	})
-	u.whileScreen(ctx, func() { u.wait(ctx, l) })
+	u.whileScreen(ctx, func() { u.wait(ctx, ls) })
 	u.do(func(now time.Time, out *session.Output) error {
 		u.m.SetInvitation(nil)
 		u.m.Note(now, sessionlog.InvitationClosed, "The Remote Assistance invitation has been closed.", out)
@@ -149,12 +149,12 @@ func (u *User) run(ctx context.Context) error {
 	return nil
 }
 
-// wait is Waiting For Connect, and the session after it. The listener stays
-// open meanwhile: it tells a second Helper that the User is busy.
-func (u *User) wait(ctx context.Context, l *channel.Listener) {
+// wait is Waiting For Connect, and the session after it. The listeners stay
+// open meanwhile: they tell a second Helper that the User is busy.
+func (u *User) wait(ctx context.Context, ls []*channel.Listener) {
 	acceptCtx, cancel := u.untilEnded(ctx)
 	defer cancel()
-	conn, err := l.Accept(acceptCtx)
+	conn, err := accept(acceptCtx, ls)
 	switch {
 	case err == nil:
 	case errors.Is(err, channel.ErrExpired):
@@ -194,6 +194,29 @@ func (u *User) wait(ctx context.Context, l *channel.Listener) {
 	u.converse(ctx, conn, control, func(ctx context.Context) { u.share(ctx, conn) })
 }
 
+// accept waits at all listeners, which have one guard: at one of them there is
+// the session, and the others hear that it is taken.
+func accept(ctx context.Context, ls []*channel.Listener) (*channel.Conn, error) {
+	type result struct {
+		conn *channel.Conn
+		err  error
+	}
+	results := make(chan result, len(ls))
+	for _, l := range ls {
+		go func() {
+			c, err := l.Accept(ctx)
+			results <- result{c, err}
+		}()
+	}
+	var got result
+	for range ls {
+		if r := <-results; got.conn == nil {
+			got = r
+		}
+	}
+	return got.conn, got.err
+}
+
 func acceptControl(ctx context.Context, conn *channel.Conn) (byte, channel.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
@@ -214,7 +237,7 @@ func (c *core) untilEnded(ctx context.Context) (context.Context, context.CancelF
 }
 
 // invite makes the invitation and writes its file.
-func (u *User) invite(pc net.PacketConn) (*invite.Invitation, channel.Identity, string, error) {
+func (u *User) invite() (*invite.Invitation, channel.Identity, string, error) {
 	fail := func(err error) (*invite.Invitation, channel.Identity, string, error) {
 		return nil, channel.Identity{}, "", err
 	}
@@ -227,10 +250,9 @@ func (u *User) invite(pc net.PacketConn) (*invite.Invitation, channel.Identity, 
 	}
 	identity, hash := channel.NewIdentity()
 	inv.CertHash = hash
-	inv.Candidates = []invite.Candidate{{
-		Kind: u.conf.Network.Kind(),
-		Addr: netip.AddrPortFrom(u.conf.Network.Addr(), portOf(pc.LocalAddr())),
-	}}
+	for _, e := range u.conf.Endpoints {
+		inv.Candidates = append(inv.Candidates, invite.Candidate{Kind: e.Kind, Addr: e.Addr})
+	}
 	password := invite.NewPassword()
 	file, err := u.conf.seal(inv, password)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -77,6 +78,15 @@ func TestDatagramSize(t *testing.T) {
 	})
 }
 
+// racerAddr is where target i of a race is dialled from.
+func racerAddr(i int) netip.AddrPort {
+	return netip.MustParseAddrPort(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2))
+}
+
+func (p *pair) target(i int, to netip.AddrPort) Target {
+	return Target{func(context.Context) (net.PacketConn, error) { return p.another(racerAddr(i).String()), nil }, to}
+}
+
 func TestRace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, 20*time.Millisecond)
@@ -89,7 +99,7 @@ func TestRace(t *testing.T) {
 		}
 		defer l.Close()
 		target := func(i int, to netip.AddrPort) Target {
-			return Target{p.another(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2)), to}
+			return p.target(i, to)
 		}
 		start := time.Now()
 		c, winner, err := Race(t.Context(), []Target{
@@ -97,8 +107,8 @@ func TestRace(t *testing.T) {
 			target(1, second.addr),
 			target(2, p.user.addr),
 		}, p.config(password))
-		if err != nil || winner != 1 {
-			t.Fatalf("winner %d, %v", winner, err)
+		if err != nil || addrPort(winner.LocalAddr()) != racerAddr(1) {
+			t.Fatalf("winner %v, %v", winner, err)
 		}
 		if took := time.Since(start); took > raceDelay+85*time.Millisecond {
 			t.Errorf("took %v", took)
@@ -129,7 +139,7 @@ func TestRaceNamesAll(t *testing.T) {
 		dead := []string{"[2001:db8::dead]:1", "[2001:db8::dead]:2"}
 		var targets []Target
 		for i, to := range dead {
-			targets = append(targets, Target{p.another(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2)), netip.MustParseAddrPort(to)})
+			targets = append(targets, p.target(i, netip.MustParseAddrPort(to)))
 		}
 		_, _, err := Race(t.Context(), targets, p.config(password))
 		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), dead[0]) || !strings.Contains(err.Error(), dead[1]) {
@@ -145,7 +155,7 @@ func TestRaceSpendsOneAttempt(t *testing.T) {
 		defer p.close()
 		var targets []Target
 		for i := range 4 {
-			targets = append(targets, Target{p.another(fmt.Sprintf("[2001:db8:2::%d]:60000", i+2)), p.user.addr})
+			targets = append(targets, p.target(i, p.user.addr))
 		}
 		if _, _, err := Race(t.Context(), targets, p.config(wrongWord)); !errors.Is(err, ErrPassword) {
 			t.Errorf("%v", err)

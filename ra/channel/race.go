@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -12,26 +13,27 @@ import (
 // Attempt Delay of RFC 8305, 5.
 const raceDelay = 250 * time.Millisecond
 
-// A Target is one address to race for, with a packet conn of its own.
+// A Target is one address to race for. ListenPacket opens a packet conn for it
+// alone when its turn has come, and may take its time.
 type Target struct {
-	PacketConn net.PacketConn
-	Addr       netip.AddrPort
+	ListenPacket func(context.Context) (net.PacketConn, error)
+	Addr         netip.AddrPort
 }
 
 // Race dials the targets, in the order given, each 250 ms after the one before
 // or as soon as that one failed, and authenticates on the first that answers:
-// however many answer, one attempt is spent. It returns the index of the
-// winner. No packet conn is in use any more when Race returns, except the
-// winner's. Errors are those of [Dial], joined; after [ErrPassword] no other
-// target is tried.
-func Race(ctx context.Context, targets []Target, cfg DialConfig) (*Conn, int, error) {
+// however many answer, one attempt is spent. It returns the winner's packet
+// conn too, which the caller closes after the connection; the others are closed.
+// Errors are those of [Dial] and of ListenPacket, joined; after [ErrPassword] no
+// other target is tried.
+func Race(ctx context.Context, targets []Target, cfg DialConfig) (*Conn, net.PacketConn, error) {
 	if len(targets) == 0 {
-		return nil, 0, errors.New("channel: no address to dial")
+		return nil, nil, errors.New("channel: no address to dial")
 	}
 	ctx, cancel := cfg.context(ctx)
 	defer cancel()
 	type result struct {
-		index   int
+		conn    net.PacketConn // closed if there is an error
 		pending *pending
 		err     error
 	}
@@ -42,11 +44,19 @@ func Race(ctx context.Context, targets []Target, cfg DialConfig) (*Conn, int, er
 		if started == len(targets) {
 			return
 		}
-		i := started
+		t := targets[started]
 		started++
 		go func() {
-			p, err := connect(dialCtx, targets[i].PacketConn, targets[i].Addr, cfg)
-			results <- result{i, p, err}
+			pc, err := t.ListenPacket(dialCtx)
+			if err != nil {
+				results <- result{err: fmt.Errorf("%w from %v: %w", ErrUnreachable, t.Addr, err)}
+				return
+			}
+			p, err := connect(dialCtx, pc, t.Addr, cfg)
+			if err != nil {
+				pc.Close()
+			}
+			results <- result{pc, p, err}
 		}()
 	}
 	defer func() { // the losers
@@ -54,6 +64,7 @@ func Race(ctx context.Context, targets []Target, cfg DialConfig) (*Conn, int, er
 		for ; finished < started; finished++ {
 			if r := <-results; r.pending != nil {
 				r.pending.abandon()
+				r.conn.Close()
 			}
 		}
 	}()
@@ -71,15 +82,16 @@ func Race(ctx context.Context, targets []Target, cfg DialConfig) (*Conn, int, er
 			if err == nil {
 				var c *Conn
 				if c, err = r.pending.authenticate(ctx); err == nil {
-					return c, r.index, nil
+					return c, r.conn, nil
 				}
+				r.conn.Close()
 			}
 			errs = append(errs, err)
 			if errors.Is(err, ErrPassword) || errors.Is(ctx.Err(), context.Canceled) {
-				return nil, 0, errors.Join(errs...)
+				return nil, nil, errors.Join(errs...)
 			}
 			start()
 		}
 	}
-	return nil, 0, errors.Join(errs...)
+	return nil, nil, errors.Join(errs...)
 }

@@ -61,9 +61,17 @@ type Invitation struct {
 	CertHash   [32]byte // SHA-256 of the User's TLS certificate (DER)
 }
 
+// Kinds of candidates.
+const (
+	Teredo = "teredo" // an address of a Teredo client
+	IPv6   = "ipv6"   // the host's own
+	Mapped = "mapped" // IPv4, a port that the User's router leads to the host
+	LAN    = "lan"    // of a network that the Helper is on, too
+)
+
 // A Candidate is one address at which the User's side listens (UDP).
 type Candidate struct {
-	Kind string // "teredo", "ipv6", "lan"; lower-case letters, digits and "-", at most 16
+	Kind string // one of the above, or unknown: lower-case letters, digits and "-", at most 16
 	Addr netip.AddrPort
 }
 
