@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"shipworm/teredo"
 	"shipworm/upnp"
 )
 
@@ -40,37 +38,34 @@ func (f *mapFlags) kind() (upnp.Network, error) {
 	return n, nil
 }
 
-// mapper returns what opens ports, or nil where nothing may.
-func (f *mapFlags) mapper(log *slog.Logger) (*upnp.Mapper, error) {
+// mapper returns what opens ports, or nil where nothing may. Its journal is
+// this user's, if there can be one: a client must not fail because a disk is
+// full. journal says whether the process will be able to write it.
+func (f *mapFlags) mapper(log *slog.Logger, journal bool) (*upnp.Mapper, error) {
 	n, err := f.kind()
 	if err != nil || f.off || n == upnp.Public {
 		return nil, err
 	}
-	return newMapper(n, log)
-}
-
-// newMapper returns a Mapper with the journal of this user, if there can be one:
-// a client must not fail because its disk is full.
-func newMapper(n upnp.Network, log *slog.Logger) (*upnp.Mapper, error) {
 	cfg := upnp.Config{Network: n, Logger: log}
-	dir, err := mappingDir()
+	if !journal {
+		return upnp.New(cfg)
+	}
+	cfg.Journal, err = mappingDir()
 	if err == nil {
-		cfg.Journal = dir
-		m, err := upnp.New(cfg)
-		if err == nil {
+		var m *upnp.Mapper
+		if m, err = upnp.New(cfg); err == nil {
 			return m, nil
 		}
-		cfg.Journal = ""
-		if log != nil && !errors.Is(err, errors.ErrUnsupported) {
-			log.Warn("port mappings without a journal", "err", err)
-		}
 	}
+	if log != nil && !errors.Is(err, errors.ErrUnsupported) {
+		log.Warn("port mappings without a journal", "err", err)
+	}
+	cfg.Journal = ""
 	return upnp.New(cfg)
 }
 
 // errTeredoOff: Teredo is off on the networks of an office.
-var errTeredoOff = withHint(negativeError(errors.New("teredo: off on a domain network")),
-	"`shipworm teredo client --type enterpriseclient` runs it there")
+var errTeredoOff = negativeError(errors.New("teredo: off on a domain network"))
 
 // teredoMap is a teredo.ClientConfig.Map by a Mapper. The port is kept on
 // whatever address the host has toward its router, one Keep after the other.

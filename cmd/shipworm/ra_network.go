@@ -8,53 +8,41 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"shipworm/ra"
+	"shipworm/ra/invite"
 	"shipworm/teredo"
+	"shipworm/upnp"
 )
 
-// kernelNetwork is the kernel's own UDP, without Teredo.
+// kernelNetwork dials over the kernel's own UDP; without an address, from
+// whatever one the kernel picks.
 type kernelNetwork struct{ addr netip.Addr }
 
+func (kernelNetwork) Kind() string { return invite.IPv6 }
+
+func (n kernelNetwork) ListenPacket(ctx context.Context) (net.PacketConn, error) {
+	if !n.addr.IsValid() {
+		return new(net.ListenConfig).ListenPacket(ctx, "udp", ":0")
+	}
+	return listenAt(ctx, netip.AddrPortFrom(n.addr, 0))
+}
+
 // parseDirect reads the address of --direct, with or without brackets.
-func parseDirect(s string) (kernelNetwork, error) {
+func parseDirect(s string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil {
-		return kernelNetwork{}, usageError(fmt.Errorf("--direct: %q is no IP address", s))
+		return addr, usageError(fmt.Errorf("--direct: %q is no IP address", s))
 	}
-	return kernelNetwork{addr}, nil
-}
-
-// Kind is "lan" for addresses that end at the next router.
-func (n kernelNetwork) Kind() string {
-	if n.addr.Is4() || n.addr.IsPrivate() || n.addr.IsLinkLocalUnicast() {
-		return "lan"
-	}
-	return "ipv6"
-}
-
-func (n kernelNetwork) Addr() netip.Addr { return n.addr }
-
-func (n kernelNetwork) ListenPacket(ctx context.Context, port uint16) (net.PacketConn, error) {
-	var lc net.ListenConfig
-	return lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(n.addr, port).String())
-}
-
-// anyNetwork dials from whatever address the kernel picks.
-type anyNetwork struct{}
-
-func (anyNetwork) Kind() string     { return "ipv6" }
-func (anyNetwork) Addr() netip.Addr { return netip.IPv6Unspecified() }
-
-func (anyNetwork) ListenPacket(ctx context.Context, port uint16) (net.PacketConn, error) {
-	var lc net.ListenConfig
-	return lc.ListenPacket(ctx, "udp", fmt.Sprintf(":%d", port))
+	return addr, nil
 }
 
 // teredoNetwork is a Teredo client that runs beside the session.
 type teredoNetwork struct {
 	client *teredo.Client
-	addr   netip.Addr
+	told   func(netip.Addr) // is called with the Teredo address, once
+	once   sync.Once
 	stop   func()
 	ended  chan struct{} // closed once the client is gone
 	cause  error         // why it is; from then on
@@ -67,13 +55,13 @@ func teredoNamed(flag string) bool {
 }
 
 // startTeredo starts a client without waiting: it qualifies while a person
-// still types.
-func startTeredo(f teredoFlags, log *slog.Logger) (*teredoNetwork, error) {
+// still types. ports, unless nil, opens a port of the router for it.
+func startTeredo(f teredoFlags, ports *upnp.Mapper, log *slog.Logger) (*teredoNetwork, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Logger = log
+	cfg.Logger, cfg.Map = log, teredoMap(ports, raLease)
 	c, err := teredo.NewClient(cfg)
 	if err != nil {
 		return nil, usageError(err)
@@ -83,7 +71,7 @@ func startTeredo(f teredoFlags, log *slog.Logger) (*teredoNetwork, error) {
 
 func runTeredo(c *teredo.Client, log *slog.Logger) *teredoNetwork {
 	ctx, cancel := context.WithCancel(context.Background())
-	n := &teredoNetwork{client: c, stop: cancel, ended: make(chan struct{})}
+	n := &teredoNetwork{client: c, stop: cancel, ended: make(chan struct{}), told: func(netip.Addr) {}}
 	go func() {
 		defer close(n.ended)
 		if n.cause = c.Run(ctx); n.cause != nil && ctx.Err() == nil {
@@ -103,7 +91,7 @@ func (n *teredoNetwork) qualified(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.addr = addr.Addr()
+	n.once.Do(func() { n.told(addr.Addr()) })
 	return nil
 }
 
@@ -113,15 +101,17 @@ func (n *teredoNetwork) close() {
 	<-n.ended
 }
 
-func (n *teredoNetwork) Kind() string     { return "teredo" }
-func (n *teredoNetwork) Addr() netip.Addr { return n.addr }
+func (n *teredoNetwork) Kind() string { return invite.Teredo }
 
-func (n *teredoNetwork) ListenPacket(ctx context.Context, port uint16) (net.PacketConn, error) {
-	return n.client.ListenPacket(ctx, port)
+// ListenPacket waits for the Teredo address.
+func (n *teredoNetwork) ListenPacket(ctx context.Context) (net.PacketConn, error) {
+	if err := n.qualified(ctx); err != nil {
+		return nil, err
+	}
+	return n.client.ListenPacket(ctx, 0)
 }
 
 var (
 	_ ra.Network = kernelNetwork{}
-	_ ra.Network = anyNetwork{}
 	_ ra.Network = (*teredoNetwork)(nil)
 )

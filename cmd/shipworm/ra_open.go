@@ -14,6 +14,7 @@ import (
 	"shipworm/ra"
 	"shipworm/ra/invite"
 	"shipworm/teredo"
+	"shipworm/upnp"
 )
 
 // passwordTries is how often a person may type the password. Nobody else is
@@ -25,6 +26,7 @@ type raOpenFlags struct {
 	password passwordFlags
 	server   string
 	direct   string
+	router   mapFlags
 }
 
 func newRAOpenCmd() *cobra.Command {
@@ -51,6 +53,7 @@ web page whose address is printed.`,
 	f.password.add(c)
 	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default $"+teredoServerEnv+", else the one that the user's address names)")
 	c.Flags().StringVar(&f.direct, "direct", "", "use no Teredo, but the kernel's UDP from this address of yours")
+	f.router.add(c)
 	return c
 }
 
@@ -59,16 +62,35 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 	if f.server != "" && f.direct != "" {
 		return usageError(errors.New("--server and --direct exclude each other"))
 	}
+	kind, err := f.router.kind()
+	if err != nil {
+		return err
+	}
 	file, err := readInvitation(name)
 	if err != nil {
 		return err
 	}
 	var tunnel *teredoNetwork
-	if f.direct == "" && teredoNamed(f.server) {
-		if tunnel, err = startTeredo(teredoFlags{server: f.server}, f.logger()); err != nil {
+	start := func(server string) (err error) {
+		ports, err := f.router.mapper(f.logger(), true)
+		if err == nil {
+			tunnel, err = startTeredo(teredoFlags{server: server}, ports, f.logger())
+		}
+		if err == nil {
+			tunnel.told = tellTeredo(c.ErrOrStderr())
+		}
+		return err
+	}
+	defer func() {
+		if tunnel != nil {
+			tunnel.close()
+		}
+	}()
+	useTeredo := f.direct == "" && kind != upnp.Domain
+	if useTeredo && teredoNamed(f.server) {
+		if err := start(f.server); err != nil {
 			return err
 		}
-		defer tunnel.close()
 	}
 	inv, password, err := unseal(c, file, &f.password)
 	if err != nil {
@@ -78,33 +100,29 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 		// A note only: which clock is right the user's side knows (R-07).
 		fmt.Fprintf(c.ErrOrStderr(), "by this machine's clock the invitation expired at %s\n", inv.Expires.Local().Format("15:04:05 on January 02, 2006"))
 	}
-	var networks []ra.Network
-	switch {
-	case f.direct != "":
-		n, err := parseDirect(f.direct)
-		if err != nil {
+	kernel := kernelNetwork{}
+	if f.direct != "" {
+		if kernel.addr, err = parseDirect(f.direct); err != nil {
 			return err
 		}
-		networks = []ra.Network{n, kindNetwork{n, "ipv6"}}
-	default:
-		networks = []ra.Network{anyNetwork{}}
-		if server := serverOf(inv); tunnel == nil && server.IsValid() {
-			if tunnel, err = startTeredo(teredoFlags{server: server.String()}, f.logger()); err != nil {
-				return err
-			}
-			defer tunnel.close()
+	}
+	if server := serverOf(inv); useTeredo && tunnel == nil && server.IsValid() {
+		if err := start(server.String()); err != nil {
+			return err
 		}
 	}
+	networks := []ra.Network{kernel}
 	if tunnel != nil {
-		if err := qualifyFor(ctx, c, tunnel); err != nil {
-			// Other addresses of the invitation may do without.
-			if !hasOther(inv) {
-				return teredoError(ctx, err)
-			}
-			fmt.Fprintf(c.ErrOrStderr(), "without Teredo: %v\n", err)
-		} else {
-			networks = append(networks, tunnel)
+		networks = append(networks, tunnel)
+	}
+	switch {
+	case hasOther(inv): // which does not wait for Teredo
+	case tunnel != nil:
+		if err := tunnel.qualified(ctx); err != nil {
+			return raNetworkError(ctx, err)
 		}
+	case kind == upnp.Domain:
+		return withHint(errTeredoOff, "--network private, if this is no network of an office")
 	}
 	h, err := ra.NewHelper(ra.HelperConfig{
 		Name: f.ownName(), Invitation: inv, Password: password, Networks: networks,
@@ -116,28 +134,24 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 	return runSession(ctx, c, h, &f.raFlags, nil)
 }
 
-// qualifyFor waits for the Teredo address and says so: it may take a while.
-func qualifyFor(ctx context.Context, c *cobra.Command, n *teredoNetwork) error {
-	if err := n.qualified(ctx); err != nil {
-		return err
+// tellTeredo says that there is a Teredo address: it may have taken a while.
+func tellTeredo(stderr io.Writer) func(netip.Addr) {
+	return func(a netip.Addr) { fmt.Fprintf(stderr, "Teredo address: %s\n", a) }
+}
+
+// raNetworkError is teredoError for what may come from another network.
+func raNetworkError(ctx context.Context, err error) error {
+	if errors.Is(err, errNoMapping) {
+		return withHint(negativeError(err), "many routers have UPnP switched off: --server names a Teredo server")
 	}
-	fmt.Fprintf(c.ErrOrStderr(), "Teredo address: %s\n", n.addr)
-	return nil
+	return teredoError(ctx, err)
 }
-
-// kindNetwork is a network under another kind of candidate.
-type kindNetwork struct {
-	ra.Network
-	kind string
-}
-
-func (n kindNetwork) Kind() string { return n.kind }
 
 // serverOf returns the Teredo server that an address of the invitation names,
 // the zero Addr if none does.
 func serverOf(inv *invite.Invitation) netip.Addr {
 	for _, c := range inv.Candidates {
-		if a, err := teredo.ParseAddress(c.Addr.Addr().String()); c.Kind == "teredo" && err == nil {
+		if a, err := teredo.ParseAddress(c.Addr.Addr().String()); c.Kind == invite.Teredo && err == nil {
 			return a.Server()
 		}
 	}
@@ -146,7 +160,7 @@ func serverOf(inv *invite.Invitation) netip.Addr {
 
 func hasOther(inv *invite.Invitation) bool {
 	for _, c := range inv.Candidates {
-		if c.Kind != "teredo" {
+		if c.Kind != invite.Teredo {
 			return true
 		}
 	}

@@ -15,12 +15,14 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
+	"shipworm/upnp"
 )
 
 func newTeredoClientCmd() *cobra.Command {
 	var (
 		flags  teredoFlags
 		tunnel tunFlags
+		router mapFlags
 		opts   clientOptions
 		noEcho bool
 		force  bool
@@ -40,6 +42,10 @@ program reaches other Teredo hosts through it. From outside only the ports of
 --open are reached. Making the interface needs root or CAP_NET_ADMIN; all of it
 disappears with the client.
 
+The router is asked to lead a port to the client, so that every peer reaches it
+whatever the NATs. On a domain network Teredo is off but for --type
+enterpriseclient.
+
 It ends with exit code 3 where native IPv6 works, now or later, unless --force is
 given, and if the server does not answer at all. Once there was an
 address it stays and tries again, in the end every five minutes.
@@ -57,12 +63,21 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			cfg.Fallback = opts.servers()
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
+			if router.network == upnp.Domain.String() && opts.typ != typeEnterprise {
+				return withHint(errTeredoOff, "--type enterpriseclient runs it there, too")
+			}
+			m, err := router.mapper(cfg.Logger, !tunnel.changesUser())
+			if err != nil {
+				return err
+			}
+			cfg.Map = teredoMap(m, upnp.DefaultLease)
 			return runTeredoClient(c.Context(), cfg, &opts, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
 		},
 	}
 	flags.add(c)
 	tunnel.add(c)
 	opts.add(c)
+	router.add(c)
 	addConfig(c, "client", clientFiles)
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
 	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here, as --type enterpriseclient does")

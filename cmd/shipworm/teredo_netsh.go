@@ -36,7 +36,7 @@ func showState(w io.Writer, st *shownState) error {
 		printLabel(&b, "Network", "unmanaged") // nobody manages the networks of our hosts
 		printLabel(&b, "NAT", natWord(&st.State))
 		printLabel(&b, "NAT Special Behaviour", fmt.Sprintf("UPNP: %s, PortPreserving: %s",
-			yesNo(st.Forward.IsValid()), yesNo(st.Local.Port() == st.Mapped.Port())))
+			yesNo(st.Forward.IsValid() && st.Forward.Addr() == st.Mapped.Addr()), yesNo(st.Local.Port() == st.Mapped.Port())))
 		printLabel(&b, "Local Mapping", st.Local)
 		printLabel(&b, "External NAT Mapping", st.Mapped)
 	case engine.Offline:

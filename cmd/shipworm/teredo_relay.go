@@ -141,7 +141,7 @@ func (f *relayFlags) device(public bool) (teredo.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.tunnel.confine(verboseLog(f.verbose)); err != nil {
+	if err := f.tunnel.confine(verboseLog(f.verbose), false); err != nil {
 		dev.Close()
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Devi
 		end()
 		return nil, nil, err
 	}
-	if err := f.confine(cfg.Logger); err != nil {
+	if err := f.confine(cfg.Logger, cfg.Map != nil); err != nil {
 		dev.Close()
 		end()
 		return nil, nil, err
@@ -100,13 +100,26 @@ func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Devi
 }
 
 // confine leaves the process what a client needs: its sockets and, to look up
-// a server by name, the resolver's configuration.
-func (f *tunFlags) confine(log *slog.Logger) error {
-	landlocked, err := confine.Process(confine.Config{User: f.user, ReadDirs: resolverDirs(), ConnectTCP: []uint16{53}})
+// a server by name, the resolver's configuration. What maps ports reads the
+// routes, writes its journal and connects to the router at any port.
+func (f *tunFlags) confine(log *slog.Logger, maps bool) error {
+	keep := confine.Config{User: f.user, ReadDirs: resolverDirs(), ConnectTCP: []uint16{53}}
+	if maps {
+		keep.ReadDirs, keep.ConnectAnyTCP = append(keep.ReadDirs, "/proc/self"), true
+		if dir, err := mappingDir(); err == nil && !f.changesUser() {
+			keep.WriteDirs = []string{dir}
+		}
+	}
+	landlocked, err := confine.Process(keep)
 	if err == nil && !landlocked && log != nil {
 		log.Warn("the kernel has no Landlock: files stay within reach of this user")
 	}
 	return err
+}
+
+// changesUser reports whether start makes the process another user's.
+func (f *tunFlags) changesUser() bool {
+	return f.name != "" && f.user != "" && os.Geteuid() == 0
 }
 
 func parsePort(s string) (firewall.Port, error) {

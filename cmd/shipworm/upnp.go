@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,9 +60,12 @@ func (f *upnpFlags) mapper() (*upnp.Mapper, error) {
 	return m, err
 }
 
-// mappingDir is where mappings are written down: the state directory of the XDG
-// base directory specification.
+// mappingDir is where mappings are written down: the state directory that
+// systemd gives a service, or that of the XDG base directory specification.
 func mappingDir() (string, error) {
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "mappings"), nil
+	}
 	state := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(state) {
 		home, err := os.UserHomeDir()

@@ -26,12 +26,19 @@ type Config struct {
 	// ReadDirs are directories that can still be read, files included.
 	ReadDirs []string
 
+	// WriteDirs are directories in which files can still be made, written and
+	// removed.
+	WriteDirs []string
+
 	// RemoveDirs are directories from which files and sockets can still be
 	// removed.
 	RemoveDirs []string
 
 	// ConnectTCP are the ports to which TCP connections can still be made.
 	ConnectTCP []uint16
+
+	// ConnectAnyTCP keeps all of those ports.
+	ConnectAnyTCP bool
 }
 
 // ErrNotConfined says that a thread kept something that was to be given up.

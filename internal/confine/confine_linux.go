@@ -113,6 +113,9 @@ func restrict(c Config) error {
 	for _, d := range c.ReadDirs {
 		rules = append(rules, landlock.RODirs(d).IgnoreIfMissing())
 	}
+	for _, d := range c.WriteDirs {
+		rules = append(rules, landlock.RWDirs(d).IgnoreIfMissing())
+	}
 	for _, d := range c.RemoveDirs {
 		rules = append(rules, landlock.PathAccess(llsys.AccessFSRemoveFile, d).IgnoreIfMissing())
 	}
@@ -122,6 +125,13 @@ func restrict(c Config) error {
 	rules = rules[:0]
 	for _, p := range c.ConnectTCP {
 		rules = append(rules, landlock.ConnectTCP(p))
+	}
+	if c.ConnectAnyTCP {
+		bind, err := landlock.NewConfig(landlock.AccessNetSet(llsys.AccessNetBindTCP))
+		if err != nil {
+			return err
+		}
+		return bind.BestEffort().RestrictNet()
 	}
 	return landlock.V7.BestEffort().RestrictNet(rules...)
 }
