@@ -33,7 +33,7 @@ exit code 0 within --timeout. More knobs are turned then: TCP, fragments, ICMP
 errors, other protocols, limits.
 
 Exit code 3 means that no change helps.`,
-		Example: `  shipworm testnet bisect --nat-a symmetric --nat-b port-restricted
+		Example: `  shipworm testnet bisect --nat-a symmetric --nat-b symmetric
   shipworm testnet bisect --nat-a symmetric --nat-b symmetric --method udp --most 2
   shipworm testnet bisect --nat hotel --timeout 5s -- ping -c 1 server`,
 		Args: func(c *cobra.Command, args []string) error {

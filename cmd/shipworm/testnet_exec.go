@@ -32,6 +32,7 @@ var (
 type execOptions struct {
 	nat     string
 	igd     string
+	ipv6    ipv6Flags
 	delay   time.Duration
 	loss    percentage
 	seed    uint64
@@ -64,6 +65,11 @@ With --igd the NAT's router, 192.168.1.1, opens ports for the program: by NAT-PM
 PCP or UPnP, as soundly as the profile says. The NAT's outside is then 11.0.0.10,
 since some programs refuse the other address.
 
+With --ipv6 the program's host is 2001:db8:a::2 as well, and the server 2001:db8::1
+and 2001:db8::2. Nothing is translated; a firewall lets in what was asked for, as
+home routers do (RFC 6092), or with --firewall6 none everything. Without the flag
+there is IPv4 only, so that no program goes past the NAT.
+
 Standard input, output, the terminal and the exit code are the program's own.
 The program's files, and the sockets among them, are those of this machine: this
 is no sandbox.`,
@@ -90,6 +96,7 @@ is no sandbox.`,
 	f.SetInterspersed(false)
 	f.StringVar(&o.nat, "nat", "", "the NAT in front of the program: a `NAME` of testnet list, or a file")
 	f.StringVar(&o.igd, "igd", "", "how the NAT's router opens ports; see `NAME`s in testnet list --igd")
+	o.ipv6.add(c)
 	f.DurationVar(&o.delay, "delay", 0, "`time` that a packet takes between program and server, each way")
 	f.Var(&o.loss, "loss", "`share` of packets lost, each way: 1.5% or 0.015")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides lost packets and random ports")
@@ -101,7 +108,7 @@ is no sandbox.`,
 
 // resolve looks the names up and checks the values.
 func (o *execOptions) resolve() error {
-	valid := "valid are " + strings.Join(nat.Profiles(), ", ") + ", or a file with a profile in JSON"
+	valid := validNATs()
 	if o.nat == "" {
 		return errors.New("--nat is missing: " + valid)
 	}
@@ -117,8 +124,19 @@ func (o *execOptions) resolve() error {
 	if o.router, err = lookupIGD(o.igd, cfg); err != nil {
 		return err
 	}
+	if err := o.ipv6.resolve(); err != nil {
+		return err
+	}
+	if o.delay < 0 {
+		return fmt.Errorf("--delay %v is negative", o.delay)
+	}
 	o.line = link.Config{Delay: o.delay, Loss: float64(o.loss), Seed: o.seed}
 	return o.line.Validate()
+}
+
+// validNATs tells what --nat takes.
+func validNATs() string {
+	return "valid are " + strings.Join(nat.Profiles(), ", ") + ", or a file with a profile in JSON"
 }
 
 // percentage is a share of 0..1 that is also read as "1.5%".

@@ -104,7 +104,7 @@ func closeLab(command string, l *lab.Lab, err error) error {
 
 // network builds the server, and the program's host behind the NAT.
 func (o *execOptions) network(l *lab.Lab) (server *lab.Host, home *lab.Router, host *lab.Host, err error) {
-	if server, err = l.Host("server", link.Config{}, execServer...); err != nil {
+	if server, err = l.Host("server", link.Config{}, o.ipv6.server()...); err != nil {
 		return nil, nil, nil, err
 	}
 	address, outside := execInside, []netip.Addr{execOutside}
@@ -118,7 +118,12 @@ func (o *execOptions) network(l *lab.Lab) (server *lab.Host, home *lab.Router, h
 	if home, err = l.Router("nat", o.natConfig, o.line); err != nil {
 		return nil, nil, nil, err
 	}
-	host, err = home.Host("home", link.Config{}, address)
+	if o.ipv6.on {
+		if err := home.Delegate(o.ipv6.prefix(0), o.ipv6.firewall); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	host, err = home.Host("home", link.Config{}, address, o.ipv6.host(0, 0)...)
 	return server, home, host, err
 }
 

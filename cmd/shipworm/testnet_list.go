@@ -28,8 +28,8 @@ func newTestnetListCmd() *cobra.Command {
 	var asJSON, routers bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the NATs that exec can simulate",
-		Long: `List the NATs that exec can simulate, in the terms of RFC 4787: what a mapping
+		Short: "List the NATs and the routers that can be simulated",
+		Long: `List the NATs that can be simulated, in the terms of RFC 4787: what a mapping
 depends on, what the filter looks at, how an external port is chosen, and after
 how long without traffic a UDP mapping is forgotten.
 

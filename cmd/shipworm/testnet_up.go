@@ -23,6 +23,7 @@ import (
 type upOptions struct {
 	nat, nat2 string
 	igd       string
+	ipv6      ipv6Flags
 	hosts     int
 	in        string
 	join      string
@@ -50,8 +51,9 @@ type upHome struct {
 }
 
 type upHost struct {
-	name string
-	addr netip.Addr
+	name  string
+	addr  netip.Addr
+	addr6 []netip.Addr // at most one
 }
 
 // upMaxHosts keeps the addresses of a home in its /24.
@@ -69,6 +71,10 @@ TCP on port 7, and tells on port 80 from which address and port a client came.
 
 With --igd the router of each home, the first address of its network, opens ports
 for programs: by NAT-PMP, PCP or UPnP, as soundly as the profile says.
+
+With --ipv6 the server is 2001:db8::1 too, and the homes have 2001:db8:a::/64 and
+2001:db8:b::/64, untranslated. A firewall lets in what was asked for (RFC 6092),
+or with --firewall6 none everything.
 
 --join opens further shells on any of the hosts, from another terminal: the map
 shows how. Root is not needed.
@@ -92,9 +98,10 @@ also when it is killed. The files are those of this machine: this is no sandbox.
 	}
 	f := c.Flags()
 	f.SetInterspersed(false)
-	f.StringVar(&o.nat, "nat", "", "the NAT of both homes; see `NAME`s in testnet list")
+	f.StringVar(&o.nat, "nat", "", "the NAT of both homes: a `NAME` of testnet list, or a file")
 	f.StringVar(&o.nat2, "nat2", "", "another NAT for the second home (`NAME`)")
 	f.StringVar(&o.igd, "igd", "", "how the routers of the homes open ports; see `NAME`s in testnet list --igd")
+	o.ipv6.add(c)
 	f.IntVar(&o.hosts, "hosts", 1, "`number` of hosts in each home")
 	f.StringVar(&o.in, "in", "alice", "the `HOST` to open the shell on")
 	f.StringVar(&o.join, "join", "", "open a shell on a host of a laboratory that is up (`NUMBER:HOST`)")
@@ -128,7 +135,7 @@ func (o *upOptions) resolve(flags int) error {
 		o.joinID, o.joinHost = n, host
 		return nil
 	}
-	valid := "valid are " + strings.Join(nat.Profiles(), ", ")
+	valid := validNATs()
 	if o.nat == "" {
 		return errors.New("--nat is missing: " + valid)
 	}
@@ -138,12 +145,18 @@ func (o *upOptions) resolve(flags int) error {
 	if o.hosts < 1 || o.hosts > upMaxHosts {
 		return fmt.Errorf("--hosts must be 1 to %d", upMaxHosts)
 	}
+	if err := o.ipv6.resolve(); err != nil {
+		return err
+	}
 	for i, profile := range []string{o.nat, o.nat2} {
-		home, ok := newUpHome(i, profile, o.hosts)
-		if !ok {
+		cfg, err := namedNAT(profile)
+		if errors.Is(err, nat.ErrNoProfile) {
 			return fmt.Errorf("no such NAT: %q: %s", profile, valid)
 		}
-		var err error
+		if err != nil {
+			return err
+		}
+		home := o.home(i, profile, cfg)
 		if o.router, err = lookupIGD(o.igd, home.nat); err != nil {
 			return err
 		}
@@ -157,17 +170,16 @@ func (o *upOptions) resolve(flags int) error {
 	if !o.has(o.in) {
 		return fmt.Errorf("no such host: %q: there are %s", o.in, strings.Join(o.names(), ", "))
 	}
+	if o.delay < 0 {
+		return fmt.Errorf("--delay %v is negative", o.delay)
+	}
 	o.line = link.Config{Delay: o.delay, Loss: float64(o.loss), Seed: o.seed}
 	return o.line.Validate()
 }
 
-// newUpHome gives a home its addresses: private ones, or where nothing is
+// home gives the i-th home its addresses: private ones, or where nothing is
 // translated, those of the network that the outside address is from.
-func newUpHome(i int, profile string, hosts int) (upHome, bool) {
-	cfg, ok := nat.Profile(profile)
-	if !ok {
-		return upHome{}, false
-	}
+func (o *upOptions) home(i int, profile string, cfg nat.Config) upHome {
 	h := upHome{
 		name:    []string{"home1", "home2"}[i],
 		profile: profile,
@@ -180,15 +192,15 @@ func newUpHome(i int, profile string, hosts int) (upHome, bool) {
 	} else {
 		h.nat.External = []netip.Addr{h.outside}
 	}
-	for n := range hosts {
+	for n := range o.hosts {
 		name := []string{"alice", "bob"}[i]
 		if n > 0 {
 			name += strconv.Itoa(n + 1)
 		}
-		h.hosts = append(h.hosts, upHost{name, first})
+		h.hosts = append(h.hosts, upHost{name, first, o.ipv6.host(i, n)})
 		first = first.Next()
 	}
-	return h, true
+	return h
 }
 
 func (o *upOptions) names() []string {
@@ -214,8 +226,8 @@ func (o *upOptions) has(host string) bool {
 func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
 	var table bytes.Buffer
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "server\t%v %v\techo on port 7, a page on port 80\n", execServer[0], execServer[1])
-	for _, home := range o.homes {
+	fmt.Fprintf(tw, "server\t%s\techo on port 7, a page on port 80\n", spaced(o.ipv6.server()))
+	for i, home := range o.homes {
 		outside := home.outside.String()
 		if home.nat.NoTranslation {
 			outside = "-"
@@ -224,9 +236,13 @@ func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
 		if o.igd != "" {
 			kind += ", port mapping " + o.igd
 		}
+		if o.ipv6.on {
+			outside += " " + o.ipv6.prefix(i).String()
+			kind += ", IPv6 firewall " + o.ipv6.name
+		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\n", home.name, outside, kind)
 		for _, h := range home.hosts {
-			fmt.Fprintf(tw, "  %s\t%v\t\n", h.name, h.addr)
+			fmt.Fprintf(tw, "  %s\t%s\t\n", h.name, spaced(append([]netip.Addr{h.addr}, h.addr6...)))
 		}
 	}
 	if err := tw.Flush(); err != nil {
@@ -240,4 +256,13 @@ func (o *upOptions) writeMap(w io.Writer, command string, id int) error {
 	_, err := fmt.Fprintf(w, "\nThe shell on %s ends all of this. Others open in other terminals, on any HOST:\n  %s --join %d:HOST\n\n",
 		o.in, command, id)
 	return err
+}
+
+// spaced joins addresses by spaces.
+func spaced(addrs []netip.Addr) string {
+	text := make([]string, len(addrs))
+	for i, a := range addrs {
+		text[i] = a.String()
+	}
+	return strings.Join(text, " ")
 }

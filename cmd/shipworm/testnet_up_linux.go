@@ -73,18 +73,23 @@ func (o *upOptions) build(ctx context.Context, l *lab.Lab) (_ map[string]*lab.Ho
 			f()
 		}
 	}
-	server, err := l.Host("server", link.Config{}, execServer...)
+	server, err := l.Host("server", link.Config{}, o.ipv6.server()...)
 	if err != nil {
 		return nil, stop, err
 	}
 	hosts := map[string]*lab.Host{"server": server}
-	for _, home := range o.homes {
+	for i, home := range o.homes {
 		router, err := l.Router(home.name, home.nat, o.line)
 		if err != nil {
 			return nil, stop, err
 		}
+		if o.ipv6.on {
+			if err := router.Delegate(o.ipv6.prefix(i), o.ipv6.firewall); err != nil {
+				return nil, stop, err
+			}
+		}
 		for _, h := range home.hosts {
-			if hosts[h.name], err = router.Host(h.name, link.Config{}, h.addr); err != nil {
+			if hosts[h.name], err = router.Host(h.name, link.Config{}, h.addr, h.addr6...); err != nil {
 				return nil, stop, err
 			}
 		}

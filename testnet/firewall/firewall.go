@@ -60,6 +60,20 @@ type Config struct {
 	MaxFlows, MaxPinholes int
 }
 
+// Named returns the configuration that scenario files and commands call by a
+// name: "default-deny" is what home routers do that follow RFC 6092 as Linux
+// does, where who may answer is the endpoint that the inside sent to; "none" is
+// nil, no firewall at all.
+func Named(name string) (c *Config, ok bool) {
+	switch name {
+	case "default-deny":
+		return &Config{Filtering: nat.AddressAndPortDependent}, true
+	case "none":
+		return nil, true
+	}
+	return nil, false
+}
+
 // Validate returns every problem of the configuration, joined. Times shorter
 // than RFC 6092 permits are none: such routers exist.
 func (c Config) Validate() error {

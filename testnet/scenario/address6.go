@@ -4,12 +4,7 @@ import (
 	"net/netip"
 
 	"shipworm/testnet/firewall"
-	"shipworm/testnet/nat"
 )
-
-// defaultDeny is what home routers do that follow RFC 6092 as Linux does: who is
-// answered is the endpoint that the inside sent to.
-var defaultDeny = firewall.Config{Filtering: nat.AddressAndPortDependent}
 
 // hostAddresses reads the addresses of a host, of both families.
 func (p *parser) hostAddresses(n *Node, s *section) {
@@ -35,17 +30,18 @@ func (p *parser) prefix(n *Node, s *section) {
 			prefix.Addr().IsMulticast() || prefix.Addr().IsLinkLocalUnicast() || prefix.Addr().Is4In6() {
 			p.add(at, "prefix %q: want an IPv6 network of 16 to 64 bits, such as \"2001:db8:a::/64\"", text)
 		} else {
-			n.Prefix, n.prefixAt, n.Firewall = prefix, at, &defaultDeny
+			n.Prefix, n.prefixAt = prefix, at
 		}
 	}
-	kind, at, ok := s.text("firewall6")
+	kind, at, given := s.text("firewall6")
+	if !given {
+		kind = "default-deny"
+	}
+	n.Firewall, ok = firewall.Named(kind)
 	switch {
-	case !ok:
-	case s.find("prefix") == nil:
+	case given && s.find("prefix") == nil:
 		p.add(at, "%s has a firewall6 and no IPv6: want prefix too", n.Name)
-	case kind == "none":
-		n.Firewall = nil
-	case kind != "default-deny":
+	case given && !ok:
 		p.add(at, "firewall6 = %q: want \"default-deny\" or \"none\"", kind)
 	}
 }
