@@ -96,7 +96,7 @@ func (m *mover) transmit(s udp.Socket, h *half, ts []engine.Transmit) {
 	pkts := h.packets(len(ts))
 	for i, t := range ts {
 		pkts[i].Set(t.Payload, t.To)
-		pkts[i].TTL = t.TTL
+		pkts[i].Segment, pkts[i].TTL = t.Segment, t.TTL
 	}
 	_, _ = s.WriteBatch(pkts)
 }

@@ -168,9 +168,7 @@ func (r *running) receive(now time.Time, p *packet.Packet, out *engine.Output) {
 // send hands what the device brought to the machine.
 func (r *running) send(now time.Time, p *packet.Packet, out *engine.Output) {
 	r.gate.used = now
-	for d := range p.Datagrams() {
-		r.machine.Send(now, d, out)
-	}
+	r.machine.SendRun(now, p.Data(), p.Segment, out)
 }
 
 // settle does, under the lock, what takes more than moving packets: news, and

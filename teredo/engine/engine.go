@@ -47,6 +47,7 @@ import (
 type Transmit struct {
 	To      netip.AddrPort
 	Payload []byte
+	Segment int    // Payload is a run of datagrams of this size, the last perhaps shorter; 0 for one
 	Port    uint16 // local port to send from: 0 the service port, else one of Output.Open
 	TTL     uint8  // IPv4 time to live; 0 the system's choice
 }
@@ -83,7 +84,7 @@ func (o *Output) built(to netip.AddrPort, start int) {
 // builtFrom is built for a datagram from another port than the service port, or
 // with a time to live of its own.
 func (o *Output) builtFrom(port uint16, to netip.AddrPort, ttl uint8, start int) {
-	o.Transmit = append(o.Transmit, Transmit{to, o.buf[start:len(o.buf):len(o.buf)], port, ttl})
+	o.Transmit = append(o.Transmit, Transmit{To: to, Payload: o.buf[start:len(o.buf):len(o.buf)], Port: port, TTL: ttl})
 }
 
 // EventKind says what happened.

@@ -65,7 +65,7 @@ func (c *Client) flush(now time.Time, p *peer, out *Output) {
 			c.drop(DropQueueOld)
 			continue
 		}
-		c.transmitData(now, p, w.packet, out)
+		c.transmitData(now, p, w.packet, 0, out)
 	}
 	for len(p.in.packets) > 0 {
 		w := c.pop(&p.in)

@@ -15,6 +15,43 @@ func (c *Client) Send(now time.Time, packet []byte, out *Output) {
 	c.ports.drain(out)
 }
 
+// SendRun is Send for packets laid end to end, all of size bytes but the last,
+// which may be shorter. They are of one flow, and well-formed if the first is:
+// a device made them of one. To a peer that is up they go as one Transmit.
+func (c *Client) SendRun(now time.Time, run []byte, size int, out *Output) {
+	if size <= 0 || size >= len(run) {
+		c.Send(now, run, out)
+		return
+	}
+	if p := c.ready(now, run[:size]); p != nil {
+		c.peers.used(p)
+		c.peers.want(now, p, c)
+		c.transmitData(now, p, run, size, out)
+		c.stats.sent += uint64((len(run)-1)/size) // besides the first
+		c.watch(now, p, out)
+		c.ports.drain(out)
+		return
+	}
+	for len(run) > 0 {
+		n := min(size, len(run))
+		c.Send(now, run[:n], out)
+		run = run[n:]
+	}
+}
+
+// ready returns the peer that a packet can go to at once, or nil.
+func (c *Client) ready(now time.Time, packet []byte) *peer {
+	ip, err := wire.CheckPacket(packet)
+	if err != nil || !c.address.IsValid() || len(packet) > wire.MTU || [16]byte(ip[8:24]) != c.own.As16() {
+		return nil
+	}
+	p := c.peers.get([16]byte(ip[24:40]))
+	if p == nil || !p.usable(now) || now.Before(p.hold) || len(p.out.packets) > 0 {
+		return nil
+	}
+	return p
+}
+
 func (c *Client) send(now time.Time, packet []byte, out *Output) {
 	if !c.address.IsValid() {
 		c.drop(DropNotQualified)
@@ -44,7 +81,7 @@ func (c *Client) send(now time.Time, packet []byte, out *Output) {
 		if len(p.out.packets) > 0 {
 			c.flush(now, p, out)
 		}
-		c.transmitData(now, p, packet, out)
+		c.transmitData(now, p, packet, 0, out)
 		c.watch(now, p, out)
 		return
 	}
@@ -89,14 +126,14 @@ func (c *Client) addTarget(now time.Time, key [16]byte) *peer {
 	return c.peers.add(now, key, c.server(0), false, true, c)
 }
 
-// transmitData sends a data packet to p.
-func (c *Client) transmitData(now time.Time, p *peer, packet []byte, out *Output) {
+// transmitData sends a data packet to p, or with a size a run of them.
+func (c *Client) transmitData(now time.Time, p *peer, packet []byte, size int, out *Output) {
 	p.lastTx, p.lastData = now, now
 	if p.unanswered.IsZero() {
 		p.unanswered = now
 	}
 	c.stats.sent++
-	out.Transmit = append(out.Transmit, Transmit{To: p.mapped, Payload: packet, Port: p.port})
+	out.Transmit = append(out.Transmit, Transmit{To: p.mapped, Payload: packet, Segment: size, Port: p.port})
 }
 
 // watch looks after a peer that data is sent to: silence may mean that the

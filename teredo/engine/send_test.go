@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 	"time"
@@ -282,6 +283,14 @@ func BenchmarkDataPath(b *testing.B) {
 			r.c.Send(r.now, out, &r.out)
 		}
 	})
+	run := bytes.Repeat(out, 40)
+	b.Run("run of 40", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r.out.Reset()
+			r.c.SendRun(r.now, run, len(out), &r.out)
+		}
+	})
 	b.Run("receive", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -289,4 +298,45 @@ func BenchmarkDataPath(b *testing.B) {
 			r.c.Receive(r.now, peerPort, in, &r.out)
 		}
 	})
+}
+
+// TestSendRun: a run goes whole to a peer that is up, and packet by packet,
+// each judged by itself, to others.
+func TestSendRun(t *testing.T) {
+	r := qualifiedRig(t)
+	peer := peerAt(peerPort)
+	a, last := udp(r.own, peer, 1280), udp(r.own, peer, 300)
+	run := append(append(bytes.Clone(a), a...), last...)
+	before := r.c.Snapshot()
+	r.out.Reset()
+	r.c.SendRun(r.now, run, len(a), &r.out)
+	for _, x := range r.out.Transmit {
+		if x.Segment != 0 || len(x.Payload) >= len(a) {
+			t.Errorf("sent %d bytes in segments of %d before the peer is up", len(x.Payload), x.Segment)
+		}
+	}
+	if got := r.c.Snapshot(); got.Queued != len(run) || got.Sent != before.Sent {
+		t.Errorf("%d bytes wait, %d packets were sent", got.Queued, got.Sent-before.Sent)
+	}
+
+	r = qualifiedRig(t)
+	r.connect(peer, peerPort)
+	before = r.c.Snapshot()
+	r.out.Reset()
+	r.c.SendRun(r.now, run, len(a), &r.out)
+	if len(r.out.Transmit) != 1 || r.out.Transmit[0].Segment != len(a) || !bytes.Equal(r.out.Transmit[0].Payload, run) ||
+		r.c.Snapshot().Sent != before.Sent+3 {
+		t.Errorf("sent %+v, counted %d", r.out.Transmit, r.c.Snapshot().Sent-before.Sent)
+	}
+	foreign := append(udp(peerAt(otherPort), peer, 1280), a...)
+	r.out.Reset()
+	r.c.SendRun(r.now, foreign, len(a), &r.out)
+	if len(r.out.Transmit) != 1 || !bytes.Equal(r.out.Transmit[0].Payload, a) {
+		t.Errorf("of a foreign packet and one of ours %d were sent", len(r.out.Transmit))
+	}
+	r.out.Reset()
+	r.c.SendRun(r.now, a, 0, &r.out)
+	if len(r.out.Transmit) != 1 || r.out.Transmit[0].Segment != 0 {
+		t.Errorf("a single packet: %+v", r.out.Transmit)
+	}
 }
