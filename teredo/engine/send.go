@@ -27,7 +27,7 @@ func (c *Client) SendRun(now time.Time, run []byte, size int, out *Output) {
 		c.peers.used(p)
 		c.peers.want(now, p, c)
 		c.transmitData(now, p, run, size, out)
-		c.stats.sent += uint64((len(run)-1)/size) // besides the first
+		c.stats.sent += uint64((len(run) - 1) / size) // besides the first
 		c.watch(now, p, out)
 		c.ports.drain(out)
 		return
