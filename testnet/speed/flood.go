@@ -51,9 +51,7 @@ func floodRole(_ context.Context, _ []string) (string, map[string]func(order) (a
 	if err != nil {
 		return "", nil, err
 	}
-	if e := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
-	}); e != nil || err != nil {
+	if e := raw.Control(func(fd uintptr) { err = readBuffer(fd) }); e != nil || err != nil {
 		return "", nil, errors.Join(e, err)
 	}
 	f := &flood{conn: conn, to: make([]unix.RawSockaddrInet4, floodBatch)}
@@ -69,7 +67,7 @@ func floodRole(_ context.Context, _ []string) (string, map[string]func(order) (a
 		h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
 		f.out.setTo(i, &f.to[i])
 	}
-	return "", map[string]func(order) (answer, error){"solicit": f.solicit, "bubble": f.bubble, "greet": f.greet}, nil
+	return "", map[string]func(order) (answer, error){"solicit": f.solicit, "bubble": f.bubble, "greet": f.greet, "sources": f.sources}, nil
 }
 
 // source sets another source of a datagram and returns it.
@@ -188,6 +186,9 @@ func (f *flood) greet(o order) (a answer, err error) {
 	return a, nil
 }
 
+// sources returns how many sources there were, which come round.
+func (f *flood) sources(order) (answer, error) { return answer{Packets: int64(f.next)}, nil }
+
 // servers measures servers, each on a processor of its own, and then what they
 // remember of their clients.
 func (b *bench) servers() error {
@@ -205,6 +206,21 @@ func (b *bench) servers() error {
 				own, others := s.process.rss()
 				b.add("rss", s.name+afterMany, mib(own+others))
 			}
+		}
+	}
+	return nil
+}
+
+// grown says by how much a server has grown since its tables were full, after
+// the first round, if it saw a million sources.
+func (b *bench) grown() error {
+	a, err := b.flood.order(order{Do: "sources"})
+	if err != nil || a.Packets < 1e6*int64(len(b.serving)) {
+		return err
+	}
+	for _, s := range b.serving {
+		if v := b.values[series{"rss", s.name + afterMany}]; len(v) > 1 {
+			b.add("growth", s.name, v[len(v)-1]/v[0])
 		}
 	}
 	return nil

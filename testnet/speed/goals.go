@@ -36,6 +36,7 @@ var goals = []goal{
 	{name: "stack, allocations a packet, receiving end", test: "allocs-rx", path: nameStack, most: 0.15},
 	{name: "client with TUN, resident, idle, MiB", test: "rss", path: nameClient + idle, most: 25},
 	{name: "client with TUN, resident, 10,000 peers, MiB", test: "rss", path: nameClient + manyPeers, most: 64},
+	{name: "server, growth under 10^6 sources", test: "growth", path: nameServer, most: 1.1},
 }
 
 // noAllocs is what counts as none: a timer or a log line now and then is not

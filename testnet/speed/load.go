@@ -149,7 +149,7 @@ func set(_, _ string, raw syscall.RawConn) error {
 	var err error
 	failed := raw.Control(func(fd uintptr) {
 		if kind, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE); kind == unix.SOCK_DGRAM {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
+			err = readBuffer(fd)
 			return
 		}
 		if err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic"); err == nil {
@@ -160,6 +160,16 @@ func set(_, _ string, raw syscall.RawConn) error {
 		return failed
 	}
 	return err
+}
+
+// readBuffer asks for a receive buffer in which the load does not get lost, and
+// without root takes what is granted.
+func readBuffer(fd uintptr) error {
+	const size = 4 << 20
+	if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		return nil
+	}
+	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size)
 }
 
 func (kernel) Listen(ctx context.Context, port uint16) (net.Listener, error) {

@@ -46,6 +46,8 @@ type config struct {
 	rounds   int
 	quick    bool
 	json     bool
+	markdown bool
+	command  string         // that was given
 	only     *regexp.Regexp // of paths
 	tests    []string       // nil for all
 	profile  string
@@ -70,6 +72,7 @@ func main() {
 	flag.IntVar(&c.rounds, "rounds", 0, "rounds, each of which takes every path once (default 6, with --quick 2)")
 	flag.BoolVar(&c.quick, "quick", false, "fewer and shorter rounds: a look, not a result")
 	flag.BoolVar(&c.json, "json", false, "print JSON")
+	flag.BoolVar(&c.markdown, "markdown", false, "print a page of documentation")
 	flag.StringVar(&paths, "paths", "", "only paths that match this regular expression")
 	flag.StringVar(&tests, "tests", "", "only these tests, separated by commas: "+testNames())
 	flag.StringVar(&c.shipworm, "shipworm", "bin/shipworm", "the binary whose memory is measured")
@@ -118,6 +121,10 @@ func (c *config) check(paths, tests string) error {
 	if c.rounds < 1 || c.rounds > 1000 {
 		errs = append(errs, fmt.Errorf("--rounds %d: not 1 to 1000", c.rounds))
 	}
+	if c.json && c.markdown {
+		errs = append(errs, errors.New("--json and --markdown: one of the two"))
+	}
+	c.command = strings.Join(append([]string{"go run ./testnet/speed"}, os.Args[1:]...), " ")
 	var err error
 	if c.only, err = regexp.Compile(paths); err != nil {
 		errs = append(errs, fmt.Errorf("--paths: %w", err))

@@ -52,16 +52,18 @@ func measure(ctx context.Context, c *config) error {
 	if err = b.memory(ctx); err == nil {
 		err = b.rounds(ctx)
 	}
-	if closing := s.close(); err == nil {
-		err = closing
-	}
+	s.close()
 	if err != nil {
 		return err
 	}
-	if c.json {
-		return b.report().writeJSON(os.Stdout)
+	switch r := b.report(); {
+	case c.json:
+		return r.writeJSON(os.Stdout)
+	case c.markdown:
+		return r.writeMarkdown(os.Stdout)
+	default:
+		return r.writeText(os.Stdout)
 	}
-	return b.report().writeText(os.Stdout)
 }
 
 func (b *bench) rounds(ctx context.Context) error {
@@ -84,7 +86,7 @@ func (b *bench) rounds(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "round %d of %d done\n", i+1, b.cfg.rounds)
 	}
-	return nil
+	return b.grown()
 }
 
 // take measures one path once.

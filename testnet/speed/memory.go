@@ -26,10 +26,10 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	bin := b.cfg.shipworm
 	if _, err := os.Stat(bin); err != nil {
-		b.missing = append(b.missing, "memory of the client: "+err.Error()+" (make build)")
+		b.missing = append(b.missing, "memory of the client: "+err.Error()+", which make build makes")
 		return nil
 	}
-	env := append(os.Environ(), "XDG_RUNTIME_DIR="+b.dir, "RUNTIME_DIRECTORY=")
+	env := append(os.Environ(), "XDG_RUNTIME_DIR="+scratch, "RUNTIME_DIRECTORY=")
 	p := &process{cmd: exec.CommandContext(ctx, bin, "teredo", "client", "--server", server, "--tun", "memory", "--force", "--user", "root")}
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.stderr, &p.stderr
 	if err := b.m.start(p.cmd); err != nil {
@@ -65,7 +65,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	own, _ = p.rss()
 	b.add("rss", nameClient+manyPeers, mib(own))
-	b.notes = append(b.notes, fmt.Sprintf("of %d peers that spoke to the client its table holds %d", memoryPeers, state.Trusted+state.Other))
+	b.notes = append(b.notes, fmt.Sprintf("Of %d peers that spoke to the client its table holds %d.", memoryPeers, state.Trusted+state.Other))
 	return nil
 }
 

@@ -15,7 +15,7 @@ type report struct {
 	Schema  int      `json:"schema"`
 	Machine machine  `json:"machine"`
 	Rounds  int      `json:"rounds"`
-	Quick   bool     `json:"quick"`
+	Command string   `json:"command"`           // that repeats it
 	Missing []string `json:"missing,omitempty"` // what was left out, and why
 	Notes   []string `json:"notes,omitempty"`
 	Rows    []row    `json:"rows"`
@@ -65,10 +65,10 @@ func ratio(values, base []float64) *spread {
 }
 
 func (b *bench) report() report {
-	r := report{Schema: 1, Machine: b.machine, Rounds: b.cfg.rounds, Quick: b.cfg.quick, Missing: b.missing, Notes: b.notes}
+	r := report{Schema: 1, Machine: b.machine, Rounds: b.cfg.rounds, Command: b.cfg.command, Missing: b.missing, Notes: b.notes}
 	for _, t := range tests {
 		for _, k := range b.order {
-			if k.test != t.name {
+			if k.test != t.name || !b.cfg.wants(t.name) {
 				continue
 			}
 			s := spreadOf(b.values[k])
@@ -100,13 +100,9 @@ func (r report) writeJSON(w io.Writer) error {
 
 func (r report) writeText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintln(&b, r.Machine)
-	fmt.Fprintf(&b, "%d rounds of every path in turn; median, least and most; x is the ratio within a round, its median.\n", r.Rounds)
-	for _, m := range r.Missing {
-		fmt.Fprintln(&b, "left out:", m)
-	}
-	for _, n := range r.Notes {
-		fmt.Fprintln(&b, n)
+	fmt.Fprintf(&b, "%s.\n%d rounds of every path in turn.\n", r.Machine, r.Rounds)
+	for _, l := range append(legend(), append(r.Notes, leftOut(r.Missing)...)...) {
+		fmt.Fprintln(&b, l)
 	}
 	test := ""
 	for _, x := range r.Rows {

@@ -73,6 +73,7 @@ var tests = []test{
 	{"server-rs", "Solicitations, one core", "1000/s", true},
 	{"server-bubble", "Bubbles forwarded, one core", "1000/s", true},
 	{"rss", "Resident memory", "MiB", false},
+	{"growth", "Its growth, first round to last", "x", false},
 }
 
 func testNames() string {

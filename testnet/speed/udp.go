@@ -126,49 +126,60 @@ const (
 	udpSettle = 30 * time.Millisecond // for what is still on its way
 )
 
-// A search finds the highest rate of a path, a little closer every round.
-type search struct{ rate float64 } // where to begin
+// A search finds the highest rate of a path: up while all is well, then between
+// the best rate that was and the least that was not.
+type search struct {
+	rate float64 // to try next, in packets a second
+	good float64 // the best that arrived without loss; 0 none yet
+	bad  float64 // the least that did not, or brought no more; 0 none yet
+}
 
-// udpRate searches the highest rate without loss of UDP over a path, in packets
-// a second: twice as fast while all is well, then between the best that was and
-// the least that was not.
+// tried takes in how many packets a second arrived, and whether that is as good
+// as all.
+func (s *search) tried(got float64, ok bool) {
+	switch {
+	case ok && got > 1.05*s.good:
+		s.good = got
+	case s.bad == 0 || s.rate < s.bad:
+		s.bad = s.rate
+	}
+	switch {
+	case s.bad == 0:
+		s.rate *= 1.6
+	case s.good == 0:
+		s.rate /= 2
+	default:
+		s.rate = (s.good + s.bad) / 2
+	}
+}
+
+// again returns a search that begins where this one ended.
+func (s *search) again() *search {
+	if s.good > 0 {
+		return &search{rate: s.good}
+	}
+	return &search{rate: s.rate}
+}
+
+// udpRate searches the highest rate of UDP over a path without loss. The first
+// search of a path takes longer, since it begins anywhere.
 func (b *bench) udpRate(p path) error {
-	s := b.searches[p.name]
 	probes := b.cfg.probes
-	if s == nil {
-		s = &search{rate: 50e3}
-		b.searches[p.name] = s
+	s := &search{rate: 50e3}
+	if last := b.searches[p.name]; last != nil {
+		s = last.again()
+	} else {
 		probes += 3
 	}
-	good, bad, rate := 0.0, 0.0, s.rate
+	b.searches[p.name] = s
 	for range probes {
-		got, ok, err := b.probe(p, rate)
+		got, ok, err := b.probe(p, s.rate)
 		if err != nil {
 			return err
 		}
-		switch {
-		case ok && got < 1.05*good: // asking for more brings no more
-			bad = rate
-		case ok:
-			good = got
-		case bad == 0 || rate < bad:
-			bad = rate
-		}
-		switch {
-		case bad == 0:
-			rate *= 1.6
-		case good == 0:
-			rate /= 2
-		default:
-			rate = (good + bad) / 2
-		}
+		s.tried(got, ok)
 	}
-	if good > 0 {
-		s.rate = good
-	} else {
-		s.rate = rate
-	}
-	b.add("udp", p.name, good/1e3)
+	b.add("udp", p.name, s.good/1e3)
 	return nil
 }
 
