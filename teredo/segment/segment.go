@@ -66,6 +66,10 @@ var (
 
 var be = binary.BigEndian
 
+// HeaderLen returns how many bytes of a packet come before its payload: IPv6 and
+// TCP or UDP right behind it; 0 for other packets.
+func HeaderLen(pkt []byte) int { return header(pkt) }
+
 // header returns the length of the headers of a packet with TCP or UDP right
 // behind IPv6; 0 for others.
 func header(pkt []byte) int {

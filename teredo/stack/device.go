@@ -141,37 +141,41 @@ func (s *Stack) WriteBatch(pkts []packet.Packet) (int, error) {
 	passed := 0
 	for rest := in.pkts; len(rest) > 0; {
 		n := in.join.Next(rest)
-		var v *buffer.View
-		if n > 1 {
-			v = in.super(rest[:n])
-		} else if segment.Checked(rest[0]) {
-			v = buffer.NewViewWithData(rest[0])
-		} else {
-			s.drop.add(DropChecksum)
-		}
-		if v != nil {
-			b := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
+		if n > 1 || segment.Checked(rest[0]) {
+			b := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: in.buffer(rest[:n])})
 			(*disp).DeliverNetworkPacket(header.IPv6ProtocolNumber, b)
 			b.DecRef()
 			passed += n
+		} else {
+			s.drop.add(DropChecksum)
 		}
 		rest = rest[n:]
 	}
 	return passed, nil
 }
 
-// super makes one packet of neighbours.
-func (in *incoming) super(pkts [][]byte) *buffer.View {
-	h := in.join.Header()
-	size := len(h)
-	for _, p := range pkts {
-		size += len(p) - len(h)
+// buffer makes one packet of neighbours, or of a single one. The headers have a
+// view of their own: the stack copies the view that it reads them from.
+func (in *incoming) buffer(pkts [][]byte) buffer.Buffer {
+	h := segment.HeaderLen(pkts[0])
+	headers := pkts[0][:h]
+	if len(pkts) > 1 {
+		headers = in.join.Header()
 	}
-	v := buffer.NewViewSize(size)
-	to := v.AsSlice()
-	n := copy(to, h)
-	for _, p := range pkts {
-		n += copy(to[n:], p[len(h):])
+	if h == 0 {
+		return buffer.MakeWithData(pkts[0])
 	}
-	return v
+	out := buffer.MakeWithData(headers)
+	size := 0
+	for _, p := range pkts {
+		size += len(p) - h
+	}
+	if size > 0 {
+		v := buffer.NewView(size)
+		for _, p := range pkts {
+			_, _ = v.Write(p[h:]) // there is room
+		}
+		_ = out.Append(v)
+	}
+	return out
 }
