@@ -55,6 +55,16 @@ type ClientConfig struct {
 	// needs the kernel's sockets.
 	LocalDiscovery bool
 
+	// FindRefresh determines how long the NAT keeps an idle mapping, and
+	// lengthens Refresh to that, up to 120 s (RFC 4380, 5.2.7). It spares the
+	// server packets; a mapping that is lost is then found later as well.
+	FindRefresh bool
+
+	// ConeTest finds out, beside everything else, whether the NAT lets
+	// everybody in, for State.Filtering and nothing else (RFC 5991, 3.2). It
+	// takes the server's second address, and up to 16 s.
+	ConeTest bool
+
 	// NoEcho leaves ICMPv6 echo requests from peers unanswered.
 	NoEcho bool
 

@@ -38,6 +38,7 @@ func (c *Client) resolve(ctx context.Context, policy Policy, server ServerName, 
 				Server: p, Secondary: s, Policy: policy,
 				Refresh: c.cfg.Refresh, StrictTimers: c.cfg.StrictTimers, Rand: c.cfg.Rand,
 				Credential: c.cfg.Credential, LocalDiscovery: c.cfg.LocalDiscovery,
+				FindRefresh: c.cfg.FindRefresh, ConeTest: c.cfg.ConeTest,
 			})
 			if err == nil {
 				return m, nil

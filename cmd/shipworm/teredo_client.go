@@ -27,6 +27,8 @@ func newTeredoClientCmd() *cobra.Command {
 		noEcho bool
 		force  bool
 		local  bool
+		cone   bool
+		find   bool
 		idle   time.Duration
 		asJSON bool
 	)
@@ -61,6 +63,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			}
 			cfg.Port, cfg.NoEcho, cfg.Idle, cfg.LocalDiscovery = opts.port, noEcho, idle, local
 			cfg.Fallback = opts.servers()
+			cfg.ConeTest, cfg.FindRefresh = cone, find
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
 			if router.network == upnp.Domain.String() && opts.typ != typeEnterprise {
@@ -82,6 +85,8 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
 	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here, as --type enterpriseclient does")
 	c.Flags().BoolVar(&local, "local-discovery", false, "announce this host on its link, so that Teredo clients there find it without a server")
+	c.Flags().BoolVar(&cone, "cone-test", false, "tell a cone NAT from a restricted one, for show")
+	c.Flags().BoolVar(&find, "find-refresh", false, "find out how long the NAT keeps an idle mapping, and ask the server only that often, up to every 120 s")
 	c.Flags().DurationVar(&idle, "idle", 0, "end once nothing was sent or received for this long, at least 10s (default never)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")
 	return c

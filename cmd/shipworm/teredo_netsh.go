@@ -68,12 +68,16 @@ func typeWord(t clientType) clientType {
 }
 
 // natWord says what is known of the NAT, in netsh's words as far as they go.
-// Two addresses of a server show how it maps, not what its filter lets in, nor
-// whether the port counts.
+// Two addresses of a server show how it maps, and with --cone-test whether its
+// filter lets everybody in, not whether the port counts.
 func natWord(st *teredo.State) string {
 	switch {
 	case st.Local == st.Mapped:
 		return "none (global connectivity)"
+	case st.NAT == wire.NATIndependent && st.Filtering == engine.FilteringNone:
+		return "cone"
+	case st.NAT == wire.NATIndependent && st.Filtering == engine.FilteringRestricted:
+		return "restricted"
 	case st.NAT == wire.NATIndependent:
 		return "cone or restricted"
 	case st.NAT > wire.NATIndependent:

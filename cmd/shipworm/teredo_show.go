@@ -5,15 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"shipworm/teredo"
+	"shipworm/teredo/engine"
 )
 
 func newTeredoShowCmd() *cobra.Command {
 	var (
 		flags  teredoFlags
+		cone   bool
 		asJSON bool
 	)
 	c := &cobra.Command{
@@ -25,11 +29,11 @@ another server than the one it uses, an address is asked for once, shown and
 given up again. Exit code 3 if there is no address.
 
 The kind of NAT is that which the server's two addresses saw: what its filter
-lets in is not tried on the way to an address (RFC 5991), "shipworm probe" does
-that. With --verbose every counter follows, the packets dropped by reason.`,
+lets in is not tried on the way to an address (RFC 5991). --cone-test tries it
+for display, which takes up to 16 s; "shipworm probe" tells more. With --verbose every counter follows, the packets dropped by reason.`,
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			raw, err := teredoState(c.Context(), &flags)
+			raw, err := teredoState(c.Context(), &flags, cone)
 			if raw == nil {
 				return err
 			}
@@ -52,6 +56,7 @@ that. With --verbose every counter follows, the packets dropped by reason.`,
 		},
 	}
 	flags.add(c)
+	c.Flags().BoolVar(&cone, "cone-test", false, "tell a cone NAT from a restricted one, unless a client runs already")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, with every counter")
 	return c
 }
@@ -70,7 +75,7 @@ func shownJSON(st teredo.State, typ clientType) ([]byte, error) {
 
 // teredoState returns the state of a running client, or of one that it runs
 // for the purpose, as JSON. With an error there may be one to show nonetheless.
-func teredoState(ctx context.Context, flags *teredoFlags) ([]byte, error) {
+func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, error) {
 	if raw, err := queryControl(ctx); err == nil {
 		var st shownState
 		wanted, _ := flags.named()
@@ -82,11 +87,15 @@ func teredoState(ctx context.Context, flags *teredoFlags) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.ConeTest = cone
 	var raw []byte
 	err = withTeredo(ctx, cfg, func(c *teredo.Client) error {
 		_, err := waitQualified(ctx, c, cfg.Server)
 		var q *teredo.QualifyError
 		if err == nil || errors.As(err, &q) && q.Stage == teredo.StageSolicit {
+			if err == nil && cone {
+				err = waitConeTest(ctx, c)
+			}
 			var bad error
 			raw, bad = shownJSON(c.State(), typeDefault)
 			err = errors.Join(err, bad)
@@ -94,4 +103,19 @@ func teredoState(ctx context.Context, flags *teredoFlags) ([]byte, error) {
 		return err
 	})
 	return raw, err
+}
+
+// waitConeTest waits for the result of the cone test, if one comes.
+func waitConeTest(ctx context.Context, c *teredo.Client) error {
+	const longest, look = 17 * time.Second, 100 * time.Millisecond
+	for begin := time.Now(); c.State().Filtering == engine.FilteringUnknown && time.Since(begin) < longest; {
+		select {
+		case <-time.After(look):
+		case <-c.Done():
+			return net.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

@@ -48,6 +48,8 @@ func shownStates() map[string]*teredo.State {
 	qualified.Address, qualified.Mapped = addressFor(server, mapped), mapped
 	qualified.Local = netip.MustParseAddrPort("192.168.0.218:52865")
 	qualified.NAT, qualified.Secondary = wire.NATIndependent, netip.MustParseAddr("203.0.113.2")
+	cone, restricted := qualified, qualified
+	cone.Filtering, restricted.Filtering = engine.FilteringNone, engine.FilteringRestricted
 	symmetric := qualified
 	symmetric.NAT, symmetric.Forward = wire.NATRandom, mapped
 	open := qualified
@@ -61,6 +63,8 @@ func shownStates() map[string]*teredo.State {
 	dormant := state(engine.Initial, "203.0.113.1", 30*time.Second)
 	return map[string]*teredo.State{
 		"qualified":   &qualified,
+		"cone":        &cone,
+		"restricted":  &restricted,
 		"symmetric":   &symmetric,
 		"global":      &open,
 		"unreachable": &unreachable,

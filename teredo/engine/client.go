@@ -33,6 +33,13 @@ type ClientConfig struct {
 	// Peers bounds the peer table. 0 means 4096. At most a quarter of it may
 	// be peers that have not proved themselves.
 	Peers int
+	// FindRefresh has the client determine how long its NAT keeps an idle
+	// mapping, and lengthen Refresh to that, up to 120 s (RFC 4380, 5.2.7). A
+	// mapping that is lost is then found later as well.
+	FindRefresh bool
+	// ConeTest has the client test whether its NAT lets everybody in, for
+	// ClientState.Filtering alone. It takes the server's second address.
+	ConeTest bool
 	// LocalDiscovery has the client announce itself on its link by multicast,
 	// and take the announcements that ReceiveLocal is handed for what they say
 	// (RFC 4380, 5.2.8): clients behind one NAT then find each other without
@@ -125,6 +132,9 @@ type Client struct {
 	nat         wire.NAT
 	step        uint16 // of a sequential NAT
 	mappingTest mappingTest
+	cone        coneTest
+	interval    interval
+	refresh     time.Duration // config.Refresh, or what interval found
 
 	solicit  solicit
 	peers    peerTable
@@ -164,7 +174,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if config.Rand == nil {
 		config.Rand = rand.Reader
 	}
-	c := &Client{config: config, policy: config.Policy.compile(), rand: config.Rand}
+	c := &Client{config: config, policy: config.Policy.compile(), rand: config.Rand, refresh: config.Refresh}
 	var errs []error
 	if !c.policy.unicast(config.Server) {
 		errs = append(errs, fmt.Errorf("server %v: not a public IPv4 address", config.Server))
@@ -250,12 +260,14 @@ func (c *Client) Tick(now time.Time, out *Output) {
 	c.tickSolicit(now, out)
 	c.tickPeers(now, out)
 	c.tickLocal(now, out)
+	c.tickCone(now, out)
+	c.tickInterval(now, out)
 	c.ports.drain(out)
 }
 
 // Next returns when Tick is due, or the zero Time if nothing is planned.
 func (c *Client) Next() time.Time {
-	return earliest(c.solicit.next, c.solicit.expires, c.mappingTest.next, c.locals.next, c.peers.next())
+	return earliest(c.solicit.next, c.solicit.expires, c.mappingTest.next, c.locals.next, c.cone.next, c.interval.next, c.peers.next())
 }
 
 // earliest returns the first of the times that are not zero.

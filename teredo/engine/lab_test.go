@@ -40,6 +40,7 @@ type lab struct {
 	host   *sim.Host
 	ports  [2]*sim.UDPPort
 	down   bool                 // the server is switched off
+	mute   bool                 // its secondary address sends nothing
 	refuse func(local int) bool // solicitations to that address are lost
 	native func(packet []byte)
 	nodes  int
@@ -102,6 +103,9 @@ func (l *lab) serve(now time.Time, local int, from netip.AddrPort, b []byte) {
 	var out engine.ServerOutput
 	l.server.Receive(now, local, from, b, &out)
 	for _, t := range out.Transmit {
+		if l.mute && t.From == 1 {
+			continue
+		}
 		l.ports[t.From].SendTo(t.To, t.Payload)
 	}
 	for _, p := range out.Native {
@@ -193,11 +197,14 @@ func (l *lab) behind(cfg nat.Config, change func(*engine.ClientConfig)) *node {
 }
 
 // public adds the i-th client without a NAT.
-func (l *lab) public(i int) *node {
+func (l *lab) public(i int) *node { return l.bare(i, nil) }
+
+// bare is public with a configuration to alter.
+func (l *lab) bare(i int, change func(*engine.ClientConfig)) *node {
 	n := &node{l: l, name: fmt.Sprint("client", l.nodes)}
 	n.host = l.must(l.w.Host(n.name, l.config(), netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})))
 	l.lines = append(l.lines, n.host.SetLink)
-	return l.attach(n, nil)
+	return l.attach(n, change)
 }
 
 // attach gives n a client.

@@ -43,7 +43,7 @@ func (c *Client) startEcho(now time.Time, p *peer, out *Output) {
 // echo sends one of the solicitations.
 func (c *Client) echo(p *peer, server int, out *Output) {
 	start := len(out.buf)
-	out.buf = c.appendSolicitation(out.buf, p.x.test.nonces[server])
+	out.buf = c.appendSolicitation(out.buf, p.x.test.nonces[server], false)
 	out.builtFrom(p.x.port, c.server(server), 0, start)
 	c.stats.solicitations++
 }
@@ -85,7 +85,7 @@ func (c *Client) receiveEcho(now time.Time, port uint16, from netip.AddrPort, ou
 		c.drop(DropRANonce)
 		return
 	}
-	if why, ok := c.checkAdvertisement(); !ok {
+	if why, ok := c.checkAdvertisement(false); !ok {
 		c.drop(why)
 		return
 	}

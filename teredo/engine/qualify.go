@@ -127,7 +127,7 @@ func (c *Client) solicitFrom(now time.Time, to int, out *Output) {
 	s.outstanding[s.slot] = n
 	s.slot = (s.slot + 1) % len(s.outstanding)
 	start := len(out.buf)
-	out.buf = c.appendSolicitation(out.buf, n.value)
+	out.buf = c.appendSolicitation(out.buf, n.value, false)
 	out.built(c.server(to), start)
 	c.stats.solicitations++
 }
@@ -217,7 +217,7 @@ func (c *Client) receiveAdvertisement(now time.Time, from netip.AddrPort, out *O
 		c.drop(DropRANonce)
 		return
 	}
-	if why, ok := c.checkAdvertisement(); !ok {
+	if why, ok := c.checkAdvertisement(false); !ok {
 		c.drop(why)
 		return
 	}
@@ -227,8 +227,9 @@ func (c *Client) receiveAdvertisement(now time.Time, from netip.AddrPort, out *O
 }
 
 // checkAdvertisement reports whether c.d is an advertisement that counts, source
-// and nonce aside, and if not, why.
-func (c *Client) checkAdvertisement() (Drop, bool) {
+// and nonce aside, and if not, why. cone says with which cone bit it was asked
+// for.
+func (c *Client) checkAdvertisement(cone bool) (Drop, bool) {
 	d := &c.d
 	switch {
 	case c.auth != nil && !c.auth.verify(d):
@@ -242,7 +243,7 @@ func (c *Client) checkAdvertisement() (Drop, bool) {
 	switch {
 	case err != nil:
 		return DropRAInvalid, false
-	case ra.Dst != wire.ClientLinkLocal(false):
+	case ra.Dst != wire.ClientLinkLocal(cone):
 		return DropRADestination, false
 	case ra.Server != c.config.Server:
 		return DropRAServer, false
@@ -289,7 +290,7 @@ func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, r
 		}
 	}
 	s.series, s.doubted, s.step, s.expires, s.answered = false, false, 0, time.Time{}, now
-	s.next = now.Add(c.between(0.75, 1, c.config.Refresh))
+	s.next = now.Add(c.between(0.75, 1, c.refresh))
 	c.stats.rtt = rtt
 	if mapping != c.mapping || server == 0 || !c.address.IsValid() {
 		c.via = server // else both told the same
@@ -314,6 +315,8 @@ func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, r
 	out.Events = append(out.Events, Event{Kind: Qualified, Address: c.address, RTT: rtt})
 	c.startMappingTest(now, out)
 	c.startLocal(now)
+	c.startConeTest(now, out)
+	c.startInterval(now, out)
 }
 
 // drawFlags draws the 12 random bits of an address (RFC 5991, 3.1).
@@ -337,4 +340,6 @@ func (c *Client) loseAddress(now time.Time, out *Output) {
 	out.Events = append(out.Events, Event{Kind: AddressLost, Address: c.address})
 	c.address, c.own = wire.Address{}, netip.Addr{}
 	c.peers.flush(now, c)
+	c.stopConeTest(FilteringUnknown)
+	c.stopInterval()
 }

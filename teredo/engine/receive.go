@@ -37,6 +37,12 @@ func (c *Client) receive(now time.Time, port uint16, from netip.AddrPort, payloa
 		return
 	}
 	switch {
+	case port != 0 && port == c.cone.side.port:
+		c.receiveCone(from)
+		return
+	case port != 0 && port == c.interval.side.port:
+		c.receiveInterval(now, from, out)
+		return
 	case isAdvertisement(d.IPv6) && port == 0:
 		c.receiveAdvertisement(now, from, out)
 		return

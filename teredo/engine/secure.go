@@ -85,11 +85,11 @@ func (a *authenticator) appendSigned(b []byte, nonce [8]byte, origin netip.AddrP
 }
 
 // appendSolicitation appends a solicitation with its nonce, signed if need be.
-func (c *Client) appendSolicitation(b []byte, nonce [8]byte) []byte {
+func (c *Client) appendSolicitation(b []byte, nonce [8]byte, cone bool) []byte {
 	if c.auth == nil {
-		return wire.AppendSolicitation(wire.AppendNonce(b, nonce), wire.ClientLinkLocal(false))
+		return wire.AppendSolicitation(wire.AppendNonce(b, nonce), wire.ClientLinkLocal(cone))
 	}
-	packet := wire.AppendSolicitation(nil, wire.ClientLinkLocal(false))
+	packet := wire.AppendSolicitation(nil, wire.ClientLinkLocal(cone))
 	return c.auth.appendSigned(b, nonce, netip.AddrPort{}, packet)
 }
 

@@ -15,8 +15,9 @@ type ClientState struct {
 	Server    netip.Addr     `json:"server"`
 	Secondary netip.Addr     `json:"secondary"`
 	Refresh   time.Duration  `json:"refresh_ns"`
-	NAT       wire.NAT       `json:"nat"`     // as the server's two addresses see it
-	Forward   netip.AddrPort `json:"forward"` // outside end of a port forward to us; invalid for none
+	NAT       wire.NAT       `json:"nat"`       // as the server's two addresses see it
+	Filtering Filtering      `json:"filtering"` // as the cone test found it
+	Forward   netip.AddrPort `json:"forward"`   // outside end of a port forward to us; invalid for none
 
 	// QualifiedAfter is the time from Start to the first qualification; 0
 	// before that.
@@ -38,8 +39,8 @@ type ClientState struct {
 func (c *Client) Snapshot() ClientState {
 	s := ClientState{
 		State: c.state, Address: c.address, Mapped: c.mapping,
-		Server: c.config.Server, Secondary: c.config.Secondary, Refresh: c.config.Refresh,
-		NAT: c.nat, Forward: c.external,
+		Server: c.config.Server, Secondary: c.config.Secondary, Refresh: c.refresh,
+		NAT: c.nat, Filtering: c.cone.result, Forward: c.external,
 		RTT: c.stats.rtt, LastAnswer: c.solicit.answered, NextSolicit: c.solicit.next,
 		Solicitations: c.stats.solicitations, Sent: c.stats.sent, Received: c.stats.received,
 		PeersTrusted: c.peers.trusted.n, PeersOther: c.peers.others.n + c.peers.wanted.n,
