@@ -78,7 +78,8 @@ func (e *raEndpoints) open(ctx context.Context, sources []raSource) error {
 		for i, s := range sources {
 			errs[i] = fmt.Errorf("%s: %w", s.kind, errs[i])
 		}
-		return withHint(negativeError(oneLine(errors.Join(errs...))), "--server names a Teredo server; many routers have UPnP switched off")
+		all := errors.Join(errs...)
+		return withHint(negativeError(oneLine(all)), hintOf(raNetworkError(ctx, all)))
 	}
 	for i, s := range sources {
 		if errs[i] != nil {

@@ -24,28 +24,65 @@ import (
 // TestRAHomes runs TestRAInHomes inside the namespaces.
 func TestRAHomes(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestRAInHomes$", "-test.v", "-test.timeout=2m")
+	runInLab(t, "TestRAInHomes")
+}
+
+// runInLab runs a test of this package inside the namespaces.
+func runInLab(t *testing.T, name string) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=2m")
 	cmd.Env = append(os.Environ(), inLab+"=1", "SHIPWORM_BIN="+shipworm(t))
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestRAInHomes/") {
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+name+"/") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 // town is a server and homes behind NATs.
 type town struct {
-	t      *testing.T
-	lab    *lab.Lab
-	server string
-	homes  byte
+	t       *testing.T
+	lab     *lab.Lab
+	bin     string
+	display string
+	server  string
+	homes   byte
+}
+
+// newTown starts a Teredo server and a display.
+func newTown(t *testing.T) *town {
+	t.Helper()
+	l, err := lab.New(lab.Config{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	first, second := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
+	host, err := l.Host("server", link.Config{}, first, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &town{t: t, lab: l, bin: shipworm(t), server: first.String()}
+	server := host.Command(context.Background(), w.bin, "teredo", "server", "--listen", first.String(), "--listen", second.String())
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
+	if err := host.WaitReady(t.Context(), "udp", 3544); err != nil {
+		t.Fatal(err)
+	}
+	w.display, _ = xvfb(t)
+	return w
 }
 
 var line = link.Config{Delay: 5 * time.Millisecond}
 
-func (w *town) home() (*lab.Router, place) {
+func (w *town) home(kind string) (*lab.Router, place) {
 	w.t.Helper()
 	w.homes++
-	cfg, _ := nat.Profile("port-restricted")
+	cfg, ok := nat.Profile(kind)
+	if !ok {
+		w.t.Fatalf("no NAT %q", kind)
+	}
 	cfg.External = []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, w.homes})}
 	r, err := w.lab.Router(fmt.Sprint("router", w.homes), cfg, line)
 	if err != nil {
@@ -69,28 +106,7 @@ func TestRAInHomes(t *testing.T) {
 	if os.Getenv(inLab) == "" {
 		t.Skip("TestRAHomes runs it, inside the namespaces")
 	}
-	l, err := lab.New(lab.Config{Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	first, second := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
-	host, err := l.Host("server", link.Config{}, first, second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := shipworm(t)
-	server := host.Command(context.Background(), bin, "teredo", "server", "--listen", first.String(), "--listen", second.String())
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
-	if err := host.WaitReady(t.Context(), "udp", 3544); err != nil {
-		t.Fatal(err)
-	}
-	w := &town{t: t, lab: l, server: first.String()}
-	display, _ := xvfb(t)
-
+	w := newTown(t)
 	const (
 		closed, lost = sessionlog.InvitationClosed, sessionlog.ConnectionLost
 		off          = sessionlog.ExpertControlEnded
@@ -170,11 +186,11 @@ func TestRAInHomes(t *testing.T) {
 			p.logEnds("helper", sessionlog.ConnectionEnded)
 		}},
 	} {
-		user, atUser := w.home()
-		helper, atHelper := w.home()
+		user, atUser := w.home("port-restricted")
+		helper, atHelper := w.home("port-restricted")
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, bin, display)
+			p := newPair(t, w.bin, w.display)
 			p.atUser, p.atHelper = atUser, atHelper
 			tt.run(t, p, user, helper)
 			p.left()

@@ -212,7 +212,7 @@ func newPair(t *testing.T, bin, display string) *raPair {
 func (p *raPair) start(at place, name, log string, args ...string) *side {
 	p.t.Helper()
 	args = append(args, "--no-web", "-v", "--name", name, "--log-dir", filepath.Join(p.dir, log), "--password-file", "password")
-	env := []string{"DISPLAY=" + p.display, "TMPDIR=" + filepath.Join(p.dir, "tmp")}
+	env := []string{"DISPLAY=" + p.display, "TMPDIR=" + filepath.Join(p.dir, "tmp"), "XDG_STATE_HOME=" + filepath.Join(p.dir, "state", log)}
 	return startSideAt(p.t, at.enter, p.bin, p.dir, env, append(args, at.flags...)...)
 }
 

@@ -141,7 +141,7 @@ func tellTeredo(stderr io.Writer) func(netip.Addr) {
 
 // raNetworkError is teredoError for what may come from another network.
 func raNetworkError(ctx context.Context, err error) error {
-	if errors.Is(err, errNoMapping) {
+	if errors.Is(err, errNoMapping) && !errors.As(err, new(*teredo.QualifyError)) {
 		return withHint(negativeError(err), "many routers have UPnP switched off: --server names a Teredo server")
 	}
 	return teredoError(ctx, err)
