@@ -12,6 +12,7 @@ const (
 	exitUsage       = 2
 	exitNegative    = 3 // a negative result: not qualified, blocked
 	exitPermission  = 4
+	exitCrashed     = 70 // a fault of the program itself
 	exitInterrupted = 130
 )
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -21,11 +22,32 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
+func run(args []string) int {
+	p := program{newRoot(), undoers()}
+	return p.run(args)
+}
+
+// program is the tree of commands, and what has to be done where one of them
+// crashed.
+type program struct {
+	root *cobra.Command
+	undo map[string]undo
+}
+
 // run executes one command line and returns the exit code. The first SIGINT,
 // SIGTERM or, from a terminal that is closed, SIGHUP cancels the command's
 // context; a second SIGINT or SIGTERM ends the process. A second SIGHUP does
 // not: the kernel sends one, and the shell another.
-func run(args []string) int {
+func (p *program) run(args []string) (code int) {
+	if code, ok := p.watch(args); ok {
+		return code
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			fmt.Fprintf(os.Stderr, "panic: %v\n\n%s", v, debug.Stack())
+			code = exitCrashed
+		}
+	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
@@ -33,14 +55,15 @@ func run(args []string) int {
 		ctx, forget = signal.NotifyContext(ctx, syscall.SIGHUP)
 		defer forget()
 	}
+	ctx, leave := obeyWatcher(ctx)
+	defer leave()
 	context.AfterFunc(ctx, stop)
-	root := newRoot()
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	p.root.SetArgs(args)
+	err := p.root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
-	code := exitCode(ctx, err)
+	code = exitCode(ctx, err)
 	if code != exitInterrupted && !isSilent(err) {
 		fmt.Fprintln(os.Stderr, "shipworm: "+err.Error())
 		if h := hintOf(err); h != "" {

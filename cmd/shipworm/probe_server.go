@@ -65,7 +65,7 @@ did not ask, and needs no privilege.`,
 	c.Flags().StringVar(&f.peer, "peer", "", "`host` that lends its address as the second one, HOST or HOST:PORT")
 	c.Flags().StringVar(&f.keyFile, "key-file", "", "`file` with the secret that both hosts share, 16 characters or more")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
-	return c
+	return watched(c)
 }
 
 func (f *probeServerFlags) config(ctx context.Context, status io.Writer) (server.Config, error) {

@@ -64,7 +64,7 @@ say Yes again. Esc takes control back at once.`,
 	c.Flags().StringVar(&f.display, "display", "", "X display to share (default: $DISPLAY)")
 	c.Flags().BoolVar(&f.lossless, "lossless", false, "never send pictures as JPEG")
 	c.Flags().StringVar(&f.passwordFile, "password-file", "", "write the password to this file instead of showing it")
-	return c
+	return watched(c, holdsMappings, holdsInput)
 }
 
 func (f *raInviteFlags) run(c *cobra.Command) error {

@@ -54,7 +54,7 @@ web page whose address is printed.`,
 	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default $"+teredoServerEnv+", else the one that the user's address names)")
 	c.Flags().StringVar(&f.direct, "direct", "", "use no Teredo, but the kernel's UDP from this address of yours")
 	f.router.add(c)
-	return c
+	return watched(c, holdsMappings)
 }
 
 func (f *raOpenFlags) run(c *cobra.Command, name string) error {

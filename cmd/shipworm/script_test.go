@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if code, done := beforeTests(); done {
 		os.Exit(code)
 	}
+	if file := os.Getenv(frailEnv); file != "" {
+		os.Exit(frail(file))
+	}
 	testscript.Main(m, map[string]func(){
 		"shipworm": func() { os.Exit(run(os.Args[1:])) },
 	})

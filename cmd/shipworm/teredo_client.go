@@ -89,7 +89,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 	c.Flags().BoolVar(&find, "find-refresh", false, "find out how long the NAT keeps an idle mapping, and ask the server only that often, up to every 120 s")
 	c.Flags().DurationVar(&idle, "idle", 0, "end once nothing was sent or received for this long, at least 10s (default never)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each change, one a line")
-	return c
+	return watched(c, holdsMappings)
 }
 
 // clientOptions are what netsh sets, besides the server, and what an operator

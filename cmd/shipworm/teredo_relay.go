@@ -83,7 +83,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	f.tunnel.addUser(c)
 	addConfig(c, "relay", noFiles)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
-	return c
+	return watched(c)
 }
 
 // config returns the configuration, without a device.

@@ -80,7 +80,7 @@ redirects 3544 to it.`,
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
 	addMetrics(c, &stats)
 	addConfig(c, "server", noFiles)
-	return c
+	return watched(c)
 }
 
 func teredoServerConfig(listen []string, port uint16) (teredo.ServerConfig, error) {

@@ -77,7 +77,7 @@ protocol gives any.`,
 	c.Flags().BoolVar(&keep, "keep", false, "keep it open until interrupted; a program must have the port")
 	c.Flags().BoolVar(&flags.noJournal, "no-journal", false, "write nothing down: what is left after a kill ends with its lease only")
 	c.Flags().BoolVar(&ipv6, "ipv6", false, "open a pinhole for this host's IPv6 address instead")
-	return c
+	return watched(c, holdsMappings)
 }
 
 // keepMapping prints a line for each change until it is interrupted.

@@ -38,6 +38,16 @@ func Process(c Config) (landlocked bool, err error) {
 	return true, nil
 }
 
+// DropCapabilities gives up what the running process may beyond its user, for
+// ever: its capabilities, and to gain any. Of root that leaves the owner of
+// root's files.
+func DropCapabilities() error {
+	if err := dropPrivileges(Config{}); err != nil {
+		return fmt.Errorf("give up privileges: %w", err)
+	}
+	return verify(status{uid: os.Getuid(), gid: os.Getgid()})
+}
+
 func dropPrivileges(c Config) error {
 	// unix.Prctl would reach the calling thread only.
 	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

@@ -6,3 +6,6 @@ import "errors"
 
 // Process fails: see the package's comment.
 func Process(Config) (landlocked bool, err error) { return false, errors.ErrUnsupported }
+
+// DropCapabilities does nothing: only Linux has them.
+func DropCapabilities() error { return nil }

@@ -295,3 +295,38 @@ func BenchmarkInject(b *testing.B) {
 		}
 	})
 }
+
+// C-07: after a crash, whose keys and buttons nobody remembers, all are let go.
+func TestReleaseStuck(t *testing.T) {
+	display, x := desktop(t, "")
+	for _, in := range []rfb.Input{key(true, 0xffe3), key(true, 'a'), {Kind: rfb.PointerInput, X: 200, Y: 200, Buttons: 1}} {
+		if err := x.Inject(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := x11.OpenInput(display)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	held := func() (n int, mask uint16) {
+		t.Helper()
+		codes, err := d.Pressed()
+		if err == nil {
+			mask, err = d.State()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(codes), mask
+	}
+	if n, mask := held(); n != 2 || mask&(1<<2|1<<8) != 1<<2|1<<8 {
+		t.Fatalf("%d keys down, state %#x; want two, Control and the left button", n, mask)
+	}
+	if err := ReleaseStuck(display); err != nil {
+		t.Fatal(err)
+	}
+	if n, mask := held(); n != 0 || mask != 0 {
+		t.Errorf("%d keys still down, state %#x", n, mask)
+	}
+}

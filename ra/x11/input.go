@@ -164,6 +164,22 @@ func (x *Input) State() (uint16, error) {
 	return r.Mask, nil
 }
 
+// Pressed returns the keys that are down, whoever presses them. It waits for the
+// server.
+func (x *Input) Pressed() ([]byte, error) {
+	r, err := xproto.QueryKeymap(x.c.Conn).Reply()
+	if err != nil {
+		return nil, x.wrap("keys", err)
+	}
+	var codes []byte
+	for code := range 256 {
+		if r.Keys[code/8]>>(code%8)&1 != 0 {
+			codes = append(codes, byte(code))
+		}
+	}
+	return codes, nil
+}
+
 // Key presses or releases a key. It does not wait for the server.
 func (x *Input) Key(code byte, down bool) error {
 	kind := byte(xproto.KeyRelease)

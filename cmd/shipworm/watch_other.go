@@ -1,0 +1,14 @@
+//go:build !unix
+
+package main
+
+import "context"
+
+// Elsewhere nothing is inherited that could tell a crash from an end: what a
+// process held is left to the leases, and to the next start.
+
+func (p *program) watch([]string) (code int, ok bool) { return 0, false }
+
+func obeyWatcher(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
