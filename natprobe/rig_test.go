@@ -9,6 +9,7 @@ import (
 
 	"shipworm/natprobe/message"
 	"shipworm/natprobe/report"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -81,6 +82,7 @@ func setups(t testing.TB) []setup {
 func newRig(t testing.TB, seed uint64, loss float64, routers ...nat.Config) *rig {
 	t.Helper()
 	r := &rig{t: t, w: sim.New(seed, begin)}
+	invariant.Install(t, r.w, invariant.Config{})
 	must := func(err error) {
 		if err != nil {
 			t.Fatal(err)

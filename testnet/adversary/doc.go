@@ -18,9 +18,8 @@
 //   - [ICMPLiar] sends forged ICMP errors that quote real packets.
 //   - [BlackHole] swallows a direction or a destination.
 //
-// Left out: a rogue internet gateway device (UPnP IGD, NAT-PMP, PCP), which
-// belongs with a port-mapping client to attack; TCP, since the hosts of sim
-// have none.
+// Left out: rogue internet gateway devices (UPnP IGD, NAT-PMP, PCP), which are
+// the faulty profiles of package igd; TCP, since the hosts of sim have none.
 //
 //	eve, _ := w.Host("eve", link.Config{}, netip.MustParseAddr("198.51.100.66"))
 //	flood := &adversary.Flooder{

@@ -93,15 +93,6 @@ func Lookup(name string) (Profile, bool) {
 	return Profile{}, false
 }
 
-// Names returns the names of all profiles, the sound ones first.
-func Names() []string {
-	var names []string
-	for _, p := range Profiles() {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
 // Profiles returns all profiles, the sound ones first.
 func Profiles() []Profile {
 	list := slices.Concat(wellBehaved(), mapFaults(), controlFaults(), searchFaults(), webFaults())

@@ -10,7 +10,6 @@ import (
 
 // The answers of miniupnpd 2.3.1 to odd requests, as they were measured.
 func TestMiniupnpdAnswers(t *testing.T) {
-	const week = 604800
 	self, other := client.Addr().String(), neighbor.Addr().String()
 	args := func(external, internal int, host, protocol string, lease int, change ...string) string {
 		return strings.NewReplacer(change...).Replace(addArgs(external, internal, host, protocol, lease))

@@ -30,9 +30,7 @@ func FuzzPacket(f *testing.F) {
 		icmpError(inB1.Addr(), ipv4.AppendUDP(nil, 1, external, inB1, nil), 28),
 	}
 	// The pieces of a datagram, and protocol 41.
-	for _, p := range cut(ipv4.AppendUDP(nil, 9, inA1, server, payload), 24) {
-		seeds = append(seeds, p)
-	}
+	seeds = append(seeds, cut(ipv4.AppendUDP(nil, 9, inA1, server, payload), 24)...)
 	six := ipv4.AppendUDP(nil, 1, inA1, server, []byte("an IPv6 packet"))
 	six[9] = 41
 	sumHeader(six)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 	"shipworm/testnet/trace"
@@ -15,6 +16,7 @@ import (
 // the receiver puts together.
 func TestFragments(t *testing.T) {
 	w := sim.New(1, start)
+	invariant.Install(t, w, invariant.Config{})
 	a, err := w.Host("a", link.Config{MTU: 100}, aliceAt.Addr())
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -28,7 +29,7 @@ var (
 	bobAt    = netip.MustParseAddrPort("203.0.113.2:6000")
 )
 
-func newHomes(tb testing.TB, seed uint64) *homes {
+func newHomes(tb testing.TB, seed uint64, except ...invariant.Rule) *homes {
 	tb.Helper()
 	must := func(err error) {
 		tb.Helper()
@@ -37,6 +38,9 @@ func newHomes(tb testing.TB, seed uint64) *homes {
 		}
 	}
 	h := &homes{World: sim.New(seed, start)}
+	if _, test := tb.(*testing.T); test { // a benchmark measures the trace alone
+		invariant.Install(tb, h.World, invariant.Config{Except: except})
+	}
 	server, err := h.Host("server", link.Config{Delay: 20 * time.Millisecond}, serverAt.Addr())
 	must(err)
 	var s *sim.UDPPort

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shipworm/testnet/internal/ipv6"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -18,6 +19,7 @@ import (
 // followed apart all the same, and every format knows them.
 func TestIPv6(t *testing.T) {
 	w := sim.New(1, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	invariant.Install(t, w, invariant.Config{})
 	rec := trace.New(trace.Config{Decode: func(b []byte) string { return "says " + string(b) }})
 	rec.Attach(w)
 	server, err := w.Host("server", link.Config{Delay: 10 * time.Millisecond}, netip.MustParseAddr("2001:db8::1"))

@@ -13,6 +13,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 	"shipworm/testnet/trace"
@@ -99,6 +100,7 @@ func TestPcapngReadBack(t *testing.T) {
 // Times keep their nanoseconds, and a packet under way says so.
 func TestPcapngTimeIsExact(t *testing.T) {
 	w := sim.New(1, start.Add(123456789))
+	invariant.Install(t, w, invariant.Config{})
 	r := trace.New(trace.Config{})
 	r.Attach(w)
 	h, err := w.Host("h", link.Config{Delay: time.Hour}, serverAt.Addr())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"shipworm/testnet/internal/ipv4"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -95,7 +96,7 @@ func TestJourneys(t *testing.T) {
 
 // Packets that nobody can tell apart keep their order.
 func TestEqualPackets(t *testing.T) {
-	h := newHomes(t, 1)
+	h := newHomes(t, 1, invariant.Repeat)
 	h.punch()
 	h.left.SetLink(link.Config{Delay: 5 * time.Millisecond})
 	r := trace.New(trace.Config{})
@@ -158,7 +159,7 @@ func TestStories(t *testing.T) {
 			"alice sent, home of alice forwarded, server dropped", "alice, home of alice, server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHomes(t, 1)
+			h := newHomes(t, 1, invariant.Checksum)
 			r := trace.New(trace.Config{})
 			r.Attach(h.World)
 			c.play(h)
@@ -359,7 +360,7 @@ func TestChangedOnTheWay(t *testing.T) {
 // A flood of equal packets costs no more than others, and each is accounted
 // for.
 func TestFloodOfEqualPackets(t *testing.T) {
-	h := newHomes(t, 1)
+	h := newHomes(t, 1, invariant.Repeat)
 	h.left.SetLink(link.Config{Delay: time.Second, Loss: 0.5})
 	r := trace.New(trace.Config{})
 	r.Attach(h.World)

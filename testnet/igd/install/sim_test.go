@@ -11,6 +11,7 @@ import (
 
 	"shipworm/testnet/igd"
 	"shipworm/testnet/igd/install"
+	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
@@ -27,6 +28,7 @@ var (
 func TestSim(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	w := sim.New(1, start)
+	invariant.Install(t, w, invariant.Config{})
 	cfg, _ := nat.Profile("symmetric")
 	cfg.External = []netip.Addr{outside}
 	router, err := w.Router("home", cfg, link.Config{Delay: 10 * time.Millisecond})

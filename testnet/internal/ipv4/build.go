@@ -36,6 +36,16 @@ func header(b []byte, id uint16, proto byte, src, dst uint32, total int) []byte 
 	return b
 }
 
+// atomic appends the header of a packet that is never cut up, and so needs no
+// identification of its own (RFC 6864, 4.1).
+func atomic(b []byte, proto byte, src, dst uint32, total int) []byte {
+	n := len(b)
+	b = header(b, 0, proto, src, dst, total)
+	b[n+6], b[n+10], b[n+11] = 0x40, 0, 0
+	be.PutUint16(b[n+10:], ^Fold(Sum(b[n:], 0)))
+	return b
+}
+
 // AppendUDP appends a whole IPv4/UDP packet to b. Both addresses must be IPv4
 // and the payload no longer than MaxPayload.
 func AppendUDP(b []byte, id uint16, from, to netip.AddrPort, payload []byte) []byte {
@@ -109,7 +119,7 @@ func AppendError(b []byte, kind, code byte, rest uint32, from uint32, pkt []byte
 		return b
 	}
 	quote := pkt[:min(len(pkt), quoteMax)]
-	b = header(b, 0, ICMP, from, Src(pkt), HeaderLen+8+len(quote))
+	b = atomic(b, ICMP, from, Src(pkt), HeaderLen+8+len(quote))
 	n := len(b)
 	b = append(b, kind, code, 0, 0)
 	b = be.AppendUint32(b, rest)
@@ -140,7 +150,7 @@ func AppendReset(b []byte, pkt []byte) []byte {
 		}
 	}
 	src, dst := Dst(p), Src(p)
-	b = header(b, 0, TCP, src, dst, HeaderLen+20)
+	b = atomic(b, TCP, src, dst, HeaderLen+20)
 	n := len(b)
 	b = append(b, seg[2], seg[3], seg[0], seg[1])
 	b = be.AppendUint32(b, seq)

@@ -108,13 +108,6 @@ func pseudo(pkt []byte, proto byte, length int) uint32 {
 	return ipv4.Sum(pkt[8:40], uint32(proto)+uint32(length>>16)+uint32(length&0xffff))
 }
 
-// PseudoSum is the folded sum of the pseudo header of a packet whose upper
-// layer begins at an offset: what a sender leaves in the checksum field for its
-// network card.
-func PseudoSum(pkt []byte, proto byte, at int) uint16 {
-	return ipv4.Fold(pseudo(pkt, proto, len(pkt)-at))
-}
-
 // TransportOK reports whether the UDP, TCP or ICMPv6 checksum of a packet that
 // passed Check is right; UDP must have one (RFC 8200, 8.1). Fragments and other
 // protocols are reported as right, for nothing can be said about them.
