@@ -21,9 +21,10 @@ type ask struct {
 	back       *socket // where the answer is to arrive; nil = sock
 
 	limit int             // copies in all
-	delay []time.Duration // after each copy; beyond the last, gap
-	gap   time.Duration
-	next  time.Time // when the next copy is due, or the wait for answers ends
+	delay []time.Duration // after each copy; beyond the last, share
+	share float64         // of the round trip
+	needs bool            // an answer: the second copy waits until the first is late
+	next  time.Time       // when the next copy is due, or the wait for answers ends
 	sent  []transaction
 	held  []heldAnswer // came before it was known who may answer
 
@@ -59,8 +60,10 @@ func (a *ask) mapped() netip.AddrPort {
 	return unmap(a.reply.Reflexive())
 }
 
-// plain reports whether only the network can be the cause of silence.
-func (a *ask) plain() bool { return !a.changeIP && !a.changePort && a.port == 0 }
+// plain reports whether only a loss can be the cause of silence.
+func (a *ask) plain() bool {
+	return !a.changeIP && !a.changePort && a.port == 0 && a.padding == 0 && a.sock.options == (options{})
+}
 
 // find returns the transaction with this ID, or nil.
 func (a *ask) find(id message.ID) *transaction {
@@ -72,11 +75,14 @@ func (a *ask) find(id message.ID) *transaction {
 }
 
 // pause is how long to wait after the copy that was sent last.
-func (a *ask) pause() time.Duration {
-	if n := len(a.sent); n <= len(a.delay) {
+func (a *ask) pause(c *clock) time.Duration {
+	switch n := len(a.sent); {
+	case n <= len(a.delay):
 		return a.delay[n-1]
+	case n == a.limit && c.known(), n == 1 && a.needs:
+		return c.wait()
 	}
-	return a.gap
+	return c.gap(a.share)
 }
 
 func unmap(ap netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()) }

@@ -1,6 +1,7 @@
 package natprobe
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -24,6 +25,7 @@ type core struct {
 	judgedAt      time.Time
 	repeated      bool // the control was asked twice
 	mapping       bool
+	remapped      bool           // asked once more, on a fresh socket
 	tcp           report.Verdict // does the server's host answer over TCP?
 }
 
@@ -38,17 +40,17 @@ const (
 	// dialAfter is the silence after which the server is tried over TCP.
 	dialAfter = 500 * ms
 
-	// certain is how many answers have to be missing before that counts as
-	// silence: at 10 % loss each way all of six are lost in 1 of 21,000 runs.
-	certain = 6
-	// doubtful is the same after something got lost: at 20 % each way all of
-	// ten are lost in 1 of 27,000 runs.
-	doubtful = 10
+	// certain is how many answers have to be missing at least before that
+	// counts as silence, certainAtMost on the worst of networks.
+	certain, certainAtMost = 6, 14
+	// hopeful is the probability that all answers got lost below which they
+	// are taken for silence, doubtful the one above which nothing is said.
+	hopeful, doubtful = 1e-4, 1e-2
 )
 
 func (m *machine) contact() {
 	if m.mSock == nil {
-		m.mSock, m.fSock = m.open(0), m.open(0)
+		m.mSock, m.fSock = m.open(0, options{}), m.open(0, options{})
 		if len(m.cfg.Servers) > 1 {
 			m.after(spareAfter, m.askSpare)
 		}
@@ -59,7 +61,7 @@ func (m *machine) contact() {
 		return m.ask(&ask{sock: s, to: m.a1, limit: len(contactPauses), delay: contactPauses[:], then: m.contacted})
 	}
 	filter := func(ip bool) *ask {
-		return m.ask(&ask{sock: m.fSock, to: m.a1, changeIP: ip, changePort: true, limit: 1, gap: 2 * time.Second, then: m.filtered})
+		return m.ask(&ask{sock: m.fSock, to: m.a1, changeIP: ip, changePort: true, limit: 1, delay: []time.Duration{2 * time.Second}, then: m.filtered})
 	}
 	m.m1, m.f1 = first(m.mSock), first(m.fSock)
 	m.f2, m.f3 = filter(true), filter(false)
@@ -133,7 +135,7 @@ func (m *machine) contacted() {
 func (m *machine) setPace() {
 	for _, a := range []*ask{m.m1, m.f1} {
 		if !a.over && len(a.sent) > 0 {
-			a.limit, a.delay, a.gap = len(a.sent)+persistent, nil, m.clock.gap(0.5)
+			a.limit, a.delay, a.share = len(a.sent)+persistent, nil, 0.5
 			if t := a.sent[len(a.sent)-1].at.Add(m.clock.wait()); t.Before(a.next) {
 				a.next = t
 			}
@@ -146,7 +148,7 @@ func (m *machine) setPace() {
 			m.finish(a)
 		default:
 			// The answers to the first copies are due at this moment.
-			a.limit, a.gap, a.next = certain, m.clock.gap(0.3), m.now.Add(m.clock.gap(0.05))
+			a.limit, a.delay, a.share, a.next = certain, nil, 0.3, m.now.Add(m.clock.gap(0.05))
 		}
 	}
 	if m.a2.IsValid() {
@@ -160,7 +162,17 @@ func (m *machine) setPace() {
 // wantsMore reports whether a question about the filter, asked often enough on
 // a good network, needs more copies because this one is not good.
 func (m *machine) wantsMore(a *ask) bool {
-	return m.paced && (a == m.f2 || a == m.f3) && a.limit == certain && m.losses() > 0
+	return m.paced && (a == m.f2 || a == m.f3) && len(a.sent) < certainAtMost && m.chance(a) > hopeful
+}
+
+// chance is how probable it is that all copies of a got lost, if each does as
+// probably as the copies did that nothing but the network can have lost.
+func (m *machine) chance(a *ask) float64 {
+	lost, of := m.lost()
+	if lost == 0 {
+		return 0 // as good a network as can be told
+	}
+	return math.Pow(float64(lost+1)/float64(of+2), float64(len(a.sent)))
 }
 
 // filtered is called when a question about the filter is over.
@@ -216,10 +228,19 @@ func (m *machine) mapped() {
 			return
 		}
 	}
-	if m.mapping {
-		m.mapping = false
-		m.askControl()
+	if !m.mapping {
+		return
 	}
+	m.mapping = false
+	if _, clear := m.pattern(); !clear && !m.remapped {
+		// A stray packet to M's endpoint may have moved its mapping, as it
+		// does on Linux.
+		m.remapped = true
+		m.mSock = m.open(0, options{})
+		m.m1 = m.persist(&ask{sock: m.mSock, to: m.a1, then: m.askMapping})
+		return
+	}
+	m.askControl()
 }
 
 // askControl repeats the questions that met silence where the filter must let

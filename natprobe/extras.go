@@ -80,7 +80,7 @@ func (m *machine) askHairpin(from, at *socket, to netip.AddrPort) {
 		return
 	}
 	h := &hairpin{at: at}
-	h.ask = m.ask(m.extra(&ask{sock: from, to: to, limit: hairpinCopies, gap: m.clock.gap(0.5)}))
+	h.ask = m.ask(m.extra(&ask{sock: from, to: to, limit: hairpinCopies, share: 0.5}))
 	m.extras.hairpins = append(m.extras.hairpins, h)
 }
 

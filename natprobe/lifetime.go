@@ -54,7 +54,7 @@ func (m *machine) askLifetimes() bool {
 		return false
 	}
 	l.begun, l.usable = true, report.Unknown
-	l.y = m.open(0)
+	l.y = m.open(0, options{})
 	var first *ask
 	first = m.extra(&ask{sock: l.y, to: m.a1, then: func() {
 		l.yAddr = first.mapped().Addr()
@@ -91,7 +91,7 @@ func (m *machine) servable(p *point) {
 func (m *machine) idle(p *point) {
 	m.extras.waiting++
 	m.extras.lifetime.points = append(m.extras.lifetime.points, p)
-	p.x = m.open(0)
+	p.x = m.open(0, options{})
 	m.exchange(p)
 }
 
@@ -115,7 +115,7 @@ func (m *machine) exchange(p *point) {
 // answerTo has the server answer to the mapping of p.
 func (m *machine) answerTo(p *point, then func()) *ask {
 	a := &ask{sock: m.extras.lifetime.y, back: p.x, to: m.a1, port: p.last.mapped().Port(),
-		limit: probeCopies, delay: []time.Duration{m.clock.wait()}, gap: m.clock.gap(0.5), then: then}
+		limit: probeCopies, share: 0.5, needs: true, then: then}
 	return m.ask(a)
 }
 

@@ -53,9 +53,16 @@ type machine struct {
 
 // A socket is one that the driver opened for the machine.
 type socket struct {
-	id    int
-	local netip.AddrPort // invalid until opened
-	err   error
+	id      int
+	options options
+	local   netip.AddrPort // invalid until opened
+	err     error
+}
+
+// options of a socket that not every system has.
+type options struct {
+	ttl   int  // hops that its packets live; 0 = enough
+	whole bool // its packets are never sent in pieces
 }
 
 type timer struct {
@@ -87,6 +94,7 @@ type action struct {
 	kind actionKind
 	sock int
 	port uint16
+	options
 	to   netip.AddrPort
 	data []byte
 }
@@ -111,11 +119,11 @@ func (m *machine) actions() []action {
 
 func (m *machine) done() bool { return m.ended }
 
-// open asks the driver for a socket; 0 is any port.
-func (m *machine) open(port uint16) *socket {
-	s := &socket{id: len(m.sockets)}
+// open asks the driver for a socket; port 0 is any.
+func (m *machine) open(port uint16, o options) *socket {
+	s := &socket{id: len(m.sockets), options: o}
 	m.sockets = append(m.sockets, s)
-	m.out = append(m.out, action{kind: actOpen, sock: s.id, port: port})
+	m.out = append(m.out, action{kind: actOpen, sock: s.id, port: port, options: o})
 	return s
 }
 
@@ -138,8 +146,7 @@ func (m *machine) ask(a *ask) *ask {
 // persist fills in the copies and pauses of a question that needs an answer,
 // once the round trip is known.
 func (m *machine) persist(a *ask) *ask {
-	a.limit, a.gap = persistent, m.clock.gap(0.5)
-	a.delay = []time.Duration{m.clock.wait()}
+	a.limit, a.share, a.needs = persistent, 0.5, true
 	return m.ask(a)
 }
 
@@ -219,7 +226,7 @@ func (m *machine) step(a *ask) bool {
 		m.finish(a)
 		return false
 	case len(a.sent) >= a.limit && m.wantsMore(a):
-		a.limit = doubtful
+		a.limit++
 	case len(a.sent) >= a.limit:
 		m.finish(a)
 		return false
@@ -236,26 +243,27 @@ func (m *machine) step(a *ask) bool {
 	m.count.Sent++
 	a.sent = append(a.sent, transaction{id: req.ID, at: m.now})
 	m.out = append(m.out, action{kind: actSend, sock: a.sock.id, to: a.to, data: req.Append(nil)})
-	a.next = m.now.Add(a.pause())
-	if len(a.sent) == a.limit && m.clock.known() {
-		a.next = m.now.Add(m.clock.wait())
-	}
+	a.next = m.now.Add(a.pause(&m.clock))
 	return true
 }
 
-// losses counts the copies that should have been answered by now and were not,
-// of plain questions and others that nothing but the network can have lost.
-func (m *machine) losses() (n int) {
+// lost counts the copies that should have been answered by now, of plain
+// questions and others that nothing but the network can have lost, and those
+// of them that were not.
+func (m *machine) lost() (lost, of int) {
 	late := m.now.Add(-m.clock.wait())
 	for _, a := range m.asks {
 		if !a.plain() && a.reply == nil {
 			continue
 		}
 		for _, t := range a.sent {
+			if t.answered || t.at.Before(late) {
+				of++
+			}
 			if !t.answered && t.at.Before(late) {
-				n++
+				lost++
 			}
 		}
 	}
-	return n
+	return lost, of
 }

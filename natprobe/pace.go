@@ -50,7 +50,9 @@ func (p *pacer) ready(t time.Time) time.Time {
 	return t
 }
 
-// A clock estimates how long an answer takes, from the answers so far.
+// A clock estimates how long an answer takes, from the answers so far. The
+// longest time is forgotten by halves: what was slow once, the first packets
+// perhaps, is not slow for ever.
 type clock struct{ least, most time.Duration }
 
 func (c *clock) known() bool { return c.most > 0 }
@@ -60,7 +62,7 @@ func (c *clock) sample(d time.Duration) {
 	if !c.known() || d < c.least {
 		c.least = d
 	}
-	c.most = max(c.most, d)
+	c.most = max(d, (c.most+d)/2)
 }
 
 // wait is when an answer that is not there yet is late: a round trip, and a

@@ -25,7 +25,7 @@ func (m *machine) askPorts() {
 			// 32768-49151 are registered ports without well-known services (RFC
 			// 5780, 4.1); each pair has a part of them to itself.
 			even := 32768 + uint16(i)*pairSpace + binary.BigEndian.Uint16(dice[2*i:])%(pairSpace/2)*2
-			m.extras.ports = append(m.extras.ports, m.persist(m.extra(&ask{sock: m.open(even + odd), to: m.a1, then: m.numbered})))
+			m.extras.ports = append(m.extras.ports, m.persist(m.extra(&ask{sock: m.open(even+odd, options{}), to: m.a1, then: m.numbered})))
 		}
 	}
 	for _, a := range []*ask{m.m1, m.f1} {
@@ -43,7 +43,7 @@ func (m *machine) numbered() {
 	}
 	if kind, _, next := m.allocation(); kind == report.Sequential && m.extras.guess == nil {
 		m.extras.expected = next
-		m.extras.guess = m.persist(m.extra(&ask{sock: m.open(0), to: m.a1}))
+		m.extras.guess = m.persist(m.extra(&ask{sock: m.open(0, options{}), to: m.a1}))
 	}
 }
 

@@ -123,6 +123,7 @@ type driver struct {
 }
 
 type datagram struct {
+	at   time.Time
 	sock int
 	from netip.AddrPort
 	data []byte
@@ -148,11 +149,11 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case g := <-d.inbox:
-			d.cfg.Logger.Debug("received", "socket", g.sock, "from", g.from, "bytes", len(g.data))
-			d.m.receive(time.Now(), g.sock, g.from, g.data)
+			d.receive(g)
 		case ok := <-d.dialed:
 			d.m.dialed(ok)
 		case <-alarm:
+			d.drain()
 			d.m.tick(time.Now())
 		}
 	}
@@ -161,6 +162,29 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 	}
 	return d.m.report(), nil
 }
+
+func (d *driver) receive(g datagram) {
+	d.cfg.Logger.Debug("received", "socket", g.sock, "from", g.from, "bytes", len(g.data))
+	d.m.receive(g.at, g.sock, g.from, g.data)
+}
+
+// drain takes what arrived already, before its time is found to be over: on a
+// busy machine this goroutine and those that read may all be late.
+func (d *driver) drain() {
+	quiet := time.NewTimer(grace)
+	defer quiet.Stop()
+	for {
+		select {
+		case g := <-d.inbox:
+			d.receive(g)
+		case <-quiet.C:
+			return
+		}
+	}
+}
+
+// grace is how long those that read may take to notice what has arrived.
+const grace = ms / 2
 
 // act does what the machine asks for. It fails if a first socket does.
 func (d *driver) act(ctx context.Context) error {
@@ -226,7 +250,7 @@ func (d *driver) read(ctx context.Context, sock int, c net.PacketConn) {
 			continue
 		}
 		select {
-		case d.inbox <- datagram{sock, u.AddrPort(), slices.Clone(buf[:n])}:
+		case d.inbox <- datagram{time.Now(), sock, u.AddrPort(), slices.Clone(buf[:n])}:
 		case <-ctx.Done():
 			return
 		}

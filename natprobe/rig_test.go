@@ -239,6 +239,7 @@ const (
 	refuses               // wants credentials
 	once                  // dies after its first answer
 	slow                  // answers from elsewhere take 150 ms longer
+	pokes                 // sends a stray datagram from elsewhere at the first request
 )
 
 // A fakeServer is a server of RFC 5780 that can lie.
@@ -250,6 +251,7 @@ type fakeServer struct {
 	ports  map[netip.AddrPort]*sim.UDPPort
 	other  netip.AddrPort // instead of the right one
 	claims netip.AddrPort // instead of the mapped one
+	poke   netip.AddrPort // where stray datagrams come from
 }
 
 func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
@@ -311,6 +313,10 @@ func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
 			src = at
 			ans = message.Message{Class: message.Error, ID: req.ID, Code: 420, Unknown: []uint16{3}}
 		}
+	}
+	if s.quirk == pokes {
+		s.quirk = correct
+		s.ports[s.poke].SendTo(from, []byte("stray"))
 	}
 	if s.other.IsValid() {
 		ans.Other = s.other

@@ -9,7 +9,7 @@ import (
 // mappingVerdict names the mapping behaviour, and what it rests on or what is
 // in the way of naming it.
 func (m *machine) mappingVerdict() (report.Behavior, string) {
-	x11, x12 := m.m1.mapped(), m.m12.mapped()
+	x11 := m.m1.mapped()
 	x21, x22, cross := m.m21.mapped(), m.m22.mapped(), m.cross.mapped()
 	switch {
 	case m.translated() == report.No:
@@ -24,18 +24,43 @@ func (m *machine) mappingVerdict() (report.Behavior, string) {
 		return report.BehaviorUnknown, "one server with one address cannot tell"
 	case !x21.IsValid() || !x22.IsValid():
 		return report.BehaviorUnknown, "the server's other address does not answer"
-	case x11 == x22 && x11 == x21 && cross.IsValid() && cross != x11:
-		return report.BehaviorUnknown, "the server's addresses see one endpoint, but the second server another"
-	case x11 == x22 && x11 == x21:
-		return report.EndpointIndependent, "the server's addresses and ports see one endpoint"
-	case x21 == x22:
-		return report.AddressDependent, "each address of the server sees another endpoint"
-	case x11 == x21 && x12 == x22:
-		return report.PortDependent, "each port of the server sees another endpoint, its addresses the same"
-	case x11 == x21 && !x12.IsValid():
+	}
+	switch b, _ := m.pattern(); b {
+	case report.EndpointIndependent:
+		if cross.IsValid() && cross != x11 {
+			return report.BehaviorUnknown, "the server's addresses see one endpoint, but the second server another"
+		}
+		return b, "the server's addresses and ports see one endpoint"
+	case report.AddressDependent:
+		return b, "each address of the server sees another endpoint"
+	case report.PortDependent:
+		return b, "each port of the server sees another endpoint, its addresses the same"
+	case report.AddressAndPortDependent:
+		return b, "addresses and ports of the server see different endpoints"
+	}
+	if !m.m12.mapped().IsValid() {
 		return report.BehaviorUnknown, "the server's other port does not answer"
 	}
-	return report.AddressAndPortDependent, "addresses and ports of the server see different endpoints"
+	return report.BehaviorUnknown, "the endpoints that the server sees follow no rule"
+}
+
+// pattern compares the endpoints that the server sees of socket M. Not clear
+// is what one stray packet can make of a mapping that depends on nothing.
+func (m *machine) pattern() (b report.Behavior, clear bool) {
+	x11, x12, x21, x22 := m.m1.mapped(), m.m12.mapped(), m.m21.mapped(), m.m22.mapped()
+	switch {
+	case !m.a2.IsValid() || !x11.IsValid() || !x21.IsValid() || !x22.IsValid():
+		return report.BehaviorUnknown, true
+	case x11 == x21 && x11 == x22:
+		return report.EndpointIndependent, true
+	case x11 == x12 && x21 == x22:
+		return report.AddressDependent, true
+	case x11 == x21 && x12 == x22:
+		return report.PortDependent, false
+	case x11 != x12 && x11 != x21 && x11 != x22 && x12 != x21 && x12 != x22 && x21 != x22:
+		return report.AddressAndPortDependent, true
+	}
+	return report.BehaviorUnknown, false
 }
 
 // filteringVerdict names the filtering behaviour, and what it rests on or what
@@ -59,6 +84,8 @@ func (m *machine) filteringVerdict() (report.Behavior, string) {
 		return report.BehaviorUnknown, "the server refuses to answer from another address"
 	case m.f2.late || m.f3.late && m.f3.reply == nil, m.hasty(m.f2, m.c2), m.hasty(m.f3, m.c3):
 		return report.BehaviorUnknown, "answers came after the time for them"
+	case m.chance(m.f2) > doubtful, m.f3.reply == nil && m.chance(m.f3) > doubtful:
+		return report.BehaviorUnknown, "too much got lost to tell silence from a filter"
 	case m.c2 == nil || m.c2.reply == nil:
 		return report.BehaviorUnknown, "no sign that the server's other address can be heard"
 	case m.f3.reply != nil:
