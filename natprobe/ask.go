@@ -32,6 +32,7 @@ type ask struct {
 	reply *message.Message // the first right answer, or nil
 	took  time.Duration    // until the reply, from its copy
 	code  int              // of an error response, or 0
+	hop   netip.Addr       // of the router that its packet did not get beyond
 	late  bool             // a right answer came after it was given up
 	lie   bool             // the server answered, but not from where it was asked to
 	then  func()           // called once, when over

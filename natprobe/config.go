@@ -45,11 +45,16 @@ type Tests struct {
 	// Ports opens seven more sockets to see how external ports and addresses
 	// are chosen.
 	Ports bool
+	// Layers asks the routers next to this host for their addresses, by packets
+	// that do not live to reach the server. IPv4, and on Linux only.
+	Layers bool
 	// Hairpin sends to this host's own external endpoints. Some firewalls take
 	// that for an attack.
 	Hairpin bool
-	// Fragments sends a datagram in pieces and asks for one.
+	// Fragments sends datagrams in pieces and asks for one.
 	Fragments bool
+	// MTU sends packets of several sizes that must not be cut. On Linux only.
+	MTU bool
 	// Lifetime is the longest idle time to try of mappings that saw one
 	// exchange, StreamLifetime of those that saw several; 0 = not tested. The
 	// run takes that long, and up to twice Lifetime. At most MaxLifetime.

@@ -27,6 +27,7 @@ type core struct {
 	mapping       bool
 	remapped      bool           // asked once more, on a fresh socket
 	tcp           report.Verdict // does the server's host answer over TCP?
+	refused       report.Silence // what an ICMP error said of the server
 }
 
 // contactPauses follow the copies of the first questions. They end after
@@ -205,6 +206,7 @@ func (m *machine) translated() report.Verdict {
 
 func (m *machine) askMapping() {
 	m.mapping = true
+	m.askLayers()
 	if m.translated() == report.No && m.f2.reply != nil {
 		m.askExtras()
 		return

@@ -18,8 +18,11 @@ type extras struct {
 	expected uint16
 	again    []*ask // m1 and f1 at the end
 
+	layers   []*ask // by the hops that they live
 	hairpins []*hairpin
-	padded   *ask
+	padded   *ask // in pieces, answered in pieces
+	bulky    *ask // in pieces, answered in one
+	sized    []*ask
 	lifetime lifetime
 }
 
@@ -42,13 +45,13 @@ func (m *machine) askExtras() {
 		m.askHairpin(m.fSock, m.mSock, m.m1.mapped())
 	}
 	if m.cfg.Tests.Fragments {
-		m.extras.padded = m.persist(m.extra(&ask{sock: m.mSock, to: m.a1, padding: fragmented}))
+		m.askFragments()
+	}
+	if m.cfg.Tests.MTU {
+		m.askSizes()
 	}
 	m.extraOver()
 }
-
-// fragmented is the PADDING of a request that no Ethernet carries in one piece.
-const fragmented = 1500
 
 // extra lets the run wait for an ask.
 func (m *machine) extra(a *ask) *ask {
@@ -66,7 +69,7 @@ func (m *machine) extra(a *ask) *ask {
 // extraOver ends the run with its last test.
 func (m *machine) extraOver() {
 	m.extras.waiting--
-	if m.extras.waiting > 0 {
+	if m.extras.waiting > 0 || !m.extras.begun {
 		return
 	}
 	if !m.extras.lifetime.begun && m.askLifetimes() {
@@ -118,22 +121,5 @@ func (m *machine) reportHairpin(r *report.Report) {
 		case r.Mapped.Addr():
 			r.Hairpin.Source = report.ExternalSource
 		}
-	}
-}
-
-func (m *machine) reportFragments(r *report.Report) {
-	switch a := m.extras.padded; {
-	case a == nil:
-	case a.reply != nil && a.reply.Padding > 0:
-		r.Fragments = report.Fragments{Out: report.Yes, In: report.Yes}
-	case a.reply != nil:
-		r.Fragments = report.Fragments{Out: report.Yes, In: report.Unknown}
-		r.Note("fragments", "the server answers a request in pieces with one piece")
-	case a.code != 0:
-		r.Fragments = report.Fragments{Out: report.Unknown, In: report.Unknown}
-		r.Note("fragments", "the server refuses padding")
-	default:
-		r.Fragments = report.Fragments{Out: report.No, In: report.Unknown}
-		r.Note("fragments", "a request in pieces gets no answer")
 	}
 }

@@ -158,25 +158,86 @@ func TestLifetimes(t *testing.T) {
 	}
 }
 
-// Datagrams in pieces (RFC 5780, 3.5): through, or not.
+// Datagrams in pieces (RFC 5780, 3.5): which direction lets them through.
 func TestFragments(t *testing.T) {
-	for mode, want := range map[nat.Fragments]report.Fragments{
-		nat.FragmentsAnyOrder: {Out: report.Yes, In: report.Yes},
-		nat.FragmentsDropped:  {Out: report.No, In: report.Unknown},
+	const yes, no = report.Yes, report.No
+	for name, tt := range map[string]struct {
+		mode  nat.Fragments
+		quirk quirk
+		want  report.Fragments
+	}{
+		"through":        {nat.FragmentsAnyOrder, correct, report.Fragments{Out: yes, In: yes}},
+		"dropped":        {nat.FragmentsDropped, correct, report.Fragments{Out: no, In: report.Unknown}},
+		"only out":       {nat.FragmentsAnyOrder, small, report.Fragments{Out: yes, In: no}},
+		"does not speak": {nat.FragmentsAnyOrder, refuses, report.Fragments{}},
 	} {
 		c := profile(t, "port-restricted")
-		c.Fragments = mode
+		c.Fragments = tt.mode
 		r := newRig(t, 1, 0, c)
 		if err := r.client.SetLink(link.Config{MTU: 1500}); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.server(correct, a1, a2).host.SetLink(link.Config{Delay: 5 * ms, MTU: 1500}); err != nil {
+		if err := r.server(tt.quirk, a1, a2).host.SetLink(link.Config{Delay: 5 * ms, MTU: 1500}); err != nil {
 			t.Fatal(err)
 		}
 		r.run(Config{Tests: Tests{Fragments: true}})
-		if got := r.m.report(); got.Fragments != want {
-			t.Errorf("%v: %+v, %v", mode, got.Fragments, got.Evidence)
+		if got := r.m.report(); got.Fragments != tt.want {
+			t.Errorf("%s: %+v, %v", name, got.Fragments, got.Evidence)
 		}
+	}
+}
+
+// The largest packet that travels whole, of the sizes of usual links.
+func TestMTU(t *testing.T) {
+	for mtu, want := range map[int]int{0: 1500, 1500: 1500, 1499: 1492, 1300: 1280, 1000: 0} {
+		r := newRig(t, 1, 0, profile(t, "port-restricted"))
+		r.server(correct, a1, a2)
+		r.mtu = mtu
+		r.run(Config{Tests: Tests{MTU: true}})
+		if got := r.m.report(); got.MTU != want || want == 0 && len(got.Evidence) != 3 {
+			t.Errorf("%d: %d, %v", mtu, got.MTU, got.Evidence)
+		}
+	}
+}
+
+// Routers on the way, and what their addresses tell of further translators.
+func TestLayers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hops  []string // "" is silent
+		wan   string
+		shown int
+		cgnat report.Verdict
+	}{
+		"home":              {[]string{"192.168.1.1", "203.0.113.254"}, "", 2, report.NotTested},
+		"carrier":           {[]string{"192.168.1.1", "100.64.0.1", "203.0.113.254"}, "", 3, report.Yes},
+		"dual-stack lite":   {[]string{"192.0.0.1", "203.0.113.254"}, "", 2, report.Yes},
+		"two at home":       {[]string{"192.168.1.1", "10.0.0.1", "203.0.113.254"}, "", 3, report.Unknown},
+		"private, no NAT":   {[]string{"192.168.1.1", "10.0.0.1", "203.0.113.254"}, "203.0.113.1", 3, report.No},
+		"silent":            {[]string{"", ""}, "", 0, report.NotTested},
+		"silent in between": {[]string{"192.168.1.1", "", "203.0.113.254"}, "", 3, report.NotTested},
+	} {
+		r := newRig(t, 1, 0, profile(t, "linux"))
+		r.server(correct, a1, a2)
+		for _, h := range tt.hops {
+			hop, _ := netip.ParseAddr(h)
+			r.hops = append(r.hops, hop)
+		}
+		c := Config{Tests: Tests{Layers: true}}
+		c.WAN, _ = netip.ParseAddr(tt.wan)
+		took := r.run(c)
+		got := r.m.report()
+		if len(got.Layers) != tt.shown || got.CGNAT != tt.cgnat || got.Filtering != report.AddressAndPortDependent {
+			t.Errorf("%s: %v, CGNAT %v, filtering %v", name, got.Layers, got.CGNAT, got.Filtering)
+		}
+		if took > 7*rtt || got.Packets.Sent > Burst {
+			t.Errorf("%s: %v, %d packets", name, took, got.Packets.Sent)
+		}
+	}
+	r := newRig(t, 1, 0, profile(t, "linux"))
+	r.server(correct, a1, a2)
+	r.run(Config{})
+	if got := r.m.report(); len(r.m.extras.layers) > 0 || got.CGNAT != report.NotTested {
+		t.Error("asked for, though nobody wanted it")
 	}
 }
 

@@ -91,7 +91,7 @@ func (p *Prober) pass(ctx context.Context, servers []netip.AddrPort) (*report.Re
 	if p.pace == nil {
 		p.pace = newPacer(now)
 	}
-	d := &driver{m: newMachine(c, p.pace), cfg: c, inbox: make(chan datagram), dialed: make(chan bool, 1)}
+	d := &driver{m: newMachine(c, p.pace), cfg: c, inbox: make(chan datagram), icmp: make(chan complaint), dialed: make(chan bool, 1)}
 	ctx, d.cancel = context.WithCancel(ctx)
 	defer d.end()
 	return d.run(ctx)
@@ -116,6 +116,7 @@ type driver struct {
 	cancel  context.CancelFunc
 	conns   []net.PacketConn // nil where opening failed
 	inbox   chan datagram
+	icmp    chan complaint
 	dialed  chan bool
 	wg      sync.WaitGroup
 	sent    int
@@ -127,6 +128,11 @@ type datagram struct {
 	sock int
 	from netip.AddrPort
 	data []byte
+}
+
+type complaint struct {
+	sock int
+	icmpError
 }
 
 func (d *driver) run(ctx context.Context) (*report.Report, error) {
@@ -150,6 +156,9 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 			return nil, context.Cause(ctx)
 		case g := <-d.inbox:
 			d.receive(g)
+		case e := <-d.icmp:
+			d.cfg.Logger.Debug("ICMP error", "socket", e.sock, "about", e.to, "from", e.from)
+			d.m.unreachable(time.Now(), e.sock, e.icmpError)
 		case ok := <-d.dialed:
 			d.m.dialed(ok)
 		case <-alarm:
@@ -196,7 +205,7 @@ func (d *driver) act(ctx context.Context) error {
 		for _, a := range actions {
 			switch a.kind {
 			case actOpen:
-				if err := d.open(ctx, a); err != nil && a.port == 0 {
+				if err := d.open(ctx, a); err != nil && a.port == 0 && a.options == (options{}) {
 					return fmt.Errorf("natprobe: opening a socket: %w", err)
 				}
 			case actSend:
@@ -222,6 +231,13 @@ func (d *driver) open(ctx context.Context, a action) error {
 	}
 	c, err := listen(ctx, local)
 	d.conns = append(d.conns, c)
+	if err == nil {
+		if err = tune(c, a.options); err == errUnsupported && a.options == (options{}) {
+			err = nil // it will do without ICMP errors
+		} else if err != nil {
+			c.Close()
+		}
+	}
 	if err != nil {
 		d.conns[a.sock] = nil
 		d.m.opened(a.sock, netip.AddrPort{}, err)
@@ -243,7 +259,15 @@ func (d *driver) read(ctx context.Context, sock int, c net.PacketConn) {
 			return
 		}
 		if err != nil {
-			continue // an ICMP error of an earlier packet, on some systems
+			// An ICMP error about an earlier packet.
+			for _, e := range icmpErrors(c) {
+				select {
+				case d.icmp <- complaint{sock, e}:
+				case <-ctx.Done():
+					return
+				}
+			}
+			continue
 		}
 		u, ok := from.(*net.UDPAddr)
 		if !ok {
@@ -263,7 +287,12 @@ func (d *driver) send(a action) {
 		return
 	}
 	d.cfg.Logger.Debug("send", "socket", a.sock, "to", a.to, "bytes", len(a.data))
-	if _, err := c.WriteTo(a.data, net.UDPAddrFromAddrPort(a.to)); err != nil {
+	_, err := c.WriteTo(a.data, net.UDPAddrFromAddrPort(a.to))
+	if err != nil {
+		// What Linux returns first may be an ICMP error about an earlier packet.
+		_, err = c.WriteTo(a.data, net.UDPAddrFromAddrPort(a.to))
+	}
+	if err != nil {
 		if d.sendErr == nil {
 			d.sendErr = err
 		}

@@ -37,9 +37,9 @@ func (m *machine) receive(now time.Time, sock int, from netip.AddrPort, b []byte
 }
 
 // parse decodes an answer. Nothing larger than message.MaxSize is wanted, but
-// for the answer to padding.
+// for answers to padding.
 func (m *machine) parse(b []byte) (message.Message, error) {
-	if padded := m.extras.padded; len(b) > message.MaxSize && (padded == nil || padded.over) {
+	if len(b) > message.MaxSize && !m.large() {
 		return message.Message{}, message.ErrTooLong
 	}
 	return message.Parse(b)

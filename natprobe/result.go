@@ -27,9 +27,18 @@ func (m *machine) report() *report.Report {
 		case report.No:
 			r.Note("silence", "the server's host does not answer over TCP either")
 		}
+		switch m.refused {
+		case report.ServerDead:
+			r.Note("silence", "the server's host says that nobody listens on the port")
+		case report.UDPBlocked:
+			r.Note("silence", "a router on the way says that it refuses the packets")
+		}
 	}
 	r.EarlyInbound = m.earlyInbound()
-	r.CGNAT = m.cgnat()
+	m.reportLayers(r)
+	if r.CGNAT, why = m.cgnat(); why != "" {
+		r.Note("cgnat", why)
+	}
 	if r.Mapped.IsValid() {
 		r.ALG = report.Unknown
 		if m.alg != report.NotTested {
@@ -39,7 +48,7 @@ func (m *machine) report() *report.Report {
 	m.reportPorts(r)
 	m.reportHairpin(r)
 	m.reportLifetimes(r)
-	m.reportFragments(r)
+	m.reportSizes(r)
 	if m.count.Capped > 0 {
 		r.Note("packets", "questions were cut short by the limit on packets")
 	}

@@ -34,6 +34,9 @@ type rig struct {
 	m       *machine
 	sent    []netip.AddrPort                               // destinations
 	tcp     bool                                           // does the server answer over TCP?
+	hops    []netip.Addr                                   // routers that complain of packets that live too short
+	mtu     int                                            // of the way out; 0 = endless
+	refuses netip.Addr                                     // who says that the server's port is closed
 	spoof   func(sock int, to netip.AddrPort, data []byte) // sees what is sent
 }
 
@@ -213,6 +216,24 @@ func (r *rig) perform(list []action) {
 			if r.spoof != nil {
 				r.spoof(a.sock, a.to, a.data)
 			}
+			o, complain := r.m.sockets[a.sock].options, func(kind icmpKind, from netip.Addr) {
+				r.w.At(r.w.Now().Add(10*ms), func() {
+					r.m.unreachable(r.w.Now(), a.sock, icmpError{kind, a.to, from})
+					r.act()
+				})
+			}
+			switch {
+			case o.whole && r.mtu > 0 && len(a.data)+28 > r.mtu:
+				continue
+			case r.refuses.IsValid():
+				complain(icmpRefused, r.refuses)
+				continue
+			case o.ttl > 0 && o.ttl <= len(r.hops):
+				if hop := r.hops[o.ttl-1]; hop.IsValid() {
+					complain(icmpExceeded, hop)
+				}
+				continue
+			}
 			if err := r.ports[a.sock].SendTo(a.to, a.data); err != nil && a.to.Addr().Is4() {
 				r.t.Errorf("send to %s: %v", a.to, err)
 			}
@@ -239,6 +260,7 @@ const (
 	refuses               // wants credentials
 	once                  // dies after its first answer
 	slow                  // answers from elsewhere take 150 ms longer
+	small                 // does not answer with padding
 	pokes                 // sends a stray datagram from elsewhere at the first request
 )
 
@@ -312,6 +334,14 @@ func (s *fakeServer) serve(at, from netip.AddrPort, b []byte) {
 		if change {
 			src = at
 			ans = message.Message{Class: message.Error, ID: req.ID, Code: 420, Unknown: []uint16{3}}
+		}
+	}
+	if req.Padding > 0 {
+		switch {
+		case req.ResponsePort != 0:
+			ans, dst = message.Message{Class: message.Error, ID: req.ID, Code: 400}, from
+		case s.quirk == small:
+			return
 		}
 	}
 	if s.quirk == pokes {

@@ -352,6 +352,22 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// An ICMP error tells why nobody answers, at once, if it is from who can know:
+// the server's host that no server runs there, a router that it refuses.
+func TestRefused(t *testing.T) {
+	for from, want := range map[string]report.Report{
+		a1:            {Access: report.AccessUnknown, Silence: report.ServerDead},
+		"203.0.113.1": {Access: report.Blocked, Silence: report.UDPBlocked},
+	} {
+		r := newRig(t, 1, 0, profile(t, "linux"))
+		r.refuses = addr(from)
+		took := r.run(Config{})
+		if got := r.m.report(); got.Access != want.Access || got.Silence != want.Silence || took > 100*ms {
+			t.Errorf("%s: %v, %v after %v", from, got.Access, got.Silence, took)
+		}
+	}
+}
+
 // An attacker next to the client who plays everything again makes no verdict
 // wrong. It may be unknown: an old question has its answer let in once the
 // filter is open.

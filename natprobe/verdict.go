@@ -1,10 +1,6 @@
 package natprobe
 
-import (
-	"net/netip"
-
-	"shipworm/natprobe/report"
-)
+import "shipworm/natprobe/report"
 
 // mappingVerdict names the mapping behaviour, and what it rests on or what is
 // in the way of naming it.
@@ -131,25 +127,12 @@ func (m *machine) access(filtering report.Behavior) (report.Access, report.Silen
 		return report.Firewall, report.Answered
 	}
 	switch {
-	case m.tcp == report.Yes:
+	case m.refused == report.ServerDead:
+		return report.AccessUnknown, report.ServerDead
+	case m.tcp == report.Yes, m.refused == report.UDPBlocked:
 		return report.Blocked, report.UDPBlocked
 	case len(m.cfg.Servers) > 1:
 		return report.Blocked, report.SilenceUnknown
 	}
 	return report.AccessUnknown, report.SilenceUnknown
-}
-
-// cgnat tells whether a translator stands beyond the home's own.
-func (m *machine) cgnat() report.Verdict {
-	mapped, local := m.m1.mapped().Addr(), m.mSock.local.Addr()
-	shared := func(ip netip.Addr) bool {
-		return netip.MustParsePrefix("100.64.0.0/10").Contains(ip) || netip.MustParsePrefix("192.0.0.0/29").Contains(ip)
-	}
-	switch wan := m.cfg.WAN.Unmap(); {
-	case shared(local) || shared(wan):
-		return report.Yes
-	case wan.IsValid() && mapped.IsValid() && wan.Is4() == mapped.Is4():
-		return report.Is(wan != mapped)
-	}
-	return report.NotTested
 }

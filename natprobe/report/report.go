@@ -55,7 +55,7 @@ type Report struct {
 
 	Layers []Layer `json:"layers,omitempty"` // routers on the way, nearest first
 	CGNAT  Verdict `json:"cgnat"`            // a translator beyond the home's
-	MTU    int     `json:"mtu,omitzero"`     // largest IP packet that got through both ways, bytes; 0 = not tested
+	MTU    int     `json:"mtu,omitzero"`     // largest IP packet that got out in one piece, bytes, of the sizes tried; 0 = none, or not tested
 
 	Packets  Packets    `json:"packets"`
 	Evidence []Evidence `json:"evidence,omitempty"`
