@@ -56,10 +56,25 @@ type Tests struct {
 	// MTU sends packets of several sizes that must not be cut. On Linux only.
 	MTU bool
 	// Lifetime is the longest idle time to try of mappings that saw one
-	// exchange, StreamLifetime of those that saw several; 0 = not tested. The
-	// run takes that long, and up to twice Lifetime. At most MaxLifetime.
+	// exchange, StreamLifetime of those that saw several; 0 = not tested. Each
+	// is a pass of its own, which takes that long, that of Lifetime up to twice
+	// as long. At most MaxLifetime.
 	Lifetime       time.Duration
 	StreamLifetime time.Duration
+}
+
+// passes splits tests into those that fit into one pass each.
+func (t Tests) passes() []Tests {
+	first := t
+	first.Lifetime, first.StreamLifetime = 0, 0
+	list := []Tests{first}
+	if t.Lifetime > 0 {
+		list = append(list, Tests{Lifetime: t.Lifetime})
+	}
+	if t.StreamLifetime > 0 {
+		list = append(list, Tests{StreamLifetime: t.StreamLifetime})
+	}
+	return list
 }
 
 // MaxLifetime bounds the idle times of Tests.

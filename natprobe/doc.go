@@ -12,11 +12,10 @@
 // other address, since each test would change the result of the other.
 //
 // A classification takes two round trips if the filter is open and six if not,
-// and about twenty packets. A [Prober] sends at most [MaxPackets] a run, the
+// and about twenty packets. A [Prober] sends at most [MaxPackets] a pass, the
 // first [Burst] at once and [Rate] a second beyond.
 //
-// Left out: TCP and TLS as transports, the sizes of packets that get through,
-// routers on the way, and collisions of two hosts.
+// Left out: TCP and TLS as transports, and collisions of two hosts.
 //
 //	p, err := natprobe.New(natprobe.Config{Servers: []netip.AddrPort{server}})
 //	if err != nil {

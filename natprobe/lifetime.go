@@ -41,9 +41,8 @@ const (
 	streamPause = 800 * ms
 	// probeCopies is how often an idle mapping is tried.
 	probeCopies = 3
-	// points of one run, so that MaxPackets holds them.
-	pointsAlone = 8
-	pointsBoth  = 4
+	// points of one pass, so that MaxPackets holds them.
+	points = 8
 )
 
 // askLifetimes begins the test, and reports whether there is one.
@@ -72,11 +71,7 @@ func (m *machine) servable(p *point) {
 		return
 	}
 	t := m.cfg.Tests
-	n := pointsAlone
-	if t.Lifetime > 0 && t.StreamLifetime > 0 {
-		n = pointsBoth
-	}
-	for i := range n {
+	for i := range points {
 		share := math.Pow(ratio, float64(i))
 		if t.Lifetime > 0 {
 			m.idle(&point{idle: time.Duration(share * float64(t.Lifetime))})
@@ -170,4 +165,25 @@ func (m *machine) reportLifetimes(r *report.Report) {
 			r.Lifetimes.InboundRefresh = report.Is(p.alive())
 		}
 	}
+}
+
+// addLifetimes adds what a later pass found to the report of the first.
+func addLifetimes(r, later *report.Report) {
+	l := later.Lifetimes
+	if l.Single.Tested() {
+		r.Lifetimes.Single = l.Single
+	}
+	if l.Stream.Tested() {
+		r.Lifetimes.Stream = l.Stream
+	}
+	r.Lifetimes.InboundRefresh = max(r.Lifetimes.InboundRefresh, l.InboundRefresh)
+	for _, e := range later.Evidence {
+		if e.For == "lifetimes" || e.For == "packets" {
+			r.Evidence = append(r.Evidence, e)
+		}
+	}
+	r.Duration += later.Duration
+	r.Packets.Sent += later.Packets.Sent
+	r.Packets.Received += later.Packets.Received
+	r.Packets.Ignored += later.Packets.Ignored
 }

@@ -4,7 +4,8 @@ import "time"
 
 // Limits on what a prober sends.
 const (
-	// MaxPackets is what one run sends at most.
+	// MaxPackets is what one pass sends at most: a run over one address family,
+	// or one test of lifetimes.
 	MaxPackets = 80
 	// Burst is what a prober that was silent long enough may send at once: one
 	// classification, which has to be over before the network changes. Beyond,

@@ -54,9 +54,9 @@ func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 		}
 	}
 	if len(four) == 0 {
-		return p.pass(ctx, six)
+		return p.family(ctx, six)
 	}
-	r, err := p.pass(ctx, four)
+	r, err := p.family(ctx, four)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 		}
 	}
 	if len(six) > 0 {
-		if r.IPv6, err = p.pass(ctx, six); err != nil && ctx.Err() == nil {
+		if r.IPv6, err = p.family(ctx, six); err != nil && ctx.Err() == nil {
 			r.Note("ipv6", err.Error()) // a host without IPv6 is nothing special
 			err = nil
 		}
@@ -76,10 +76,29 @@ func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 	return r, err
 }
 
-// pass probes over one address family.
-func (p *Prober) pass(ctx context.Context, servers []netip.AddrPort) (*report.Report, error) {
+// family probes over one address family, in as many passes as it takes.
+func (p *Prober) family(ctx context.Context, servers []netip.AddrPort) (r *report.Report, err error) {
+	for _, t := range p.cfg.Tests.passes() {
+		next, err := p.pass(ctx, servers, t)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			r = next
+		} else {
+			addLifetimes(r, next)
+		}
+		if r.Silence != report.Answered {
+			break
+		}
+	}
+	return r, nil
+}
+
+// pass is one run of a machine.
+func (p *Prober) pass(ctx context.Context, servers []netip.AddrPort, t Tests) (*report.Report, error) {
 	c := p.cfg
-	c.Servers = servers
+	c.Servers, c.Tests = servers, t
 	if !c.Local.IsValid() || c.Local.Is4() != servers[0].Addr().Is4() {
 		local, err := route(servers[0])
 		if err != nil {

@@ -202,7 +202,7 @@ func TestPacketLimits(t *testing.T) {
 				r.server(correct, a1, a2)
 				var times []time.Time
 				r.spoof = func(int, netip.AddrPort, []byte) { times = append(times, r.w.Now()) }
-				r.run(Config{Tests: Tests{Ports: true, Hairpin: true, Lifetime: time.Minute, StreamLifetime: time.Minute}})
+				r.run(Config{Tests: Tests{Ports: true, Hairpin: true, Fragments: true, MTU: true, Layers: true, Lifetime: time.Minute}})
 				if len(times) > 80 || len(times) != r.m.count.Sent {
 					t.Fatalf("%s, loss %v: %d packets, counted %d", s.name, loss, len(times), r.m.count.Sent)
 				}

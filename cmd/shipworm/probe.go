@@ -36,6 +36,7 @@ type probeFlags struct {
 	redact   bool
 	redactor report.Redactor
 	hairpin  bool
+	mtu      bool
 	lifetime time.Duration
 	all      bool
 	timeout  time.Duration
@@ -78,8 +79,9 @@ without a NAT whether a firewall filters.`,
 	c.Flags().DurationVar(&f.interval, "interval", time.Minute, "time between the probes of --watch, 10s or more")
 	c.Flags().BoolVar(&f.redact, "redact", false, "hide addresses, ports and names")
 	c.Flags().BoolVar(&f.hairpin, "hairpin", false, "test hairpinning, which some firewalls take for an attack")
+	c.Flags().BoolVar(&f.mtu, "mtu", false, "find the largest packet that gets out in one piece (Linux)")
 	c.Flags().DurationVar(&f.lifetime, "lifetime", 0, "test idle mappings of up to this age; takes up to three times as long")
-	c.Flags().BoolVar(&f.all, "all", false, "every test: ports, fragments, hairpin, lifetimes up to "+allLifetime.String())
+	c.Flags().BoolVar(&f.all, "all", false, "every test: ports, fragments, hairpin, MTU, lifetimes up to "+allLifetime.String())
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "give up a probe after this time (default: as long as its tests take)")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 	c.AddCommand(newProbeServerCmd())
@@ -104,7 +106,10 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 		return cfg, nil, usageError(errors.New("probe: a negative time"))
 	}
 	more := f.all || f.save != "" // a profile needs what costs little
-	cfg.Tests = natprobe.Tests{Ports: more, Fragments: more, Hairpin: f.hairpin || f.all, Lifetime: f.lifetime, StreamLifetime: f.lifetime}
+	cfg.Tests = natprobe.Tests{
+		Ports: more, Fragments: more, Hairpin: f.hairpin || f.all, MTU: f.mtu || f.all,
+		Layers: true, Lifetime: f.lifetime, StreamLifetime: f.lifetime,
+	}
 	if f.all && f.lifetime == 0 {
 		cfg.Tests.Lifetime, cfg.Tests.StreamLifetime = allLifetime, allLifetime
 	}

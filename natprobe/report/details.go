@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 func (p *printer) details(r *Report) {
@@ -20,10 +21,14 @@ func (p *printer) details(r *Report) {
 	p.verdict("Fragments out", r.Fragments.Out, "Datagrams in pieces get out.", "Datagrams in pieces do not get out.")
 	p.verdict("Fragments in", r.Fragments.In, "Datagrams in pieces get in.", "Datagrams in pieces do not get in.")
 	p.verdict("ALG", r.ALG, "Something on the way rewrites addresses inside packets.", "Nothing on the way rewrites addresses inside packets.")
-	p.verdict("Early inbound", r.EarlyInbound,
-		"A packet from outside that comes before ours moves the mapping to its sender, as Linux routers do: who opens a path by sending first from both sides may fail once.",
-		"Packets that come too early change nothing.")
-	p.verdict("Carrier's NAT", r.CGNAT, "There is a second translator beyond the home: opening ports in the home's router is not enough.", "There is no second translator beyond the home.")
+	if r.EarlyInbound == Yes {
+		p.line("Early inbound", r.EarlyInbound, "A packet from outside that comes before ours moves the mapping to its sender, as Linux routers do: who opens a path by sending from both sides at once may have to try again.")
+	}
+	if r.CGNAT == Unknown {
+		p.line("Carrier's NAT", r.CGNAT, "There may be a second translator."+reason(r, "cgnat"))
+	} else {
+		p.verdict("Carrier's NAT", r.CGNAT, "There is a second translator beyond the home: opening ports in the home's router is not enough.", "There is no second translator beyond the home.")
+	}
 	if len(r.Layers) > 0 {
 		var hops []string
 		for _, l := range r.Layers {
@@ -54,20 +59,28 @@ func layerWord(a netip.Addr) string {
 // (RFC 4380, 5.1.2).
 const mtuTeredo = 1280 + 8 + 20
 
+// refresh is how often Teredo clients refresh their mapping if nothing tells
+// them otherwise (RFC 4380, 5.2.7).
+const refresh = Duration(30 * time.Second)
+
 func mtuSentence(mtu int) string {
 	if mtu < mtuTeredo {
-		return "Too small for the packets of Teredo, which will travel in pieces."
+		return "Too small for the largest packets of Teredo, which will travel in pieces."
 	}
 	return "Enough for Teredo."
 }
 
 func (p *printer) bound(label string, b Bound, after string) {
+	late := ""
+	if b.Dead > 0 && b.Dead < refresh {
+		late = " Teredo's usual refresh after 30 seconds comes too late."
+	}
 	switch {
 	case b.Alive > 0 && b.Dead > 0:
-		p.line(label, fmt.Sprintf("%v to %v", b.Alive, b.Dead), "An idle mapping ends between these times "+after+".")
+		p.line(label, fmt.Sprintf("%v to %v", b.Alive, b.Dead), "An idle mapping ends between these times "+after+"."+late)
 	case b.Alive > 0:
 		p.line(label, fmt.Sprintf("more than %v", b.Alive), "An idle mapping was still there at that time "+after+".")
 	case b.Dead > 0:
-		p.line(label, fmt.Sprintf("less than %v", b.Dead), "An idle mapping was gone at that time "+after+".")
+		p.line(label, fmt.Sprintf("less than %v", b.Dead), "An idle mapping was gone at that time "+after+"."+late)
 	}
 }

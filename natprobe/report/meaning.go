@@ -15,7 +15,7 @@ var (
 	silenceSentences = map[Silence]string{
 		SilenceUnknown: "No server answered: UDP is blocked on the way, or the servers are gone. Another --server tells.",
 		UDPBlocked:     "The server's host answers, but nothing comes back over UDP.",
-		ServerDead:     "Only this server keeps silent; another --server tells more.",
+		ServerDead:     "The server's host says that no server runs there. Another --server tells.",
 	}
 	kindWords = map[Kind]string{
 		KindUnknown: "unknown abilities", RFC5780: "RFC 5780", RFC3489: "RFC 3489", TwoServers: "one of two servers",
@@ -47,11 +47,21 @@ var (
 	}
 )
 
+func accessSentence(r *Report) string {
+	switch {
+	case r.Inside():
+		return "The server is inside this network: nothing is known of what lies beyond."
+	case r.NoNAT() && r.Access == AccessUnknown:
+		return "This host has a public address; whether a firewall lets others in is not known."
+	}
+	return accessSentences[r.Access]
+}
+
 func classicSentence(r *Report) string {
 	if name := r.Classic(); name != "" {
 		return classicSentences[name]
 	}
-	if r.Mapping == BehaviorUnknown || r.Filtering == BehaviorUnknown {
+	if r.Inside() || r.Mapping == BehaviorUnknown || r.Filtering == BehaviorUnknown {
 		return "Too little is known for a name."
 	}
 	return "RFC 3489 has no name for what was found."
@@ -63,7 +73,7 @@ func (r *Report) Teredo() string {
 	switch {
 	case r.Access == Blocked:
 		return "Does not work: it needs UDP."
-	case r.Silence != Answered || r.Access == AccessUnknown && !r.NoNAT():
+	case r.Silence != Answered || r.Inside() || r.Access == AccessUnknown && !r.NoNAT():
 		return "Nothing can be said."
 	case r.Access == Open:
 		return "Works with everybody."
@@ -84,8 +94,8 @@ func (r *Report) Teredo() string {
 func (r *Report) RemoteAssistance() string {
 	switch {
 	case r.Access == Blocked:
-		return "Works on this network only, unless TCP or a port mapping helps: ask for UDP to be let out."
-	case r.Silence != Answered || r.Access == AccessUnknown && !r.NoNAT():
+		return "Works on this network only: ask for UDP to be let out."
+	case r.Silence != Answered || r.Inside() || r.Access == AccessUnknown && !r.NoNAT():
 		return "Nothing can be said."
 	case r.Access == Open, r.Mapping == EndpointIndependent && r.Filtering == EndpointIndependent:
 		return "Works with everybody whose network lets UDP out."

@@ -3,8 +3,12 @@ package report
 // Classic returns the name that RFC 3489, 5 has for the NAT, or "" where it
 // has none: what is unknown, and combinations that it did not think of, such
 // as a mapping that depends on the destination behind a filter that lets
-// everybody in.
+// everybody in. Of a mapping that depends on the destination the filter need
+// not be known.
 func (r *Report) Classic() string {
+	if r.Inside() {
+		return ""
+	}
 	switch r.Access {
 	case Blocked:
 		return "UDP blocked"
@@ -27,7 +31,7 @@ func (r *Report) Classic() string {
 			return "port restricted cone"
 		}
 	case AddressDependent, AddressAndPortDependent, PortDependent, Dependent:
-		if r.Filtering == AddressDependent || r.Filtering == AddressAndPortDependent {
+		if r.Filtering != EndpointIndependent && r.Filtering != PortDependent {
 			return "symmetric"
 		}
 	}
@@ -35,9 +39,13 @@ func (r *Report) Classic() string {
 }
 
 // Netsh returns the word that "netsh interface teredo show state" has for the
-// NAT. It is "unknown" where a Teredo client could not tell either.
+// NAT. It is "unknown" where a Teredo client could not tell either, and
+// "symmetric" alone, which netsh never says, where it is not known which.
 func (r *Report) Netsh() string {
-	if r.NoNAT() {
+	switch {
+	case r.Inside():
+		return "unknown"
+	case r.NoNAT():
 		return "none (global connectivity)"
 	}
 	switch r.Mapping {
@@ -54,6 +62,8 @@ func (r *Report) Netsh() string {
 		return "symmetric (address)"
 	case AddressAndPortDependent, PortDependent:
 		return "symmetric (port)"
+	case Dependent:
+		return "symmetric"
 	}
 	return "unknown"
 }

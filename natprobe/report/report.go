@@ -155,6 +155,13 @@ func (r *Report) NoNAT() bool {
 	return r.Access == Open || r.Access == Firewall || r.Access == AccessUnknown && r.Mapped.IsValid() && r.Mapped == r.Local
 }
 
+// Inside reports whether the probe met no NAT because the server is on this
+// host or in its own private network: it says nothing about the Internet.
+func (r *Report) Inside() bool {
+	a := r.Mapped.Addr()
+	return r.NoNAT() && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared.Contains(a))
+}
+
 // Note adds one line of evidence for the result of that JSON name.
 func (r *Report) Note(result, text string) {
 	r.Evidence = append(r.Evidence, Evidence{result, text})

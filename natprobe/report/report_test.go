@@ -82,13 +82,18 @@ func TestNames(t *testing.T) {
 		{NAT, apdm, adm, "symmetric", "symmetric (port)"},
 		{NAT, pdm, apdm, "symmetric", "symmetric (port)"},
 		{NAT, apdm, eim, "", "symmetric (port)"}, // nobody's symmetric NAT lets everybody in
-		{NAT, apdm, 0, "", "symmetric (port)"},
+		{NAT, apdm, 0, "symmetric", "symmetric (port)"},
+		{NAT, Dependent, 0, "symmetric", "symmetric"},
 		{NAT, 0, eim, "", "unknown"},
 	} {
 		r := Report{Access: c.access, Mapping: c.mapping, Filtering: c.filtering}
 		if a, b := r.Classic(), r.Netsh(); a != c.classic || b != c.netsh {
 			t.Errorf("%v, mapping %v, filtering %v: %q and %q, want %q and %q", c.access, c.mapping, c.filtering, a, b, c.classic, c.netsh)
 		}
+	}
+	inside := Report{Access: Open, Local: ap("10.1.2.3:5"), Mapped: ap("10.1.2.3:5"), Mapping: eim, Filtering: eim}
+	if inside.Netsh() != "unknown" || inside.Teredo() != "Nothing can be said." || inside.RemoteAssistance() != "Nothing can be said." {
+		t.Errorf("a server inside: %q, %q, %q", inside.Netsh(), inside.Teredo(), inside.RemoteAssistance())
 	}
 	r := Report{Local: ap("203.0.113.7:5"), Mapped: ap("203.0.113.7:5"), Mapping: eim}
 	if r.Classic() != "" || r.Netsh() != "none (global connectivity)" {

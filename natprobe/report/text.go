@@ -87,11 +87,11 @@ func (p *printer) report(r *Report) {
 	if r.Mapped.IsValid() {
 		p.line("External endpoint", r.Mapped, "")
 	}
+	access := accessWords[r.Access]
 	if r.NoNAT() && r.Access == AccessUnknown {
-		p.line("Access", "no NAT", "This host has a public address; whether a firewall lets others in is not known.")
-	} else {
-		p.line("Access", accessWords[r.Access], accessSentences[r.Access])
+		access = "no NAT"
 	}
+	p.line("Access", access, accessSentence(r))
 	if r.Silence != Answered {
 		p.line("Silence", r.Silence, silenceSentences[r.Silence])
 		return
@@ -111,6 +111,11 @@ func because(r *Report, result string) string {
 	if b := map[string]Behavior{"mapping": r.Mapping, "filtering": r.Filtering}[result]; b != BehaviorUnknown {
 		return ""
 	}
+	return reason(r, result)
+}
+
+// reason quotes the evidence for a result.
+func reason(r *Report, result string) string {
 	for _, e := range r.Evidence {
 		if e.For == result {
 			return " The reason: " + clean.Line(e.Text, clean.MaxText) + "."
@@ -161,7 +166,7 @@ func (p *printer) ports(r *Report) {
 	p.verdict("Port contiguity", r.Contiguity, "Neighbouring ports stay neighbours.", "Neighbouring ports do not stay neighbours.")
 	switch r.Pooling {
 	case Paired:
-		p.line("Address pooling", r.Pooling, "This host always has the same external address.")
+		p.line("Address pooling", r.Pooling, "All sockets of this host had the same external address.")
 	case Arbitrary:
 		p.line("Address pooling", fmt.Sprintf("%v, %d addresses seen", r.Pooling, r.Pool), "Sockets of this host get different external addresses, which breaks programs that use several.")
 	}
