@@ -203,8 +203,7 @@ func (b *bench) servers() error {
 			}
 			b.add(t.test, s.name, float64(a.Packets)/a.Took.Seconds()/1e3)
 			if t.do == "bubble" && b.cfg.wants("rss") {
-				own, others := s.process.rss()
-				b.add("rss", s.name+afterMany, mib(own+others))
+				b.addRSS(s.name+afterMany, s.process)
 			}
 		}
 	}

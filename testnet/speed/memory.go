@@ -21,8 +21,17 @@ const (
 // memory measures the client as it is shipped, with a TUN device in a machine
 // of its own: at rest, and after many peers spoke to it.
 func (b *bench) memory(ctx context.Context) error {
-	if !b.cfg.wants("rss") || !b.cfg.only.MatchString(nameClient) {
+	if !b.cfg.wants("rss") || b.cfg.only.String() != "" {
 		return nil
+	}
+	time.Sleep(settle)
+	for _, s := range b.serving {
+		b.addRSS(s.name+idle, s.process)
+	}
+	for _, p := range b.paths {
+		if p.name == nameMiredo {
+			b.addRSS(nameMiredoClient, p.from.tunnel)
+		}
 	}
 	bin := b.cfg.shipworm
 	if _, err := os.Stat(bin); err != nil {
@@ -31,14 +40,14 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	env := append(os.Environ(), "XDG_RUNTIME_DIR="+scratch, "RUNTIME_DIRECTORY=")
 	p := &process{cmd: exec.CommandContext(ctx, bin, "teredo", "client", "--server", server, "--tun", "memory", "--force", "--user", "root")}
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.stderr, &p.stderr
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.said, &p.said
 	if err := b.m.start(p.cmd); err != nil {
 		return err
 	}
-	b.started = append(b.started, p)
+	defer p.stop() // its peers would keep it busy
 	address, err := b.m.waitTeredo(ctx, "memory")
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, p.stderr.String())
+		return p.blame(err)
 	}
 	time.Sleep(settle)
 	own, helper := p.rss()
@@ -67,6 +76,12 @@ func (b *bench) memory(ctx context.Context) error {
 	b.add("rss", nameClient+manyPeers, mib(own))
 	b.notes = append(b.notes, fmt.Sprintf("Of %d peers that spoke to the client its table holds %d.", memoryPeers, state.Trusted+state.Other))
 	return nil
+}
+
+// addRSS adds what a process and its descendants hold together.
+func (b *bench) addRSS(name string, p *process) {
+	own, others := p.rss()
+	b.add("rss", name, mib(own+others))
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -19,8 +19,8 @@ import (
 
 // A process is a program under measurement, an agent or a foreign one.
 type process struct {
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
+	cmd  *exec.Cmd
+	said bytes.Buffer // by a foreign one; read it after stop
 
 	address string // of an agent's tunnel
 	in      io.WriteCloser
@@ -84,11 +84,18 @@ func (p *process) order(o order) (answer, error) {
 // foreign starts a program that is not ours.
 func (ns *netns) foreign(ctx context.Context, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.CommandContext(ctx, name, args...)}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stderr, &p.stderr
+	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
 	if err := ns.start(p.cmd); err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", ns.name, name, err)
 	}
 	return p, nil
+}
+
+// blame ends a foreign process that did not do what it should, and adds to the
+// error what it said.
+func (p *process) blame(err error) error {
+	p.stop()
+	return fmt.Errorf("%w\n%s", err, p.said.String())
 }
 
 // stop ends the process and waits for it.

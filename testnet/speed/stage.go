@@ -207,7 +207,7 @@ func (s *stage) miredo(ctx context.Context) error {
 		}
 		address, err := ns.waitTeredo(ctx, miredoTUN)
 		if err != nil {
-			return fmt.Errorf("%w\n%s", err, p.stderr.String())
+			return p.blame(err)
 		}
 		ends[i].address, ends[i].tunnel = address, p
 		if err := ns.shell(ctx, "ip route add %s dev %s", miredoPrefix, miredoTUN); err != nil {
@@ -220,7 +220,7 @@ func (s *stage) miredo(ctx context.Context) error {
 		return err
 	}
 	if err := s.r.waitLink(ctx, miredoTUN); err != nil {
-		return fmt.Errorf("%w\n%s", err, relay.stderr.String())
+		return relay.blame(err)
 	}
 	node, err := s.relayed(ctx, relay, miredoTUN, miredoPrefix, nodeMiredo)
 	if err != nil {

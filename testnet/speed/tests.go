@@ -31,11 +31,12 @@ const (
 	nameServer       = "shipworm server"
 	nameMiredoServer = "miredo-server"
 	nameClient       = "shipworm client, TUN"
+	nameMiredoClient = "Miredo client, its three processes"
 
 	noUSO     = ", no-USO wire"
 	idle      = ", idle"
-	manyPeers = ", 10,000 peers spoke"
-	afterMany = ", after the sources so far"
+	manyPeers = ", 10,000 peers"
+	afterMany = ", after a round"
 )
 
 // What a path is compared with, on the same wire and the same way.
