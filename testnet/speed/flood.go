@@ -26,7 +26,7 @@ const (
 	// floodWindow is how many requests may be unanswered, and floodLost how
 	// long one waits for answers before they count as lost.
 	floodWindow = 256
-	floodLost   = 5 * time.Millisecond
+	floodLost   = 20 * time.Millisecond
 	floodBatch  = 64
 )
 
@@ -153,7 +153,7 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 	}
 	a.Took = time.Since(began)
 	// What comes late is not the next run's.
-	for time.Sleep(4 * floodLost); ; {
+	for time.Sleep(floodLost); ; {
 		if n, err := f.in.receive(false); n == 0 || err != nil {
 			return a, nil
 		}
