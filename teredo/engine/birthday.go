@@ -10,24 +10,30 @@ import (
 // Birthday probing joins a peer behind a port-restricted NAT with one behind a
 // symmetric NAT that nobody can foretell, which RFC 6081 gives up on. The
 // symmetric end opens k ports, each with a mapping towards the other, somewhere
-// among the 64,512 of its address; the other sends to m of these, no port
-// twice. One hit opens the way: it fails to come with a chance below
-// exp(-k*m/64512), which is 1 in 200,000, or at 10 % loss each way
-// 1 in 20,000.
+// among the 64,512 of its address; the other sends to up to m of these, no port
+// twice, until one hits: the 252nd on average. None does with a chance below
+// exp(-k*m/64512), which is nothing with one address; of a NAT that has two, each
+// with half of the ports, it is 1 in 200,000, and at 10 % loss 1 in 60,000.
 //
-// The price: 256 ports for some seconds, 3,072 datagrams of about 90 bytes, all
-// to the one IPv4 address that just proved, by returning a nonce through the
-// servers, to be the peer's own. The ports wait for as long as the attempt lasts. One peer at a time, and none twice within the
-// window of the bubble limits (RFC 4380, 5.2.6).
+// The price: 256 ports for some seconds, and at most 6,144 datagrams of about 90
+// bytes, all to the one IPv4 address that just proved, by returning a nonce
+// through the servers, to be the peer's own. The ports wait for as long as the
+// attempt lasts. One peer at a time, and none twice within the window of the
+// bubble limits (RFC 4380, 5.2.6).
 const (
 	birthdayPorts  = 256
-	birthdayProbes = 3072
+	birthdayProbes = 6144
 
 	birthdayWait  = 300 * time.Millisecond // for bubbles that do without
 	birthdayGap   = 20 * time.Millisecond  // between bursts
 	birthdayBurst = 32                     // so 1,600 a second
 	lowestPort    = 1024
-	portSpace     = 1<<16 - lowestPort
+
+	// Both must know of each other before it begins. Each message may be lost,
+	// and the next try would be 2 s later, so it is repeated.
+	nagGap    = 300 * time.Millisecond
+	nagTries  = 4 // for each message that came
+	portSpace = 1<<16 - lowestPort
 )
 
 // birthday is a probing under way.
@@ -64,6 +70,9 @@ func (c *Client) congratulate(now time.Time, p *peer, out *Output) {
 		return
 	}
 	x.probed = now
+	if c.nat == wire.NATIndependent {
+		x.nags = 0 // it has all that it asked for
+	}
 	c.birthday = birthday{peer: p, next: now.Add(birthdayWait), left: birthdayPorts}
 	if c.nat == wire.NATIndependent {
 		// Numbers in steps that have no factor in common with how many there
@@ -75,6 +84,26 @@ func (c *Client) congratulate(now time.Time, p *peer, out *Output) {
 		c.invite(now, p, out)
 	}
 	c.plan(p)
+}
+
+// nag has p invited again and again, now that it is known to be there, in case
+// it did not get what it needs for a birthday.
+func (c *Client) nag(now time.Time, p *peer) {
+	x := p.x
+	if !p.trying || p.waiting || !c.chance(x) || (c.nat == wire.NATIndependent && !x.probed.IsZero()) {
+		return
+	}
+	if x.nags == 0 {
+		x.nagAt = now.Add(nagGap)
+	}
+	x.nags = nagTries
+}
+
+// goOnNagging sends the invitation that is due.
+func (c *Client) goOnNagging(now time.Time, p *peer, out *Output) {
+	p.x.nags--
+	p.x.nagAt = now.Add(nagGap)
+	c.invite(now, p, out)
 }
 
 // coprime returns the next number from n on that has no factor in common with

@@ -145,6 +145,7 @@ type Client struct {
 	auth     *authenticator // nil: no secure qualification
 	token    relayToken     // of link-local bubbles
 	strange  bucket         // birthdays of peers that the host does not want
+	refusals bucket         // of our mapped port
 	answers  bucket         // bubbles sent because of received ones, server-relayed
 	acks     bucket         // the same, for bubbles received directly
 	origin   time.Time
@@ -209,6 +210,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	c.peers.init(config.Peers)
 	c.answers = bucket{rate: answerRate, burst: answerBurst}
 	c.strange = bucket{rate: 1.0 / 60, burst: 2}
+	c.refusals = bucket{rate: 1.0 / 60, burst: 2}
 	c.acks = bucket{rate: ackRate, burst: ackBurst}
 	return c, nil
 }

@@ -41,7 +41,9 @@ type crossing struct {
 	test      echoTest
 	renewed   int       // the try in which port was opened
 	probed    time.Time // last birthday
-	refreshes int       // Connection Refresh Count
+	nagAt     time.Time // next invitation for one, if nags is not 0
+	nags      int
+	refreshes int // Connection Refresh Count
 }
 
 // across returns p's crossing, making it.

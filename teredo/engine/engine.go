@@ -97,6 +97,7 @@ const (
 	ServerUnreachable                      // a whole series of solicitations went unanswered
 	PeerUp                                 // packets to and from a peer pass directly (or through its relay)
 	PeerFailed                             // a connection attempt was given up, or may not start yet
+	PortRefused                            // the NAT shows the service port as one that no peer sends to: another might do
 )
 
 func (k EventKind) String() string {
@@ -111,6 +112,8 @@ func (k EventKind) String() string {
 		return "peer up"
 	case PeerFailed:
 		return "peer failed"
+	case PortRefused:
+		return "port refused"
 	}
 	return "unknown event"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -218,6 +219,14 @@ func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
 		l.t.Fatal(err)
 	}
 	n.c = c
+	n.bind()
+	n.extra = map[uint16]*sim.UDPPort{}
+	return n
+}
+
+// bind opens a service port.
+func (n *node) bind() {
+	var err error
 	n.port, err = n.host.BindUDP(0, func(now time.Time, from netip.AddrPort, b []byte) {
 		if !n.deaf {
 			n.c.Receive(now, from, b, &n.out)
@@ -225,11 +234,18 @@ func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
 		}
 	})
 	if err != nil {
-		l.t.Fatal(err)
+		n.l.t.Fatal(err)
 	}
 	n.c.SetLocal(n.port.LocalAddr())
-	n.extra = map[uint16]*sim.UDPPort{}
-	return n
+}
+
+// rebind moves to another service port.
+func (n *node) rebind() {
+	old := n.port
+	n.bind()
+	old.Close()
+	n.c.LinkChanged(n.l.w.Now(), &n.out)
+	n.settle()
 }
 
 // open opens an extra port. One that is taken is lost, as in life.
@@ -293,8 +309,12 @@ func (n *node) settle() {
 	for _, p := range n.out.Deliver {
 		n.got = append(n.got, got{n.l.w.Now(), append(wire.Packet(nil), p...)})
 	}
+	refused := slices.ContainsFunc(n.out.Events, func(e engine.Event) bool { return e.Kind == engine.PortRefused })
 	n.events = append(n.events, n.out.Events...)
 	n.out.Reset()
+	if refused {
+		n.rebind()
+	}
 	next := n.c.Next()
 	if next.IsZero() || next.Equal(n.tick) {
 		return

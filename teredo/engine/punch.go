@@ -36,6 +36,8 @@ func (c *Client) tickPeer(now time.Time, p *peer, out *Output) {
 		return
 	case c.birthday.peer == p && !now.Before(c.birthday.next):
 		c.goOnBirthday(now, out)
+	case p.x != nil && p.x.nags > 0 && !now.Before(p.x.nagAt):
+		c.goOnNagging(now, p, out)
 	case p.x != nil && !p.x.test.next.IsZero() && !now.Before(p.x.test.next):
 		c.repeatEcho(now, p, out)
 	case !now.Before(p.tryAt):
@@ -51,6 +53,9 @@ func (c *Client) plan(p *peer) {
 	at := p.tryAt
 	if p.x != nil {
 		at = earliest(at, p.x.test.next)
+		if p.x.nags > 0 {
+			at = earliest(at, p.x.nagAt)
+		}
 	}
 	if c.birthday.peer == p {
 		at = earliest(at, c.birthday.next)
@@ -150,6 +155,9 @@ func (c *Client) fail(now time.Time, p *peer, out *Output) {
 // calm ends p's attempt.
 func (c *Client) calm(now time.Time, p *peer) {
 	p.trying, p.waiting = false, false
+	if p.x != nil {
+		p.x.nags = 0
+	}
 	if c.birthday.peer == p {
 		c.birthday = birthday{}
 	}
@@ -183,7 +191,7 @@ func (c *Client) heard(now time.Time, p *peer, out *Output) {
 
 // acknowledge answers a direct bubble of p, which may not have heard us yet.
 func (c *Client) acknowledge(now time.Time, p *peer, kind trailerKind, out *Output) {
-	if why, ok := c.policy.permitsNew(p.mapped); !ok && !p.beside(p.mapped) && !c.locals.at(now, p.key, p.mapped) {
+	if why, ok := c.policy.permitsNew(p.mapped); !ok && (why == DropDenied || p.trust != proven) && !p.beside(p.mapped) && !c.locals.at(now, p.key, p.mapped) {
 		c.drop(why)
 		return
 	}

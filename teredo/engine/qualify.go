@@ -221,14 +221,24 @@ func (c *Client) receiveAdvertisement(now time.Time, from netip.AddrPort, out *O
 		c.drop(why)
 		return
 	}
+	// Peers send to no such port (T-02), but nobody is told of a mapping that is
+	// only compared with ours.
+	compared := server == 1 && c.via == 0 && c.address.IsValid()
+	if !compared && !portPermitted(d.Origin.Port()) {
+		c.drop(DropRAOrigin)
+		if c.refusals.take(now, 1) {
+			out.Events = append(out.Events, Event{Kind: PortRefused})
+		}
+		return
+	}
 	rtt := now.Sub(c.solicit.outstanding[slot].sent)
 	c.solicit.outstanding[slot] = nonce{}
 	c.advertised(now, server, d.Origin, rtt, out)
 }
 
-// checkAdvertisement reports whether c.d is an advertisement that counts, source
-// and nonce aside, and if not, why. cone says with which cone bit it was asked
-// for.
+// checkAdvertisement reports whether c.d is an advertisement that counts, source,
+// nonce and mapped port aside, and if not, why. cone says with which cone bit it
+// was asked for.
 func (c *Client) checkAdvertisement(cone bool) (Drop, bool) {
 	d := &c.d
 	switch {
@@ -236,7 +246,7 @@ func (c *Client) checkAdvertisement(cone bool) (Drop, bool) {
 		return DropRASignature, false
 	case d.Auth.Confirmation != 0:
 		return DropRAConfirmation, false
-	case !d.Origin.IsValid() || !c.policy.unicast(d.Origin.Addr()) || !portPermitted(d.Origin.Port()):
+	case !d.Origin.IsValid() || !c.policy.unicast(d.Origin.Addr()) || d.Origin.Port() == 0:
 		return DropRAOrigin, false
 	}
 	ra, err := wire.ParseAdvertisement(d.IPv6)

@@ -151,52 +151,66 @@ func TestReachMatrix(t *testing.T) {
 	}
 }
 
-// lucky is the share of runs that may fail between two NATs. Birthday probing
-// needs three messages through the servers before its first packet, and a pool
-// of addresses halves its chance.
-func lucky(a, b string) float64 {
-	pair := a + " " + b
-	switch {
-	case pair == "PR PS" || pair == "PS PR":
-		return 0.01
-	case strings.Contains(pair, "AS") && (strings.Contains(pair, "PR") || strings.Contains(pair, "AR")) && !strings.Contains(pair, "UPR"):
-		return 0.05
+// lossRuns has a pair of clients call each other n times at 10 % loss, and
+// returns how often they failed to connect within 7 s, the slowest success, and
+// how often a NAT gave the service port an outside port that T-11 refuses, so
+// that there was no address to call.
+func lossRuns(t *testing.T, a, b string, n int) (failed, refused int, slowest time.Duration) {
+	for seed := range uint64(n) {
+		l := newLab(t, seed+1, link.Config{Delay: 20 * time.Millisecond})
+		na, nb := l.kindNode(a), l.kindNode(b)
+		na.start()
+		nb.start()
+		l.run(time.Second)
+		if !na.qualified() || !nb.qualified() {
+			refused++
+			if na.state().Drops[engine.DropRAOrigin]+nb.state().Drops[engine.DropRAOrigin] == 0 {
+				t.Errorf("seed %d: not qualified: %s", seed+1, drops(na, nb))
+			}
+			continue
+		}
+		l.lossy(crossing(0.1))
+		took, ok := l.call(7*time.Second, na, nb)
+		if !ok {
+			failed++
+			t.Logf("%s to %s: seed %d", a, b, seed+1)
+			continue
+		}
+		slowest = max(slowest, took)
 	}
-	return 0.0001
+	return failed, refused, slowest
 }
 
 // TR-07: at 10 % loss each direction every pair that connects does so within
-// 7 s. By default this is a sample; go test -run ReachLoss -reach 10000 -v
-// prints the figures that are promised.
+// 7 s, in 99.99 % of runs. By default this is a sample; go test -run ReachLoss
+// -reach 10000 -v prints the figures that are promised.
 func TestReachLoss(t *testing.T) {
 	golden, err := os.ReadFile("testdata/reach.golden")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := strings.Split(string(golden), "\n")[3:]
+	var s strings.Builder
+	fmt.Fprintf(&s, "failures of %d runs at 10 %% loss each way, and the slowest success; a row calls a column\n\n     ", *reachRuns)
+	for _, k := range kinds {
+		fmt.Fprintf(&s, "%11s", k.name)
+	}
+	refusals := 0
 	for i, a := range kinds {
+		fmt.Fprintf(&s, "\n%-5s", a.name)
 		for j, b := range kinds {
 			if strings.TrimSpace(rows[i][5+13*j:][:13]) == "x" {
+				fmt.Fprintf(&s, "%11s", "x")
 				continue
 			}
-			t.Run(a.name+" to "+b.name, func(t *testing.T) {
-				failed := 0
-				for seed := range uint64(*reachRuns) {
-					l := newLab(t, seed+1, link.Config{Delay: 20 * time.Millisecond})
-					na, nb := l.kindNode(a.profile), l.kindNode(b.profile)
-					l.qualify(na, nb)
-					l.run(500 * time.Millisecond)
-					l.lossy(crossing(0.1))
-					if _, ok := l.call(7*time.Second, na, nb); !ok {
-						failed++
-						t.Logf("seed %d", seed+1)
-					}
-				}
-				t.Logf("%d of %d failed", failed, *reachRuns)
-				if float64(failed) > lucky(a.name, b.name)*float64(*reachRuns) {
-					t.Errorf("%d of %d runs not connected within 7 s", failed, *reachRuns)
-				}
-			})
+			failed, refused, slowest := lossRuns(t, a.profile, b.profile, *reachRuns)
+			refusals += refused
+			fmt.Fprintf(&s, "%11s", fmt.Sprintf("%d %.1f s", failed, slowest.Seconds()))
+			if failed > *reachRuns/10000 {
+				t.Errorf("%s to %s: %d of %d runs not connected within 7 s", a.name, b.name, failed, *reachRuns)
+			}
 		}
 	}
+	fmt.Fprintf(&s, "\n\n%d runs without an address: the NAT chose a port that peers do not send to\n", refusals)
+	t.Log(s.String())
 }

@@ -284,9 +284,15 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		// Not heard directly yet: punch as well, which answers the bubble.
 		c.try(now, p, out)
 		if p.trying && p.tries <= 1 {
+			c.nag(now, p)
 			c.congratulate(now, p, out)
 			return
 		}
+	}
+	if p.trying && !p.usable(now) {
+		c.nag(now, p)
+		c.congratulate(now, p, out)
+		c.plan(p)
 	}
 	if !p.answers.take(now, 1) || (!p.wanted && !c.answers.take(now, 1)) {
 		c.drop(DropAnswerLimit)
@@ -312,7 +318,6 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 		c.invite(now, p, out)
 	}
 	if p.trying {
-		c.congratulate(now, p, out)
 		c.plan(p)
 	}
 }
