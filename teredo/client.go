@@ -26,7 +26,7 @@ type ClientConfig struct {
 
 	// Fallback are further servers. When the one in use does not answer and
 	// there is no address any more, the next gets its turn, each once without
-	// a pause, then one every 300 s.
+	// a pause, then one solicitation after the other: in the end every 300 s.
 	Fallback []ServerName
 
 	// Port is the local UDP port; zero means a random one from 49152 to

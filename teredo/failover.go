@@ -11,12 +11,6 @@ import (
 	"shipworm/teredo/engine"
 )
 
-// failoverPause is the least time between two changes of the server once each
-// was tried. A change begins a new series of solicitations, so that a client
-// whose servers are all silent sends some 2,000 a day, to all of them together;
-// with one server it sends the 310 of requirement TR-06.
-const failoverPause = 300 * time.Second
-
 // ServerName names a Teredo server.
 type ServerName struct {
 	Primary   string // host name or IPv4 address
@@ -53,26 +47,23 @@ func (c *Client) servers() []ServerName {
 	return append([]ServerName{{c.cfg.Server, c.cfg.Secondary}}, c.cfg.Fallback...)
 }
 
-// rotation is where a client stands in its list of servers.
+// rotation is where a client stands in its list of servers. In the first round
+// each is asked with a whole series of solicitations; from then on they take
+// turns, one solicitation each, at the pace of the back-off.
 type rotation struct {
 	list   []ServerName
 	inUse  int
-	cursor int       // tried last
-	tried  int       // since an answer, or a change of the network; at least 1
-	turned time.Time // last change
+	cursor int // tried last
+	tried  int // since an answer, or a change of the network; at least 1
 }
+
+// restart begins the first round anew, with the server in use.
+func (t *rotation) restart() { t.tried, t.cursor = 1, t.inUse }
 
 // more reports whether there are servers that this round has not tried.
 func (t *rotation) more() bool { return t.tried < len(t.list) }
 
-// next returns the server to try if the one in use does not answer, which may
-// be that one.
-func (t *rotation) next(now time.Time) int {
-	if len(t.list) > 1 && (t.more() || now.Sub(t.turned) >= failoverPause) {
-		return (t.cursor + 1) % len(t.list)
-	}
-	return t.inUse
-}
+func (t *rotation) next() int { return (t.cursor + 1) % len(t.list) }
 
 // found is a machine for a server, or nil with why there is none, if that is
 // known.
@@ -85,7 +76,7 @@ type found struct {
 // firstServer makes the machine for the first server that can be resolved.
 func (r *running) firstServer(ctx context.Context) (err error) {
 	t := &r.servers
-	t.list, t.turned = r.c.servers(), time.Now()
+	t.list = r.c.servers()
 	for i, n := range t.list {
 		var e error
 		if r.machine, e = r.c.resolve(ctx, r.policy, n, netip.Addr{}); e == nil {
@@ -100,27 +91,62 @@ func (r *running) firstServer(ctx context.Context) (err error) {
 }
 
 // seekServer looks for another server while the one in use is silent, at most
-// once for each solicitation and so at the pace of the back-off, beside the
-// packets: the server may have moved, its name leading elsewhere, and without
-// an address to lose the next of the list gets its turn. The lookup may hang.
+// once for each solicitation and so at the pace of the back-off: the server may
+// have moved, its name leading elsewhere, and in the first round, without an
+// address to lose, the next of the list gets its turn.
 func (r *running) seekServer(ctx context.Context) {
 	s := r.machine.Snapshot()
+	t := &r.servers
 	silent := s.State == engine.Unreachable || s.State == engine.Offline
-	if !silent || s.Solicitations == r.asked || r.resolving {
-		return
+	switch {
+	case !silent || s.Solicitations == r.asked || r.resolving:
+	case s.State == engine.Offline && t.more():
+		r.asked = s.Solicitations
+		r.lookUp(ctx, t.next(), netip.Addr{})
+	case t.list[t.inUse].named():
+		r.asked = s.Solicitations
+		r.lookUp(ctx, t.inUse, s.Server)
 	}
-	which := r.servers.inUse
-	if s.State == engine.Offline {
-		which = r.servers.next(time.Now())
+}
+
+// passTurn reports whether another server is to be solicited in place of the one
+// in use, if that one's next solicitation is due, and sees to it.
+func (r *running) passTurn(ctx context.Context, now time.Time) bool {
+	t := &r.servers
+	switch {
+	case !r.takingTurns():
+		return false
+	case r.resolving:
+		return true
+	case r.machine.Next().After(now):
+		return false
 	}
-	name, inUse := r.servers.list[which], s.Server
-	if which != r.servers.inUse {
-		inUse = netip.Addr{}
-	} else if !name.named() {
-		return
+	if t.cursor = t.next(); t.cursor == t.inUse {
+		return false
 	}
-	r.asked, r.resolving = s.Solicitations, true
-	policy := r.policy
+	r.lookUp(ctx, t.cursor, netip.Addr{})
+	return true
+}
+
+// takingTurns reports whether the first round is over.
+func (r *running) takingTurns() bool {
+	t := &r.servers
+	return len(t.list) > 1 && !t.more() && r.machine.Snapshot().State == engine.Offline
+}
+
+// next is when the machine is due: not before the server is found whose turn it
+// is.
+func (r *running) next() time.Time {
+	if r.resolving && r.takingTurns() {
+		return time.Time{}
+	}
+	return r.machine.Next()
+}
+
+// lookUp makes a machine for a server beside the packets: the lookup may hang.
+func (r *running) lookUp(ctx context.Context, which int, inUse netip.Addr) {
+	name, policy := r.servers.list[which], r.policy
+	r.resolving = true
 	r.helpers.Go(func() {
 		m, err := r.c.resolve(ctx, policy, name, inUse)
 		if err != nil {
@@ -135,9 +161,10 @@ func (r *running) seekServer(ctx context.Context) {
 func (r *running) replace(f found) {
 	r.resolving = false
 	t := &r.servers
+	round := t.more()
 	if f.which != t.inUse {
-		t.cursor, t.turned = f.which, time.Now()
-		t.tried++
+		t.cursor = f.which
+		t.tried = min(t.tried+1, len(t.list))
 	}
 	old := r.machine.Snapshot()
 	if f.machine == nil || old.Address.IsValid() {
@@ -150,9 +177,16 @@ func (r *running) replace(f found) {
 		r.own.out.Close = append(r.own.out.Close, port)
 	}
 	r.c.log.Info("another server", "from", old.Server, "to", f.machine.Snapshot().Server)
-	r.machine, r.asked, t.inUse = f.machine, 0, f.which
+	before := r.machine
+	r.machine, r.asked = f.machine, 0
+	turn := !round && f.which != t.inUse
+	t.inUse = f.which
 	r.locate()
 	r.machine.SetPolicy(r.policy)
 	r.machine.SetMapped(time.Now(), r.external, &r.own.out)
-	r.machine.Start(time.Now(), &r.own.out)
+	if turn {
+		r.machine.TakeTurn(time.Now(), before, &r.own.out)
+	} else {
+		r.machine.Start(time.Now(), &r.own.out)
+	}
 }

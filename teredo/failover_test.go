@@ -46,32 +46,46 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// With all of them silent a client says so, sends a series every 300 s at most,
-// and finds the first that comes back within two turns.
+// With all of them silent a client says so, asks no more often than it would ask
+// one, whatever its name leads to, and finds the first that comes back within
+// two turns. TR-06
 func TestFailoverBackOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, time.Millisecond)
-		h, _ := w.home("cone")
-		c, _ := w.client(h, func(c *ClientConfig) {
-			c.Server = dead
-			c.Fallback = []ServerName{{Primary: primary.String(), Secondary: secondary.String()}}
+	// A name that cannot be resolved takes no turn, and costs nothing.
+	for name, first := range map[string]string{"silent": dead, "nameless": "nowhere.example"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, time.Millisecond)
+				h, _ := w.home("cone")
+				c, _ := w.client(h, func(c *ClientConfig) {
+					c.Server = dead2
+					c.Fallback = []ServerName{{Primary: first}, {Primary: primary.String(), Secondary: secondary.String()}}
+					if name == "silent" {
+						c.Fallback = c.Fallback[1:]
+						c.Server = first
+					}
+					c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+						time.Sleep(5 * time.Second)
+						return nil, errors.New("no such host")
+					}
+				})
+				_, err := wait(t, c, time.Minute)
+				if q := new(QualifyError); !errors.As(err, &q) || q.Stage != StageSolicit || !errors.Is(err, ErrServerSilent) {
+					t.Fatalf("error %v", err)
+				}
+				time.Sleep(24 * time.Hour)
+				if n := w.sentBy(h); n > 310 || n < 280 {
+					t.Errorf("%d solicitations in a day without a server, want 280 to 310", n)
+				} else {
+					t.Logf("%d solicitations in a day", n)
+				}
+				w.server()
+				time.Sleep(2*301*time.Second + 15*time.Second)
+				if s := c.State(); !s.Address.IsValid() || s.ServerName != primary.String() {
+					t.Errorf("not found again: %v, %s", s.ClientState.State, s.ServerName)
+				}
+			})
 		})
-		_, err := wait(t, c, time.Minute)
-		if q := new(QualifyError); !errors.As(err, &q) || q.Stage != StageSolicit || !errors.Is(err, ErrServerSilent) {
-			t.Fatalf("error %v", err)
-		}
-		time.Sleep(24 * time.Hour)
-		if n := w.sentBy(h); n > 288*7 { // a series, and one for the back-off, in each pause
-			t.Errorf("%d packets in a day without a server", n)
-		} else {
-			t.Logf("%d packets in a day without a server", n)
-		}
-		w.server()
-		time.Sleep(2*failoverPause + time.Minute)
-		if s := c.State(); !s.Address.IsValid() || s.ServerName != primary.String() {
-			t.Errorf("not found again: %v, %s", s.ClientState.State, s.ServerName)
-		}
-	})
+	}
 }
 
 // Every server of the list is checked.

@@ -204,14 +204,17 @@ func (r *running) loop(ctx context.Context, fromLink *reader, news <-chan string
 	if fromLink != nil {
 		announced = fromLink.full
 	}
-	next := func() time.Time { return r.machine.Next() }
 	for {
 		var do func() // under the lock
 		after := func() {}
 		select {
-		case <-r.sleep(timer, next):
+		case <-r.sleep(timer, r.next):
 			do = func() {
-				r.machine.Tick(time.Now(), &r.own.out)
+				now := time.Now()
+				if r.passTurn(ctx, now) {
+					return
+				}
+				r.machine.Tick(now, &r.own.out)
 				r.flush(ctx) // it looks at what has become of it
 				r.seekServer(ctx)
 			}
@@ -287,7 +290,7 @@ func (r *running) event(ctx context.Context, e engine.Event) {
 	switch e.Kind {
 	case engine.Qualified:
 		c.log.Info("qualified", "address", e.Address, "rtt", e.RTT)
-		r.servers.tried = 1
+		r.servers.restart()
 		r.setAddr(e.Address)
 	case engine.AddressLost:
 		c.log.Info("address lost", "address", e.Address)
@@ -325,7 +328,7 @@ func (r *running) linkChanged(what string) {
 	if err := r.findLocal(); err != nil {
 		r.c.log.Warn("keep the old policy", "err", err)
 	}
-	r.servers.tried = 1
+	r.servers.restart()
 	r.machine.SetPolicy(r.policy)
 	r.locate()
 	r.machine.LinkChanged(time.Now(), &r.own.out)

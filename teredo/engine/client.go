@@ -247,6 +247,21 @@ func (c *Client) Start(now time.Time, out *Output) {
 	c.startSeries(now, out)
 }
 
+// TakeTurn begins in place of old, a client of another server that has not
+// answered either: with a single solicitation, and with old's back-off, so that
+// many silent servers are asked no more often than one. It does nothing unless
+// the state is Initial.
+func (c *Client) TakeTurn(now time.Time, old *Client, out *Output) {
+	if c.state != Initial {
+		return
+	}
+	c.state = Offline
+	c.origin, c.stats.started = now, now
+	c.solicit.step = old.solicit.step
+	c.sendSolicitation(now, out)
+	c.solicit.next = now.Add(c.backoffGap())
+}
+
 // LinkChanged says that the host's addresses or routes changed, or that it
 // slept: the mapping may be another. A fresh series of solicitations starts at
 // once, whatever the back-off was.

@@ -186,7 +186,7 @@ func (c *Client) seriesFailed(now time.Time, out *Output) {
 func (c *Client) backoffGap() time.Duration {
 	d := backoff[c.solicit.step]
 	if c.solicit.step == len(backoff)-1 {
-		return c.between(0.95, 1, d)
+		return c.between(0.97, 1, d)
 	}
 	c.solicit.step++
 	return c.between(0.8, 1.2, d)
