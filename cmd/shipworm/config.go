@@ -102,18 +102,25 @@ func addConfig(c *cobra.Command, table string, files func() []string) {
 			}
 			return s.apply(path, table, c.Flags())
 		}
-		for _, p := range files() {
-			s, err := readConfig(p)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-				continue // not ours to read
-			}
-			if err != nil {
-				return err
-			}
-			return s.apply(p, table, c.Flags())
+		s, from, err := readFirstConfig(files())
+		if err != nil || s == nil {
+			return err
 		}
-		return nil
+		return s.apply(from, table, c.Flags())
 	}
+}
+
+// readFirstConfig reads the first file that there is and that is ours to read;
+// the result is nil if there is none.
+func readFirstConfig(files []string) (s settings, from string, err error) {
+	for _, p := range files {
+		s, err := readConfig(p)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			continue
+		}
+		return s, p, err
+	}
+	return nil, "", nil
 }
 
 func noFiles() []string { return nil }

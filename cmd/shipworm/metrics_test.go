@@ -36,6 +36,13 @@ func TestMetricsText(t *testing.T) {
 		t.Error(m.b.String())
 	}
 	m = metrics{}
+	relayMetrics(&m, teredo.RelayState{RelayState: engine.RelayState{Sent: 5, Received: 6, PeersTrusted: 2, Drops: engine.Drops{engine.DropLoop: 9}}})
+	for _, want := range []string{`packets_total{direction="out"} 5`, `packets_total{direction="in"} 6`, `peers{kind="trusted"} 2`, `drops_total{reason="loop"} 9`} {
+		if !strings.Contains(m.b.String(), "\nshipworm_teredo_"+want+"\n") {
+			t.Errorf("a relay: no %s in\n%s", want, m.b.String())
+		}
+	}
+	m = metrics{}
 	m.gauge("x", "h", 1, "l", "a\"b\\c\nd")
 	if want := "# HELP x h\n# TYPE x gauge\nx{l=\"a\\\"b\\\\c\\nd\"} 1\n"; m.b.String() != want {
 		t.Errorf("got %q, want %q", m.b.String(), want)

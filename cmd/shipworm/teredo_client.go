@@ -66,7 +66,8 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			cfg.ConeTest, cfg.FindRefresh = cone, find
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
-			if router.network == upnp.Domain.String() && opts.typ != typeEnterprise {
+			opts.managed = router.network == upnp.Domain.String()
+			if opts.managed && opts.typ != typeEnterprise {
 				return withHint(errTeredoOff, "--type enterpriseclient runs it there, too")
 			}
 			m, err := router.mapper(cfg.Logger, !tunnel.changesUser())
@@ -99,6 +100,7 @@ type clientOptions struct {
 	refresh uint16
 	port    uint16
 	metrics string
+	managed bool // a network of an office
 
 	fallback []string
 }
@@ -160,7 +162,7 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 	}
 	return withTeredo(ctx, cfg, func(c *teredo.Client) error {
 		if ctl.l != nil {
-			ctl.serve(c, opts.typ)
+			ctl.serve(c, opts.typ, opts.managed)
 		}
 		stats.serve(func(m *metrics) { clientMetrics(m, c.State()) })
 		alive, stop := startNotify(func() string { return clientStatus(c.State()) })

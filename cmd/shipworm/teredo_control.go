@@ -109,7 +109,7 @@ func openControl() (*control, error) {
 }
 
 // serve answers with the state of a client until close.
-func (c *control) serve(client *teredo.Client, typ clientType) {
+func (c *control) serve(client *teredo.Client, typ clientType, managed bool) {
 	c.wg.Go(func() {
 		for {
 			conn, err := c.l.Accept()
@@ -118,7 +118,7 @@ func (c *control) serve(client *teredo.Client, typ clientType) {
 			}
 			if c.system || fromUser(conn, c.uid) {
 				_ = conn.SetDeadline(time.Now().Add(controlTimeout))
-				if raw, err := shownJSON(client.State(), typ); err == nil {
+				if raw, err := shownJSON(client.State(), typ, managed); err == nil {
 					_, _ = conn.Write(raw) // whoever asked may have left
 				}
 			}

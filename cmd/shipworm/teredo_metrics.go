@@ -29,6 +29,13 @@ func clientMetrics(m *metrics, st teredo.State) {
 
 // serverMetrics are what a server tells.
 func serverMetrics(m *metrics, st teredo.ServerState) {
+	m.counter("shipworm_teredo_received_total", "Datagrams received.", st.Received)
+	const sent = "shipworm_teredo_sent_total"
+	m.counter(sent, "Packets sent, by kind.", st.Advertised, "kind", "advertisement")
+	m.counter(sent, "", st.Forwarded, "kind", "forwarded")
+	m.counter(sent, "", st.Native, "kind", "native")
+	m.counter("shipworm_teredo_native_errors_total", "Tests of native hosts that no route led to.", st.NativeErrors)
+	m.gauge("shipworm_teredo_limit_entries", "Networks in the tables of the rate limits.", float64(st.LimitEntries))
 	dropMetrics(m, &st.Drops)
 	var sum teredo.SocketStats
 	for _, s := range st.Sockets {
@@ -36,6 +43,19 @@ func serverMetrics(m *metrics, st teredo.ServerState) {
 		sum.ReadErrors += s.ReadErrors
 	}
 	socketMetrics(m, sum)
+}
+
+// relayMetrics are what a relay tells.
+func relayMetrics(m *metrics, st teredo.RelayState) {
+	const packets = "shipworm_teredo_packets_total"
+	m.counter(packets, "Data packets through the tunnel.", st.Sent, "direction", "out")
+	m.counter(packets, "", st.Received, "direction", "in")
+	m.counter("shipworm_teredo_bubbles_total", "Bubbles sent.", st.Bubbles)
+	m.gauge("shipworm_teredo_peers", "Clients in the table.", float64(st.PeersTrusted), "kind", "trusted")
+	m.gauge("shipworm_teredo_peers", "", float64(st.PeersOther), "kind", "other")
+	m.gauge("shipworm_teredo_queued_bytes", "Bytes that wait for a client.", float64(st.Queued))
+	dropMetrics(m, &st.Drops)
+	socketMetrics(m, st.Socket)
 }
 
 // dropMetrics names every reason, also those that did not occur yet: a rate

@@ -33,7 +33,7 @@ func showState(w io.Writer, st *shownState) error {
 	case engine.Ready, engine.Unreachable:
 		printLabel(&b, "State", "qualified")
 		printLabel(&b, "Client Type", "teredo client")
-		printLabel(&b, "Network", "unmanaged") // nobody manages the networks of our hosts
+		printLabel(&b, "Network", networkWord(st.Managed))
 		printLabel(&b, "NAT", natWord(&st.State))
 		printLabel(&b, "NAT Special Behaviour", fmt.Sprintf("UPNP: %s, PortPreserving: %s",
 			yesNo(st.Forward.IsValid() && st.Forward.Addr() == st.Mapped.Addr()), yesNo(st.Local.Port() == st.Mapped.Port())))
@@ -41,22 +41,39 @@ func showState(w io.Writer, st *shownState) error {
 		printLabel(&b, "External NAT Mapping", st.Mapped)
 	case engine.Offline:
 		printLabel(&b, "State", "offline")
-		// netsh has such a line; its English words for this case are not
-		// known to us.
-		which := "primary"
-		if st.Secondary.IsValid() {
-			which = "primary / secondary"
-		}
-		printLabel(&b, "Error", which+" teredo server cannot be reached over UDP")
+		printLabel(&b, "Error", offlineWord(st))
 	case engine.Qualifying:
 		printLabel(&b, "State", "probe (primary server)")
 		printLabel(&b, "Client Type", "teredo client")
-		printLabel(&b, "Network", "unmanaged")
+		printLabel(&b, "Network", networkWord(st.Managed))
 	default:
 		printLabel(&b, "State", "dormant")
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// networkWord is about who runs the network. A host here knows no more of that
+// than it is told, with --network.
+func networkWord(managed bool) string {
+	if managed {
+		return "managed"
+	}
+	return "unmanaged"
+}
+
+// offlineWord says why there is no address. What netsh says in English of a
+// silent server is not known to us.
+func offlineWord(st *shownState) string {
+	switch {
+	case st.Type == typeDisabled:
+		return "none"
+	case st.Managed && st.Type != typeEnterprise:
+		return "client is in a managed network"
+	case st.Secondary.IsValid():
+		return "primary / secondary teredo server cannot be reached over UDP"
+	}
+	return "primary teredo server cannot be reached over UDP"
 }
 
 // typeWord is the type as netsh shows it: what "default" means is a client.

@@ -24,6 +24,7 @@ type relayFlags struct {
 	port     uint16
 	direct   bool
 	noEcho   bool
+	stats    string
 	verbose  bool
 }
 
@@ -63,7 +64,16 @@ client answered yet, four bubbles in 300 s are all there is.`,
 			if err != nil {
 				return usageError(oneLine(err))
 			}
-			tell, stop := startNotify(func() string { r.State(); return "relaying" })
+			page, err := openMetrics(f.stats) // before privileges go
+			if err != nil {
+				return err
+			}
+			defer page.close()
+			page.serve(func(m *metrics) { relayMetrics(m, r.State()) })
+			tell, stop := startNotify(func() string {
+				st := r.State()
+				return fmt.Sprintf("relaying for %s, %d clients", joinPrefixes(st.Served), st.PeersTrusted)
+			})
 			defer stop()
 			ready = tell
 			return teredoRelayError(c.Context(), r.Run(c.Context()))
@@ -81,6 +91,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	fl.Uint16Var(&f.port, "port", 0, "UDP `port` (default a random one)")
 	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
 	f.tunnel.addUser(c)
+	addMetrics(c, &f.stats)
 	addConfig(c, "relay", noFiles)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 	return watched(c)

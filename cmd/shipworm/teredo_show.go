@@ -12,6 +12,7 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
+	"shipworm/upnp"
 )
 
 func newTeredoShowCmd() *cobra.Command {
@@ -64,13 +65,47 @@ for display, which takes up to 16 s; "shipworm probe" tells more. With --verbose
 // shownState is what `teredo show --json` prints and what the control socket
 // carries, schema 1.
 type shownState struct {
-	Schema int        `json:"schema"`
-	Type   clientType `json:"type"`
+	Schema  int        `json:"schema"`
+	Type    clientType `json:"type"`
+	Managed bool       `json:"managed"` // --network domain
 	teredo.State
 }
 
-func shownJSON(st teredo.State, typ clientType) ([]byte, error) {
-	return json.Marshal(shownState{1, typ, st})
+func shownJSON(st teredo.State, typ clientType, managed bool) ([]byte, error) {
+	return json.Marshal(shownState{1, typ, managed, st})
+}
+
+// forbidden returns the state of a client that does not run because the
+// first of these files forbids it, as JSON, or nil.
+func forbidden(files []string) ([]byte, error) {
+	s, from, err := readFirstConfig(files)
+	if err != nil {
+		return nil, err
+	}
+	var opts clientOptions
+	var router mapFlags
+	c := &cobra.Command{}
+	opts.add(c)
+	router.add(c)
+	server := c.Flags().String("server", "", "")
+	for key := range s["client"] {
+		if c.Flags().Lookup(key) == nil {
+			delete(s["client"], key) // not shown
+		}
+	}
+	if err := s.apply(from, "client", c.Flags()); err != nil {
+		return nil, err
+	}
+	managed := router.network == upnp.Domain.String()
+	if opts.typ != typeDisabled && (!managed || opts.typ == typeEnterprise) {
+		return nil, nil
+	}
+	st := teredo.State{ServerName: *server, Port: opts.port}
+	st.ClientState.State = engine.Offline
+	if st.Refresh = time.Duration(opts.refresh) * time.Second; st.Refresh == 0 {
+		st.Refresh = 30 * time.Second
+	}
+	return shownJSON(st, opts.typ, managed)
 }
 
 // teredoState returns the state of a running client, or of one that it runs
@@ -97,7 +132,7 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 				err = waitConeTest(ctx, c)
 			}
 			var bad error
-			raw, bad = shownJSON(c.State(), typeDefault)
+			raw, bad = shownJSON(c.State(), typeDefault, false)
 			err = errors.Join(err, bad)
 		}
 		return err

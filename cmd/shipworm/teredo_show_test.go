@@ -71,6 +71,10 @@ func shownStates() map[string]*teredo.State {
 		"offline":     &offline,
 		"probe":       &probe,
 		"dormant":     &dormant,
+
+		"managed":          &qualified,
+		"offline_managed":  &offline,
+		"offline_disabled": &offline,
 	}
 }
 
@@ -87,7 +91,16 @@ func TestShowState(t *testing.T) {
 	for name, st := range shownStates() {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := showState(&b, &shownState{Type: typeDefault, State: *st}); err != nil {
+			shown := shownState{Type: typeDefault, State: *st}
+			switch name {
+			case "managed":
+				shown.Type, shown.Managed = typeEnterprise, true
+			case "offline_managed":
+				shown.Managed = true
+			case "offline_disabled":
+				shown.Type = typeDisabled
+			}
+			if err := showState(&b, &shown); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "teredo_show_"+name+".golden", b.Bytes())
@@ -107,7 +120,7 @@ func TestShownJSON(t *testing.T) {
 		},
 		ServerName: "teredo.example.net", Local: netip.MustParseAddrPort("192.168.0.218:52865"),
 		HostDrops: map[string]uint64{stack.DropClosedPort.String(): 2},
-	}, typeDefault)
+	}, typeDefault, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +133,7 @@ func TestShownJSON(t *testing.T) {
 	if err := json.Unmarshal(raw, &back); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := shownJSON(back.State, back.Type); err != nil || !bytes.Equal(again, raw) {
+	if again, err := shownJSON(back.State, back.Type, back.Managed); err != nil || !bytes.Equal(again, raw) {
 		t.Errorf("read and written again: %s, %v\nwas %s", again, err, raw)
 	}
 }
@@ -160,5 +173,38 @@ func TestTypeWords(t *testing.T) {
 	var typ clientType
 	if err := typ.Set("server"); err == nil {
 		t.Error("a server is no client")
+	}
+}
+
+// Without a client, a configuration that forbids one is shown as netsh shows it,
+// and nothing is sent. C-09
+func TestShowForbidden(t *testing.T) {
+	for name, tt := range map[string]struct{ config, want string }{
+		"disabled": {"[client]\ntype = \"disabled\"\nserver = \"t.example\"\nrefresh = 20\nopen = [\"tcp/22\"]\n",
+			"Type                    : disabled\nServer Name             : t.example\nClient Refresh Interval : 20 seconds\nClient Port             : unspecified\n" +
+				"State                   : offline\nError                   : none\n"},
+		"managed": {"[client]\nnetwork = \"domain\"\nserver = \"t.example\"\nport = 34567\n",
+			"Type                    : client\nServer Name             : t.example\nClient Refresh Interval : 30 seconds\nClient Port             : 34567\n" +
+				"State                   : offline\nError                   : client is in a managed network\n"},
+		"enterprise": {"[client]\nnetwork = \"domain\"\ntype = \"enterpriseclient\"\n", ""},
+		"free":       {"[client]\nserver = \"t.example\"\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw, err := forbidden([]string{writeConfig(t, tt.config)})
+			if err != nil || (raw == nil) != (tt.want == "") {
+				t.Fatalf("%s, %v", raw, err)
+			}
+			if raw == nil {
+				return
+			}
+			var st shownState
+			var b bytes.Buffer
+			if err := json.Unmarshal(raw, &st); err != nil {
+				t.Fatal(err)
+			}
+			if err := showState(&b, &st); err != nil || !strings.HasSuffix(b.String(), tt.want) {
+				t.Errorf("%v\n%s\nwant\n%s", err, &b, tt.want)
+			}
+		})
 	}
 }
