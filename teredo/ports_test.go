@@ -2,11 +2,13 @@ package teredo
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"shipworm/teredo/engine"
 	"shipworm/testnet/nat"
 )
 
@@ -71,6 +73,23 @@ func TestMap(t *testing.T) {
 		db.toTunnel <- udp6(b.Addr(), a.Addr(), "in")
 		if got := string((<-da.fromIt)[48:]); got != "in" {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// Where no port forward is to be had the client goes on without. RFC 6081, 5.3.3
+func TestMapFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 10*time.Millisecond)
+		w.server()
+		h, _ := w.home("port-restricted")
+		c, _ := w.client(h, func(c *ClientConfig) {
+			c.Map = func(context.Context, netip.AddrPort, func(netip.AddrPort)) error { return errors.New("no router answers") }
+		})
+		mustQualify(t, c)
+		time.Sleep(time.Hour)
+		if s := c.State(); s.ClientState.State != engine.Ready || s.Forward.IsValid() {
+			t.Errorf("%v, forward %v", s.ClientState.State, s.Forward)
 		}
 	})
 }

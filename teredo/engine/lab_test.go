@@ -161,8 +161,9 @@ type node struct {
 	events []engine.Event
 	got    []got
 	tick   time.Time
-	sent   func(engine.Transmit) // sees what the client sends
-	deaf   bool                  // datagrams do not reach the client
+	sent   func(engine.Transmit)               // sees what the client sends
+	seen   func(from netip.AddrPort, b []byte) // sees what it is about to receive
+	deaf   bool                                // datagrams do not reach the client
 }
 
 // node adds a client behind a NAT of a named profile, or on the public
@@ -229,6 +230,7 @@ func (n *node) bind() {
 	var err error
 	n.port, err = n.host.BindUDP(0, func(now time.Time, from netip.AddrPort, b []byte) {
 		if !n.deaf {
+			n.see(from, b)
 			n.c.Receive(now, from, b, &n.out)
 			n.settle()
 		}
@@ -248,9 +250,16 @@ func (n *node) rebind() {
 	n.settle()
 }
 
+func (n *node) see(from netip.AddrPort, b []byte) {
+	if n.seen != nil {
+		n.seen(from, b)
+	}
+}
+
 // open opens an extra port. One that is taken is lost, as in life.
 func (n *node) open(local uint16) {
 	port, err := n.host.BindUDP(local, func(now time.Time, from netip.AddrPort, b []byte) {
+		n.see(from, b)
 		n.c.ReceiveOn(now, local, from, b, &n.out)
 		n.settle()
 	})

@@ -80,7 +80,7 @@ func (s *ports) drain(out *Output) {
 func (c *Client) keepPort(now time.Time, p *peer, out *Output) {
 	x := p.x
 	switch {
-	case now.Sub(p.lastData) < portRefresh:
+	case now.Sub(p.lastData) <= portRefresh:
 		x.refreshes = 0
 	case x.refreshes >= portRefreshes:
 		c.peers.due.remove(p)
