@@ -84,7 +84,9 @@ func TestMapFails(t *testing.T) {
 		w.server()
 		h, _ := w.home("port-restricted")
 		c, _ := w.client(h, func(c *ClientConfig) {
-			c.Map = func(context.Context, netip.AddrPort, func(netip.AddrPort)) error { return errors.New("no router answers") }
+			c.Map = func(context.Context, netip.AddrPort, func(netip.AddrPort)) error {
+				return errors.New("no router answers")
+			}
 		})
 		mustQualify(t, c)
 		time.Sleep(time.Hour)
