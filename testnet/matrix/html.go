@@ -176,18 +176,33 @@ func (c *Cell) verdict() string {
 	return fmt.Sprintf("An end never learnt its address. %s.", c.Reason)
 }
 
+// maxAlike is how many packets are drawn that differ in their ports only. A
+// client that looks for a port sends hundreds.
+const maxAlike = 8
+
 // packets draws rows; those that only repeat an earlier one are counted there.
 func packets(rows []Row, zero time.Duration) []pagePacket {
+	alike := map[string]map[string]bool{}
+	for i := range rows {
+		loose := rowKey(&rows[i], netip.AddrPort.Addr)
+		if alike[loose] == nil {
+			alike[loose] = map[string]bool{}
+		}
+		alike[loose][rowKey(&rows[i], same)] = true
+	}
 	var out []pagePacket
 	first := map[string]int{}
 	times := map[string]int{}
 	for i := range rows {
 		r := &rows[i]
-		key := r.key()
+		key, note := rowKey(r, netip.AddrPort.Addr), ", other ports"
+		if len(alike[key]) <= maxAlike {
+			key, note = rowKey(r, same), ""
+		}
 		k, again := first[key]
 		times[key]++
 		if again {
-			out[k].Again = fmt.Sprintf("%d times until %s", times[key], clock(r.Sent-zero))
+			out[k].Again = fmt.Sprintf("%d times until %s%s", times[key], clock(r.Sent-zero), note)
 			continue
 		}
 		first[key] = len(out)
@@ -196,10 +211,13 @@ func packets(rows []Row, zero time.Duration) []pagePacket {
 	return out
 }
 
-// key is the same for packets that had the same way and the same fate.
-func (r *Row) key() string {
+func same(a netip.AddrPort) netip.AddrPort { return a }
+
+// rowKey is the same for packets that had the same way and the same fate, as far
+// as part tells their endpoints apart.
+func rowKey[T any](r *Row, part func(netip.AddrPort) T) string {
 	last := r.Hops[len(r.Hops)-1]
-	return fmt.Sprint(r.What, r.Hops[0].Node, last.Node, r.Src, r.Dst, last.Src, last.Dst, r.Line, r.Dropped, r.Refused, r.End > 0)
+	return fmt.Sprint(r.What, r.Hops[0].Node, last.Node, part(r.Src), part(r.Dst), part(last.Src), part(last.Dst), r.Line, r.Dropped, r.Refused, r.End > 0)
 }
 
 func (r *Row) packet(zero time.Duration) pagePacket {
