@@ -50,9 +50,10 @@ lab: build lab-packages ## laboratory tests: namespaces, real peers, display, br
 demo: build lab-packages ## the main job, end to end: make demo NAT_A=cone NAT_B=port-restricted
 	$(GO) run ./testnet/demo --shipworm bin/shipworm --nat-a $(NAT_A) --nat-b $(NAT_B) --out $(OUT)
 
-bench: build lab-packages ## benchmarks, then the speed of a session between two homes
+bench: build lab-packages ## benchmarks, the speed of a session, the data plane beside Miredo
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 300ms $(BENCHES)
 	$(GO) run ./testnet/demo --bench --shipworm bin/shipworm --out bench-out
+	$(GO) run ./testnet/speed --shipworm bin/shipworm
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
