@@ -25,8 +25,8 @@ type core struct {
 	judgedAt      time.Time
 	repeated      bool // the control was asked twice
 	mapping       bool
-	remapped      bool           // asked once more, on a fresh socket
-	tcp           report.Verdict // does the server's host answer over TCP?
+	remapped      bool // asked once more, on a fresh socket
+	tcp           tcpAnswer
 	refused       report.Silence // what an ICMP error said of the server
 }
 
@@ -99,16 +99,23 @@ func (m *machine) changeServer() {
 // dial has the driver try the server over TCP while it is silent over UDP.
 func (m *machine) dial() {
 	if !m.heard() {
-		m.tcp = report.Unknown
+		m.tcp = tcpUnknown
 		m.out = append(m.out, action{kind: actDial, to: m.a1})
 	}
 }
 
-// dialed tells whether the server's host answered over TCP, with a refusal
-// too.
-func (m *machine) dialed(ok bool) {
-	m.tcp = report.Is(ok)
-}
+// dialed tells what the server's host answered over TCP.
+func (m *machine) dialed(t tcpAnswer) { m.tcp = t }
+
+// tcpAnswer is what came of a TCP connection to the server.
+type tcpAnswer uint8
+
+const (
+	tcpUnknown tcpAnswer = iota // not tried, or no answer yet
+	tcpSilent
+	tcpRefused // the host is there, a STUN server may not be
+	tcpOpen    // the server is there
+)
 
 // contacted is called when a first question is over.
 func (m *machine) contacted() {

@@ -110,7 +110,7 @@ func (p *Prober) pass(ctx context.Context, servers []netip.AddrPort, t Tests) (*
 	if p.pace == nil {
 		p.pace = newPacer(now)
 	}
-	d := &driver{m: newMachine(c, p.pace), cfg: c, inbox: make(chan datagram), icmp: make(chan complaint), dialed: make(chan bool, 1)}
+	d := &driver{m: newMachine(c, p.pace), cfg: c, inbox: make(chan datagram), icmp: make(chan complaint), dialed: make(chan tcpAnswer, 1)}
 	ctx, d.cancel = context.WithCancel(ctx)
 	defer d.end()
 	return d.run(ctx)
@@ -136,7 +136,7 @@ type driver struct {
 	conns   []net.PacketConn // nil where opening failed
 	inbox   chan datagram
 	icmp    chan complaint
-	dialed  chan bool
+	dialed  chan tcpAnswer
 	wg      sync.WaitGroup
 	sent    int
 	sendErr error // the first one
@@ -178,8 +178,8 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 		case e := <-d.icmp:
 			d.cfg.Logger.Debug("ICMP error", "socket", e.sock, "about", e.to, "from", e.from)
 			d.m.unreachable(time.Now(), e.sock, e.icmpError)
-		case ok := <-d.dialed:
-			d.m.dialed(ok)
+		case t := <-d.dialed:
+			d.m.dialed(t)
 		case <-alarm:
 			d.drain()
 			d.m.tick(time.Now())
@@ -320,16 +320,21 @@ func (d *driver) send(a action) {
 	d.sent++
 }
 
-// dial tells whether a host answers over TCP, by refusing too.
+// dial tells what a host answers over TCP.
 func (d *driver) dial(ctx context.Context, to netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	answer := tcpSilent
 	c, err := d.cfg.Dial(ctx, "tcp", to.String())
-	if err == nil {
+	switch {
+	case err == nil:
 		c.Close()
+		answer = tcpOpen
+	case refused(err):
+		answer = tcpRefused
 	}
 	select {
-	case d.dialed <- err == nil || refused(err):
+	case d.dialed <- answer:
 	case <-ctx.Done():
 	}
 }

@@ -33,7 +33,7 @@ func rebuilt(t *testing.T, routers ...nat.Config) (first, second *report.Report,
 			}
 		}
 		r := newRig(t, 1, 0, routers...)
-		r.tcp = true // or nobody knew whether UDP is blocked
+		r.tcp = tcpOpen // or nobody knew whether UDP is blocked
 		r.server(correct, "198.51.100.1", "198.51.100.2")
 		const most = 6 * time.Minute
 		var all *report.Report

@@ -22,9 +22,11 @@ func (m *machine) report() *report.Report {
 	r.Access, r.Silence = m.access(r.Filtering)
 	if r.Silence != report.Answered {
 		switch m.tcp {
-		case report.Yes:
-			r.Note("silence", "the server's host answers over TCP")
-		case report.No:
+		case tcpOpen:
+			r.Note("silence", "the server answers over TCP")
+		case tcpRefused:
+			r.Note("silence", "the server's host is there, and refuses TCP: there may be no STUN server")
+		case tcpSilent:
 			r.Note("silence", "the server's host does not answer over TCP either")
 		}
 		switch m.refused {

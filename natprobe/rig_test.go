@@ -33,7 +33,7 @@ type rig struct {
 	ports   []*sim.UDPPort
 	m       *machine
 	sent    []netip.AddrPort                               // destinations
-	tcp     bool                                           // does the server answer over TCP?
+	tcp     tcpAnswer                                      // does the server answer over TCP?
 	hops    []netip.Addr                                   // routers that complain of packets that live too short
 	mtu     int                                            // of the way out; 0 = endless
 	refuses netip.Addr                                     // who says that the server's port is closed

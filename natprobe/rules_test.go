@@ -337,13 +337,13 @@ func TestSilence(t *testing.T) {
 	if took := r.run(Config{Servers: two}); r.m.report().Mapping != report.BehaviorUnknown || took > 5*time.Second {
 		t.Errorf("both dead: %+v after %v", r.m.report(), took)
 	}
-	for _, tcp := range []bool{false, true} {
+	for _, tcp := range []tcpAnswer{tcpSilent, tcpRefused, tcpOpen} {
 		r := newRig(t, 1, 0, profile(t, "udp-blocked"))
 		r.tcp = tcp
 		took := r.run(Config{})
 		got := r.m.report()
 		want := report.Report{Access: report.AccessUnknown, Silence: report.SilenceUnknown}
-		if tcp {
+		if tcp == tcpOpen {
 			want = report.Report{Access: report.Blocked, Silence: report.UDPBlocked}
 		}
 		if got.Access != want.Access || got.Silence != want.Silence || took > 2*time.Second {

@@ -129,7 +129,7 @@ func (m *machine) access(filtering report.Behavior) (report.Access, report.Silen
 	switch {
 	case m.refused == report.ServerDead:
 		return report.AccessUnknown, report.ServerDead
-	case m.tcp == report.Yes, m.refused == report.UDPBlocked:
+	case m.tcp == tcpOpen, m.refused == report.UDPBlocked:
 		return report.Blocked, report.UDPBlocked
 	case len(m.cfg.Servers) > 1:
 		return report.Blocked, report.SilenceUnknown

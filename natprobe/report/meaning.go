@@ -14,7 +14,7 @@ var (
 	}
 	silenceSentences = map[Silence]string{
 		SilenceUnknown: "No server answered: UDP is blocked on the way, or the servers are gone. Another --server tells.",
-		UDPBlocked:     "The server's host answers, but nothing comes back over UDP.",
+		UDPBlocked:     "UDP is stopped on the way to the server.",
 		ServerDead:     "The server's host says that no server runs there. Another --server tells.",
 	}
 	kindWords = map[Kind]string{
