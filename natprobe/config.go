@@ -25,6 +25,9 @@ type Config struct {
 	// WAN is the external address that the home's router names (UPnP, NAT-PMP
 	// or PCP), to tell its NAT from one beyond; invalid = not known.
 	WAN netip.Addr
+	// AskWAN, unless nil, is asked for WAN over IPv4 as soon as a NAT is seen,
+	// beside the tests; the run waits for what it returns.
+	AskWAN func(ctx context.Context) netip.Addr
 	// Local is the address to probe from; invalid = the one that the system
 	// would send to the server from. It must be specific where Listen is set.
 	Local netip.Addr
@@ -34,7 +37,8 @@ type Config struct {
 	// whether it is there; nil = the system's, or with Listen no attempt.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Teredo is asked when no server answers, and returns what a Teredo client
-	// learnt about the NAT from its server; nil = nobody is asked.
+	// learnt about the NAT from its server, which is the report's only one; nil =
+	// nobody is asked.
 	Teredo func(ctx context.Context) (*report.Report, error)
 	// Logger gets packets at level Debug; nil = nothing is logged.
 	Logger *slog.Logger

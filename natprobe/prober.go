@@ -64,6 +64,8 @@ func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 		if view, err := p.cfg.Teredo(ctx); err != nil {
 			r.Note("silence", "Teredo does not know either: "+err.Error())
 		} else if view != nil {
+			view.Time, view.Servers = r.Time, append(r.Servers, view.Servers...)
+			view.Duration, view.Packets = report.Duration(time.Since(r.Time)), r.Packets
 			r = view
 		}
 	}
@@ -158,9 +160,14 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	d.m.start(time.Now())
+	var wan chan netip.Addr
 	for {
 		if err := d.act(ctx); err != nil {
 			return nil, err
+		}
+		if wan == nil && d.cfg.AskWAN != nil && d.cfg.Local.Is4() && !d.cfg.WAN.IsValid() && d.m.translated() == report.Yes {
+			wan = make(chan netip.Addr, 1)
+			d.wg.Go(func() { wan <- d.cfg.AskWAN(ctx) })
 		}
 		if d.m.done() {
 			break
@@ -187,6 +194,13 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 	}
 	if d.sent == 0 && d.sendErr != nil {
 		return nil, fmt.Errorf("natprobe: nothing could be sent: %w", d.sendErr)
+	}
+	if wan != nil {
+		select {
+		case d.m.cfg.WAN = <-wan:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	return d.m.report(), nil
 }

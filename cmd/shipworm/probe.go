@@ -41,6 +41,8 @@ type probeFlags struct {
 	all      bool
 	timeout  time.Duration
 	verbose  bool
+	teredo   string
+	router   mapFlags
 }
 
 // allLifetime is the idle time that --all tests: a little beyond the two
@@ -57,6 +59,10 @@ of RFC 4787, RFC 3489 and netsh, with what follows for Teredo and for Remote
 Assistance. A server that speaks RFC 5780 or 3489 tells everything; two others,
 run by different people, tell the mapping. "shipworm probe server" is one of the
 first kind.
+
+Behind a NAT the router is asked, too, for its external address: another one than
+the servers see is a second NAT. If no server answers, a Teredo server tells what
+it can.
 
 What is not certain is said to be unknown. Exit code 3 if UDP is blocked, if
 nobody answers, or if it remains unknown what there is: for a NAT its mapping,
@@ -84,6 +90,9 @@ without a NAT whether a firewall filters.`,
 	c.Flags().BoolVar(&f.all, "all", false, "every test: ports, fragments, hairpin, MTU, lifetimes up to "+allLifetime.String())
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "give up a probe after this time (default: as long as its tests take)")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
+	c.Flags().StringVar(&f.teredo, "teredo", "", "Teredo `server` to ask if no STUN server answers (default $"+teredoServerEnv+")")
+	f.router.add(c)
+	c.Flags().Lookup("no-upnp").Usage = "do not ask the router for its external address, by UPnP, PCP or NAT-PMP"
 	c.AddCommand(newProbeServerCmd())
 	return c
 }
@@ -112,6 +121,14 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 	}
 	if f.all && f.lifetime == 0 {
 		cfg.Tests.Lifetime, cfg.Tests.StreamLifetime = allLifetime, allLifetime
+	}
+	ports, err := f.router.mapper(cfg.Logger, false)
+	if err != nil {
+		return cfg, nil, err
+	}
+	cfg.AskWAN = routerAddress(ports)
+	if teredoNamed(f.teredo) {
+		cfg.Teredo = teredoView(teredoFlags{server: f.teredo, verbose: f.verbose})
 	}
 	names := map[netip.AddrPort]string{}
 	for _, s := range servers {
@@ -215,7 +232,9 @@ func (f *probeFlags) probe(ctx context.Context, p *natprobe.Prober, names map[ne
 			continue
 		}
 		for i := range half.Servers {
-			half.Servers[i].Name = names[half.Servers[i].Addr]
+			if name, ok := names[half.Servers[i].Addr]; ok {
+				half.Servers[i].Name = name
+			}
 		}
 	}
 	if f.redact {
