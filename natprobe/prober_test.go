@@ -189,3 +189,40 @@ func TestValidate(t *testing.T) {
 		t.Error("no server is no error")
 	}
 }
+
+// The router is asked for its address only where there is a NAT, and beside the
+// tests; the run waits for what it says.
+func TestAskWAN(t *testing.T) {
+	const slow = 400 * ms
+	for _, tt := range []struct {
+		nat   string
+		wan   string
+		asked int
+		cgnat report.Verdict
+	}{
+		{"linux", "203.0.113.77", 1, report.Yes},
+		{"linux", "100.64.0.9", 1, report.Yes},
+		{"linux", "", 1, report.NotTested}, // it does not say
+		{"none", "203.0.113.77", 0, report.NotTested},
+	} {
+		asked := 0
+		c := Config{AskWAN: func(context.Context) (wan netip.Addr) {
+			asked++
+			time.Sleep(slow)
+			if tt.wan != "" {
+				wan = addr(tt.wan)
+			}
+			return wan
+		}}
+		bubble(t, c, []nat.Config{profile(t, tt.nat)}, func(r *rig) { r.server(correct, "198.51.100.1", "198.51.100.2") }, func(t *testing.T, r *rig, p *Prober) {
+			began := time.Now()
+			rep, err := p.Run(t.Context())
+			if err != nil || asked != tt.asked || rep.CGNAT != tt.cgnat {
+				t.Errorf("%s, %q: %v, asked %d times, %v", tt.nat, tt.wan, err, asked, rep.CGNAT)
+			}
+			if took := time.Since(began); took > slow+100*ms {
+				t.Errorf("%s, %q: took %v", tt.nat, tt.wan, took)
+			}
+		})
+	}
+}
