@@ -164,6 +164,7 @@ type node struct {
 	sent   func(engine.Transmit)               // sees what the client sends
 	seen   func(from netip.AddrPort, b []byte) // sees what it is about to receive
 	deaf   bool                                // datagrams do not reach the client
+	asleep bool                                // the host is suspended
 }
 
 // node adds a client behind a NAT of a named profile, or on the public
@@ -229,7 +230,7 @@ func (l *lab) attach(n *node, change func(*engine.ClientConfig)) *node {
 func (n *node) bind() {
 	var err error
 	n.port, err = n.host.BindUDP(0, func(now time.Time, from netip.AddrPort, b []byte) {
-		if !n.deaf {
+		if !n.deaf && !n.asleep {
 			n.see(from, b)
 			n.c.Receive(now, from, b, &n.out)
 			n.settle()
@@ -330,12 +331,26 @@ func (n *node) settle() {
 	}
 	n.tick = next
 	n.l.w.At(next, func() {
-		if n.tick.Equal(next) {
+		if n.tick.Equal(next) && !n.asleep {
 			n.tick = time.Time{}
 			n.c.Tick(n.l.w.Now(), &n.out)
 			n.settle()
 		}
 	})
+}
+
+// suspend has n's host sleep for d, and its driver notice.
+func (n *node) suspend(d time.Duration) {
+	n.asleep = true
+	n.l.run(d)
+	n.asleep, n.tick = false, time.Time{}
+	n.linkChanged()
+}
+
+// linkChanged has n's driver tell that the network changed.
+func (n *node) linkChanged() {
+	n.c.LinkChanged(n.l.w.Now(), &n.out)
+	n.settle()
 }
 
 func (n *node) start() *node {
