@@ -44,7 +44,7 @@ func newNetshSetCmd(use string) *cobra.Command {
 			if err != nil {
 				return usageError(fmt.Errorf("%s: %w", commandName(c), err))
 			}
-			return setTeredo(path, changes)
+			return setAndTell(c, path, changes)
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "the `file` to change")

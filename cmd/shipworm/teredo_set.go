@@ -45,9 +45,20 @@ A client that runs goes on as before until it is started again.`,
 		if len(changes) == 0 {
 			return usageError(errors.New("teredo set: nothing to set"))
 		}
-		return setTeredo(path, changes)
+		return setAndTell(c, path, changes)
 	}
 	return c
+}
+
+// setAndTell changes settings, and says so where a client goes on without them.
+func setAndTell(c *cobra.Command, path string, changes map[string]string) error {
+	if err := setTeredo(path, changes); err != nil {
+		return err
+	}
+	if _, err := queryControl(c.Context()); err == nil {
+		fmt.Fprintln(c.ErrOrStderr(), "the client that runs goes on as before until it is started again")
+	}
+	return nil
 }
 
 // setTeredo changes settings in a file; an empty path means this user's.
