@@ -92,6 +92,11 @@ func TestRAThroughRouters(t *testing.T) {
 		{"PCP", w.mapped(symmetric, "pcp-only"), w.mapped(symmetric, "none"), func(t *testing.T, p *raPair, user, _ *mappedHome) {
 			p.control()
 			user.opens(t, 1, 0)
+			for _, q := range user.igd.Router.Requests() {
+				if q.Transport != 0 && q.Lifetime != raLease {
+					t.Errorf("asked: %v", q)
+				}
+			}
 			p.user.hasSaid("Address      mapped 198.51.100.")
 			p.helper.hasSaid("mapped 198.51.100.")
 			ends(t, p)

@@ -141,7 +141,8 @@ func restrict(c Config) error {
 		if err != nil {
 			return err
 		}
-		return bind.BestEffort().RestrictNet()
+		// A connection from a certain address binds to port 0 first.
+		return bind.BestEffort().RestrictNet(landlock.BindTCP(0))
 	}
 	return landlock.V7.BestEffort().RestrictNet(rules...)
 }
