@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -167,8 +168,7 @@ func TestRAThroughRouters(t *testing.T) {
 			p.invite()
 			user.opens(t, 1, 0)
 			old := user.open()[0].External
-			p.user.cmd.Process.Kill()
-			p.user.ends(anyCode, time.Second)
+			p.user.killAll()
 			user.opens(t, 1, 0)
 			p.invite()
 			user.opens(t, 1, 5*time.Second)
@@ -178,6 +178,13 @@ func TestRAThroughRouters(t *testing.T) {
 			p.user.types("/stop")
 			p.user.ends(exitOK, 4*time.Second)
 			user.opens(t, 0, 0)
+		}},
+		{"killed, and tidied up by who watches", w.mapped(symmetric, "miniupnpd"), nil, func(t *testing.T, p *raPair, user, _ *mappedHome) {
+			p.invite()
+			user.opens(t, 1, 0)
+			p.user.cmd.Process.Kill()
+			p.user.ends(anyCode, 5*time.Second)
+			user.opens(t, 0, 5*time.Second)
 		}},
 		{"switched off", w.mapped(symmetric, "miniupnpd"), nil, func(t *testing.T, p *raPair, user, _ *mappedHome) {
 			p.atUser.flags = append(p.atUser.flags, "--no-upnp")
@@ -208,6 +215,26 @@ func TestRAThroughRouters(t *testing.T) {
 			p.left()
 		})
 	}
+}
+
+// killAll kills the process and the one that it watches, with no chance for
+// either to tidy up after the other.
+func (s *side) killAll() {
+	s.t.Helper()
+	must(s.t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	must(s.t, err)
+	for _, name := range threads {
+		b, err := os.ReadFile(name)
+		must(s.t, err)
+		for _, f := range strings.Fields(string(b)) {
+			child, err := strconv.Atoi(f)
+			must(s.t, err)
+			must(s.t, syscall.Kill(child, syscall.SIGKILL))
+		}
+	}
+	must(s.t, s.cmd.Process.Kill())
+	s.ends(anyCode, 5*time.Second)
 }
 
 // hasSaid checks that a side has said something by now.
