@@ -4,10 +4,12 @@ package natprobe
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,10 +34,10 @@ var anchors = []struct {
 
 // TestAnchors prints how long the prober takes, how many packets it sends and
 // what it says, beside the others, behind Linux's routers at 50 ms from the
-// server, and holds it to its promises: on an open network 2 round trips and
-// 5 ms, on a filtering one 6 round trips, 2 s where nothing comes back. The
-// fastest of three runs counts, with 20 ms of grace: what else the machine does
-// delays packets, which the prober has to take for loss.
+// server, and what it promises: on an open network 2 round trips and 5 ms, on
+// a filtering one 6 round trips, 2 s where nothing comes back. The median of
+// five runs counts. Verdicts are held to, times are not: what else the machine
+// does delays packets. TestKinds holds to the times, in virtual time.
 func TestAnchors(t *testing.T) {
 	for _, p := range []string{"turnutils_natdiscovery", "stun"} {
 		if _, err := exec.LookPath(p); err != nil {
@@ -60,21 +62,25 @@ func TestAnchors(t *testing.T) {
 	rows := make([][]string, len(kernels))
 	for i, k := range kernels {
 		node := nodeOf(k.name, len(k.rules))
-		best, packets, verdict := time.Hour, 0, ""
-		for range 3 {
+		type run struct {
+			took    time.Duration
+			packets int
+		}
+		var runs []run
+		verdict := ""
+		for range 5 {
 			count(node)
 			r := probeFrom(t, clients[i])
 			if r.Mapping != k.mapping || r.Filtering != k.filtering || r.Access != k.access {
 				t.Errorf("%s: %v, %v, %v", k.name, r.Access, r.Mapping, r.Filtering)
 			}
-			if took := time.Duration(r.Duration); took < best {
-				best, packets, verdict = took, count(node), fmt.Sprintf("%v, mapping %v, filtering %v", r.Access, r.Mapping, r.Filtering)
-			}
+			runs = append(runs, run{time.Duration(r.Duration), count(node)})
+			verdict = fmt.Sprintf("%v, mapping %v, filtering %v", r.Access, r.Mapping, r.Filtering)
 		}
-		if limit := promised(k.access, k.filtering); best > limit {
-			t.Errorf("%s: %v, at most %v", k.name, best, limit)
-		}
-		rows[i] = append(rows[i], fmt.Sprintf("%s\tshipworm probe\t%.3f\t%d\t%s", k.name, best.Seconds(), packets, verdict))
+		slices.SortFunc(runs, func(a, b run) int { return cmp.Compare(a.took, b.took) })
+		median := runs[len(runs)/2]
+		rows[i] = append(rows[i], fmt.Sprintf("%s\tshipworm probe\t%.3f (promised %.3f)\t%d\t%s",
+			k.name, median.took.Seconds(), promised(k.access, k.filtering).Seconds(), median.packets, verdict))
 	}
 	// The others spend most of their time waiting.
 	var all sync.WaitGroup
@@ -112,14 +118,13 @@ func TestAnchors(t *testing.T) {
 }
 
 func promised(access report.Access, filtering report.Behavior) time.Duration {
-	const grace = 20 * ms
 	switch {
 	case access == report.AccessUnknown:
-		return 2*time.Second + grace
+		return 2 * time.Second
 	case filtering == report.EndpointIndependent:
-		return 2*rtt + 5*ms + grace
+		return 2*rtt + 5*ms
 	}
-	return 6*rtt + grace
+	return 6 * rtt
 }
 
 // nodeOf is the host whose packets go out to the Internet.

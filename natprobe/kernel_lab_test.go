@@ -128,18 +128,34 @@ func TestKernelRouters(t *testing.T) {
 
 func probeFrom(t testing.TB, h *lab.Host) *report.Report {
 	t.Helper()
-	local := h.Addr()
-	if err := h.Do(func() (err error) { local, err = route(netip.MustParseAddrPort("12.0.0.1:3478")); return err }); err != nil {
-		t.Fatal(err)
-	}
-	p, err := New(Config{
+	return probeWith(t, h, Tests{})
+}
+
+func probeWith(t testing.TB, h *lab.Host, tests Tests) *report.Report {
+	t.Helper()
+	return runFrom(t, probeConfig(t, h, tests))
+}
+
+// probeConfig is for a probe from a host of the laboratory.
+func probeConfig(t testing.TB, h *lab.Host, tests Tests) Config {
+	t.Helper()
+	c := Config{
 		Servers: []netip.AddrPort{netip.MustParseAddrPort("12.0.0.1:3478")},
-		Local:   local,
+		Tests:   tests,
 		Listen: func(ctx context.Context, local netip.AddrPort) (c net.PacketConn, err error) {
 			err = h.Do(func() error { c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local)); return err })
 			return c, err
 		},
-	})
+	}
+	if err := h.Do(func() (err error) { c.Local, err = route(c.Servers[0]); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func runFrom(t testing.TB, c Config) *report.Report {
+	t.Helper()
+	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +196,9 @@ func kernelHome(t testing.TB, l *lab.Lab, i int, name string, rules []string) *l
 	for n := len(rules) - 1; n >= 0; n-- {
 		// Further in, the outside is eth0 too: the interface gets that name.
 		lan := fmt.Sprintf("192.168.%d", n+1)
+		if name == "carrier" && n > 0 {
+			lan = "100.64.0"
+		}
 		r := strings.NewReplacer("LAN", lan+".2", "WAN", wan.String()).Replace(rules[n])
 		inner := host(fmt.Sprintf("in%d-%s", n, name), netip.AddrFrom4([4]byte{192, 0, 2, byte(10*i + n + 1)}), link.Config{})
 		output(t, inner, "ip link set eth0 down; ip link set eth0 name unused")
