@@ -73,7 +73,7 @@ func TestKernelExtras(t *testing.T) {
 		h := kernelHome(t, l, 11, "dead", []string{masquerade})
 		c := probeConfig(t, h, Tests{})
 		c.Servers[0] = addrPort("12.0.0.2:4000")
-		if r := runFrom(t, c); r.Access != report.AccessUnknown || r.Silence != report.ServerDead || r.Duration > report.Duration(2 * time.Second) {
+		if r := runFrom(t, c); r.Access != report.AccessUnknown || r.Silence != report.ServerDead || r.Duration > report.Duration(2*time.Second) {
 			t.Errorf("%v, %v after %v", r.Access, r.Silence, r.Duration)
 		}
 	})

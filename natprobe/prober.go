@@ -16,9 +16,11 @@ import (
 
 // A Prober probes as often as it is told, within its limits on packets.
 type Prober struct {
-	cfg  Config
-	mu   sync.Mutex // one run at a time
-	pace *pacer
+	cfg Config
+	// route tells the address to send from; tests have others than the system's.
+	route func(to netip.AddrPort) (netip.Addr, error)
+	mu    sync.Mutex // one run at a time
+	pace  *pacer
 }
 
 // New returns a prober, or every problem of the configuration.
@@ -36,11 +38,11 @@ func New(c Config) (*Prober, error) {
 	if c.Listen == nil && c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
 	}
-	return &Prober{cfg: c}, nil
+	return &Prober{cfg: c, route: route}, nil
 }
 
-// Run probes once: over IPv4, then over IPv6, as far as there are servers. It
-// blocks, and leaves no socket and no goroutine behind. That no server answers
+// Run probes once: over IPv4, then over IPv6, as far as there are servers and
+// routes to them. It blocks, and leaves no socket and no goroutine behind. That no server answers
 // is a result, not an error. Concurrent runs wait for each other.
 func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 	p.mu.Lock()
@@ -57,6 +59,14 @@ func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 		return p.family(ctx, six)
 	}
 	r, err := p.family(ctx, four)
+	if err != nil && len(six) > 0 && ctx.Err() == nil {
+		r, v6err := p.family(ctx, six)
+		if v6err != nil {
+			return nil, errors.Join(err, v6err)
+		}
+		r.Note("ipv4", err.Error())
+		return r, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +112,7 @@ func (p *Prober) pass(ctx context.Context, servers []netip.AddrPort, t Tests) (*
 	c := p.cfg
 	c.Servers, c.Tests = servers, t
 	if !c.Local.IsValid() || c.Local.Is4() != servers[0].Addr().Is4() {
-		local, err := route(servers[0])
+		local, err := p.route(servers[0])
 		if err != nil {
 			return nil, fmt.Errorf("natprobe: no way to %s: %w", servers[0], err)
 		}

@@ -3,9 +3,12 @@ package natprobe
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -125,6 +128,85 @@ func TestDial(t *testing.T) {
 				t.Errorf("%v: %+v, %v after %v", cause, rep, err, took)
 			}
 		})
+	}
+}
+
+// A run with both lifetimes is three passes, whose results are one report.
+func TestPasses(t *testing.T) {
+	c := Config{Tests: Tests{Lifetime: time.Minute, StreamLifetime: 3 * time.Minute, Ports: true}}
+	bubble(t, c, []nat.Config{profile(t, "linux")}, func(r *rig) { r.server(correct, a1, a2) }, func(t *testing.T, r *rig, p *Prober) {
+		rep, err := p.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		between := func(b report.Bound, truth time.Duration) bool {
+			return time.Duration(b.Alive) < truth && truth <= time.Duration(b.Dead)
+		}
+		if l := rep.Lifetimes; !between(l.Single, 30*time.Second) || !between(l.Stream, 2*time.Minute) || l.InboundRefresh != report.Yes {
+			t.Errorf("%+v", l)
+		}
+		if rep.Parity != report.Yes || rep.Duration < report.Duration(4*time.Minute) || rep.Packets.Sent > 3*MaxPackets {
+			t.Errorf("parity %v, %v, %+v", rep.Parity, rep.Duration, rep.Packets)
+		}
+	})
+}
+
+// Where one address family has no route, the other one is probed.
+func TestOneFamily(t *testing.T) {
+	for _, family := range []string{"IPv4", "IPv6"} {
+		c := Config{Servers: []netip.AddrPort{addrPort(a1 + ":3478"), addrPort("[2001:db8::1]:3478")}}
+		bubble(t, c, []nat.Config{profile(t, "linux")}, func(r *rig) { r.server(correct, a1, a2) }, func(t *testing.T, r *rig, p *Prober) {
+			listen := p.cfg.Listen
+			p.cfg.Local = netip.Addr{}
+			p.route = func(to netip.AddrPort) (netip.Addr, error) {
+				if to.Addr().Is4() == (family == "IPv4") {
+					return netip.Addr{}, syscall.ENETUNREACH
+				}
+				return addr(map[bool]string{true: "192.168.1.2", false: "2001:db8::2"}[to.Addr().Is4()]), nil
+			}
+			p.cfg.Listen = func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error) {
+				if local.Addr().Is6() {
+					local = netip.AddrPortFrom(r.client.Addr(), local.Port())
+				}
+				c, err := listen(ctx, local)
+				return mute{c}, err
+			}
+			rep, err := p.Run(t.Context())
+			if err != nil || rep.IPv6 != nil || !slices.ContainsFunc(rep.Evidence, func(e report.Evidence) bool { return e.For == strings.ToLower(family) }) {
+				t.Errorf("no %s: %+v, %v", family, rep, err)
+			}
+		})
+	}
+}
+
+// mute sends nothing.
+type mute struct{ net.PacketConn }
+
+func (mute) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
+
+// What arrived before a time is over counts, though those who read are late.
+func TestLateReaders(t *testing.T) {
+	d := &driver{m: newMachine(Config{Servers: []netip.AddrPort{addrPort(a1 + ":3478")}}, newPacer(begin)), inbox: make(chan datagram)}
+	d.cfg.Logger = slog.New(slog.DiscardHandler)
+	d.m.start(begin)
+	var answers []datagram
+	for _, a := range d.m.actions() {
+		if a.kind == actOpen {
+			d.m.opened(a.sock, netip.AddrPortFrom(addr("192.168.1.2"), 4000+uint16(a.sock)), nil)
+		}
+		if req, _ := message.Parse(a.data); a.kind == actSend && !req.ChangePort {
+			ans := message.Message{Class: message.Success, ID: req.ID, XORMapped: addrPort("203.0.113.1:7")}
+			answers = append(answers, datagram{begin.Add(20 * ms), a.sock, a.to, ans.Append(nil)})
+		}
+	}
+	go func() {
+		for _, g := range answers {
+			d.inbox <- g
+		}
+	}()
+	d.drain()
+	if len(answers) != 2 || d.m.count.Answers != 2 || d.m.clock.most != 20*ms {
+		t.Errorf("%d answers, %+v, round trip %v", len(answers), d.m.count, d.m.clock.most)
 	}
 }
 

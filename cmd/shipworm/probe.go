@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -224,6 +225,8 @@ func (f *probeFlags) probe(ctx context.Context, p *natprobe.Prober, names map[ne
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, negativeError(fmt.Errorf("probe: not finished after %v", f.timeout))
+	case errors.Is(err, syscall.ENETUNREACH):
+		return nil, withHint(oneLine(err), "this host has no route there: is it online?")
 	case err != nil:
 		return nil, oneLine(err)
 	}

@@ -103,7 +103,7 @@ func (p *printer) report(r *Report) {
 	p.ports(r)
 	p.details(r)
 	p.line("Probe", fmt.Sprintf("%v, %d packets sent, %d received, %d ignored",
-		time.Duration(r.Duration).Round(time.Millisecond), r.Packets.Sent, r.Packets.Received, r.Packets.Ignored), "")
+		time.Duration(r.Duration).Round(100*time.Microsecond), r.Packets.Sent, r.Packets.Received, r.Packets.Ignored), "")
 }
 
 // because quotes the evidence for a result that is not known.
@@ -127,8 +127,11 @@ func reason(r *Report, result string) string {
 func (p *printer) servers(r *Report) {
 	for _, s := range r.Servers {
 		label := clean.Line(s.Name, clean.MaxName)
-		if a := s.Addr.String(); s.Addr.IsValid() && label != a {
-			label = strings.TrimSpace(label + " " + a)
+		if a := s.Addr; a.IsValid() {
+			if label == a.String() || label == a.Addr().String() {
+				label = ""
+			}
+			label = strings.TrimSpace(label + " " + a.String())
 		}
 		switch {
 		case !s.Answered:

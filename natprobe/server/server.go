@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 )
 
 // Default ports. 3478 is STUN's (RFC 8489, 18.6), the others are ours.
@@ -122,6 +123,7 @@ func (c Config) withDefaults() (Config, error) {
 	for i, list := range [][]netip.Addr{c.Listen, public} {
 		for j, a := range list {
 			switch {
+			case i == 1 && a.Zone() == "" && slices.Contains(c.Listen, a): // checked already
 			case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "" && i == 1:
 				bad("%v: not an address of a host", a)
 			case a.Is4() != list[0].Is4():
