@@ -90,13 +90,15 @@ func (p *Prober) Run(ctx context.Context) (*report.Report, error) {
 
 // family probes over one address family, in as many passes as it takes.
 func (p *Prober) family(ctx context.Context, servers []netip.AddrPort) (r *report.Report, err error) {
-	for _, t := range p.cfg.Tests.passes() {
-		next, err := p.pass(ctx, servers, t)
+	c := p.cfg
+	c.Servers = servers
+	for _, c.Tests = range p.cfg.Tests.passes() {
+		next, err := p.pass(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		if r == nil {
-			r = next
+			r, c.AskWAN = next, nil
 		} else {
 			addLifetimes(r, next)
 		}
@@ -108,13 +110,11 @@ func (p *Prober) family(ctx context.Context, servers []netip.AddrPort) (r *repor
 }
 
 // pass is one run of a machine.
-func (p *Prober) pass(ctx context.Context, servers []netip.AddrPort, t Tests) (*report.Report, error) {
-	c := p.cfg
-	c.Servers, c.Tests = servers, t
-	if !c.Local.IsValid() || c.Local.Is4() != servers[0].Addr().Is4() {
-		local, err := p.route(servers[0])
+func (p *Prober) pass(ctx context.Context, c Config) (*report.Report, error) {
+	if to := c.Servers[0]; !c.Local.IsValid() || c.Local.Is4() != to.Addr().Is4() {
+		local, err := p.route(to)
 		if err != nil {
-			return nil, fmt.Errorf("natprobe: no way to %s: %w", servers[0], err)
+			return nil, fmt.Errorf("natprobe: no way to %s: %w", to, err)
 		}
 		c.Local = local
 	}

@@ -69,6 +69,11 @@ func (s *Server) Run(ctx context.Context) error {
 		s.cfg.OnReady()
 	}
 	var all sync.WaitGroup
+	if tcp := s.listenTCP(ctx); tcp != nil {
+		defer tcp.Close()
+		all.Go(func() { hangUp(ctx, tcp) })
+		context.AfterFunc(ctx, func() { tcp.Close() })
+	}
 	for name, c := range socks {
 		all.Go(func() { cancel(s.serve(ctx, name, c, socks)) })
 	}
@@ -106,6 +111,34 @@ func (s *Server) open(ctx context.Context) (map[Socket]*net.UDPConn, error) {
 		return socks, listen(PeerSocket, s.cfg.Listen[0], p.Port)
 	}
 	return socks, nil
+}
+
+// listenTCP opens the port over TCP, too: whoever gets a connection and no
+// answer over UDP knows that the server is there. It is no harm if it cannot.
+func (s *Server) listenTCP(ctx context.Context) net.Listener {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(s.cfg.Listen[0], s.cfg.Port).String())
+	if err != nil {
+		s.cfg.Logger.Info("no TCP", "err", err)
+		return nil
+	}
+	return l
+}
+
+// hangUp closes every connection as soon as it is there.
+func hangUp(ctx context.Context, l net.Listener) {
+	for ctx.Err() == nil {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			c.Close()
+		case !errors.Is(err, net.ErrClosed):
+			select { // no more files, perhaps
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}
 }
 
 // serve answers what comes to one socket, until it is closed.

@@ -13,6 +13,21 @@ import (
 	"shipworm/natprobe/message"
 )
 
+// A server that nothing reaches over UDP shows over TCP that it is there.
+func TestTCPShowsServer(t *testing.T) {
+	ip := netip.MustParseAddr("127.0.0.1")
+	ports := freePorts(t, ip, 2)
+	start(t, Config{Listen: []netip.Addr{ip}, Port: ports[0], OtherPort: ports[1]})
+	c, err := net.Dial("tcp", netip.AddrPortFrom(ip, ports[0]).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
 // freePorts returns n ports that nobody has at ip now.
 func freePorts(t *testing.T, ip netip.Addr, n int) []uint16 {
 	t.Helper()
