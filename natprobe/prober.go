@@ -183,7 +183,8 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 			break
 		}
 		var alarm <-chan time.Time
-		if at, ok := d.m.next(); ok {
+		at, ok := d.m.next()
+		if ok {
 			timer.Reset(time.Until(at))
 			alarm = timer.C
 		}
@@ -198,7 +199,7 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 		case t := <-d.dialed:
 			d.m.dialed(t)
 		case <-alarm:
-			d.drain()
+			d.drain(time.Since(at))
 			d.m.tick(time.Now())
 		}
 	}
@@ -221,9 +222,9 @@ func (d *driver) receive(g datagram) {
 }
 
 // drain takes what arrived already, before its time is found to be over: on a
-// busy machine this goroutine and those that read may all be late.
-func (d *driver) drain() {
-	quiet := time.NewTimer(grace)
+// busy machine those that read may be as late as this goroutine was.
+func (d *driver) drain(late time.Duration) {
+	quiet := time.NewTimer(min(max(late, minGrace), maxGrace))
 	defer quiet.Stop()
 	for {
 		select {
@@ -235,8 +236,8 @@ func (d *driver) drain() {
 	}
 }
 
-// grace is how long those that read may take to notice what has arrived.
-const grace = ms / 2
+// Bounds of the time that those that read get to notice what has arrived.
+const minGrace, maxGrace = ms / 2, 20 * ms
 
 // act does what the machine asks for. It fails if a first socket does.
 func (d *driver) act(ctx context.Context) error {

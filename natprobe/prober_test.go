@@ -18,6 +18,7 @@ import (
 
 	"shipworm/natprobe/message"
 	"shipworm/natprobe/report"
+	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
 )
 
@@ -131,6 +132,41 @@ func TestDial(t *testing.T) {
 	}
 }
 
+// One prober sees from run to run what changes: a router that restarts and gets
+// another address, and one that lets nothing through any more.
+func TestRunsSeeChanges(t *testing.T) {
+	bubble(t, Config{}, []nat.Config{profile(t, "port-restricted")}, func(r *rig) { r.server(correct, a1, a2) }, func(t *testing.T, r *rig, p *Prober) {
+		var last *report.Report
+		for _, step := range []struct {
+			change func() error
+			want   []string
+		}{
+			{func() error { return nil }, nil},
+			{func() error { return nil }, nil},
+			{func() error { return r.routers[0].SetExternal(addr("203.0.113.77")) }, []string{"external address: 203.0.113.77, was 203.0.113.1"}},
+			{func() error { return r.routers[0].SetLink(link.Config{Loss: 1}) }, []string{"no server answers any more"}},
+			{func() error { return r.routers[0].SetLink(link.Config{Delay: 20 * ms}) }, []string{"servers answer again"}},
+		} {
+			var err error
+			r.w.Do(func() { err = step.change() })
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep, err := p.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last != nil {
+				if got := report.Changes(last, rep); !slices.Equal(got, step.want) {
+					t.Errorf("%q, want %q", got, step.want)
+				}
+			}
+			last = rep
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // A run with both lifetimes is three passes, whose results are one report.
 func TestPasses(t *testing.T) {
 	c := Config{Tests: Tests{Lifetime: time.Minute, StreamLifetime: 3 * time.Minute, Ports: true}}
@@ -185,7 +221,9 @@ type mute struct{ net.PacketConn }
 func (mute) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
 
 // What arrived before a time is over counts, though those who read are late.
-func TestLateReaders(t *testing.T) {
+func TestLateReaders(t *testing.T) { synctest.Test(t, lateReaders) }
+
+func lateReaders(t *testing.T) {
 	d := &driver{m: newMachine(Config{Servers: []netip.AddrPort{addrPort(a1 + ":3478")}}, newPacer(begin)), inbox: make(chan datagram)}
 	d.cfg.Logger = slog.New(slog.DiscardHandler)
 	d.m.start(begin)
@@ -204,7 +242,7 @@ func TestLateReaders(t *testing.T) {
 			d.inbox <- g
 		}
 	}()
-	d.drain()
+	d.drain(0)
 	if len(answers) != 2 || d.m.count.Answers != 2 || d.m.clock.most != 20*ms {
 		t.Errorf("%d answers, %+v, round trip %v", len(answers), d.m.count, d.m.clock.most)
 	}

@@ -103,7 +103,15 @@ func (p *printer) report(r *Report) {
 	p.ports(r)
 	p.details(r)
 	p.line("Probe", fmt.Sprintf("%v, %d packets sent, %d received, %d ignored",
-		time.Duration(r.Duration).Round(100*time.Microsecond), r.Packets.Sent, r.Packets.Received, r.Packets.Ignored), "")
+		took(r.Duration), r.Packets.Sent, r.Packets.Received, r.Packets.Ignored), "")
+}
+
+// took is a duration with the digits that mean something.
+func took(d Duration) time.Duration {
+	if d < Duration(10*time.Millisecond) {
+		return time.Duration(d).Round(100 * time.Microsecond)
+	}
+	return time.Duration(d).Round(time.Millisecond)
 }
 
 // because quotes the evidence for a result that is not known.
