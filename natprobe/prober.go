@@ -194,8 +194,7 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 		case g := <-d.inbox:
 			d.receive(g)
 		case e := <-d.icmp:
-			d.cfg.Logger.Debug("ICMP error", "socket", e.sock, "about", e.to, "from", e.from)
-			d.m.unreachable(time.Now(), e.sock, e.icmpError)
+			d.unreachable(e)
 		case t := <-d.dialed:
 			d.m.dialed(t)
 		case <-alarm:
@@ -221,6 +220,11 @@ func (d *driver) receive(g datagram) {
 	d.m.receive(g.at, g.sock, g.from, g.data)
 }
 
+func (d *driver) unreachable(e complaint) {
+	d.cfg.Logger.Debug("ICMP error", "socket", e.sock, "about", e.to, "from", e.from)
+	d.m.unreachable(time.Now(), e.sock, e.icmpError)
+}
+
 // drain takes what arrived already, before its time is found to be over: on a
 // busy machine those that read may be as late as this goroutine was.
 func (d *driver) drain(late time.Duration) {
@@ -230,6 +234,8 @@ func (d *driver) drain(late time.Duration) {
 		select {
 		case g := <-d.inbox:
 			d.receive(g)
+		case e := <-d.icmp:
+			d.unreachable(e)
 		case <-quiet.C:
 			return
 		}
