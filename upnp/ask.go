@@ -74,8 +74,9 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 	}
 }
 
-// lateAnswer is how long an answer is waited for after another protocol won.
-const lateAnswer = time.Second
+// lateAnswer is how long an answer is waited for after another protocol won, or
+// at the end, which a program is to reach within a second.
+const lateAnswer = 400 * time.Millisecond
 
 func isTimeout(err error) bool {
 	var t net.Error
