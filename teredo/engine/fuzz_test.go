@@ -94,6 +94,52 @@ func FuzzClientReceive(f *testing.F) {
 	})
 }
 
+// FuzzClientPorts: the same at the ports of the cone test, of the interval's
+// determination and of a peer, and where neighbours announce themselves.
+func FuzzClientPorts(f *testing.F) {
+	own := qualifiedRig(f).own
+	seeds := append(fuzzSeeds(own), wire.AppendBubble(nil, neighbour, wire.AllNodes(), 1))
+	for i, b := range seeds {
+		f.Add(byte(i), b, seeds[(i+5)%len(seeds)])
+	}
+	f.Fuzz(func(t *testing.T, who byte, first, second []byte) {
+		r := newRig(t, func(c *engine.ClientConfig) {
+			inside(c)
+			c.Secondary, c.ConeTest, c.FindRefresh, c.LocalDiscovery = secondary, true, true, true
+		})
+		sent := r.receive(serverPort, r.advertise(r.begin()[0], mapping))
+		r.own = r.c.Snapshot().Address.Addr()
+		r.receive(secondaryPort, r.advertise(sent[0], netip.AddrPortFrom(mapping.Addr(), mapping.Port()+2)))
+		r.send(udp(r.own, peerAt(peerPort), 100))
+		ports := r.out.Open
+		if len(ports) != 3 {
+			t.Fatalf("opened %v", ports)
+		}
+		from := []netip.AddrPort{serverPort, secondaryPort, peerPort, addrPort("192.168.1.3:50000")}[who&3]
+		for _, b := range [][]byte{first, second} {
+			r.out.Reset()
+			if i := int(who >> 2 & 3); i < len(ports) {
+				r.c.ReceiveOn(r.now, ports[i], from, b, &r.out)
+			} else {
+				r.c.ReceiveLocal(r.now, from, b, &r.out)
+			}
+			for _, s := range r.out.Transmit {
+				if denied(s.To) && s.To != from && s.To != engine.LocalGroup() {
+					t.Errorf("sent %d bytes to %v", len(s.Payload), s.To)
+				}
+			}
+			for _, p := range r.out.Deliver {
+				if wire.Packet(p).Destination() != r.own || wire.Packet(p).IsBubble() {
+					t.Errorf("delivered %x", p)
+				}
+			}
+			r.now = r.now.Add(100 * time.Millisecond)
+		}
+		r.out.Reset()
+		r.pass(5 * time.Minute)
+	})
+}
+
 // FuzzClientSend: whatever the host sends, the client runs on and sends to
 // nobody it must not, and nothing but bubbles and tests to a peer not proven.
 func FuzzClientSend(f *testing.F) {

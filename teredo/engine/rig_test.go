@@ -116,7 +116,10 @@ func (r *rig) send(packet []byte) []engine.Transmit {
 func (r *rig) pass(d time.Duration) []engine.Transmit {
 	end := r.now.Add(d)
 	var sent []engine.Transmit
-	for {
+	for ticks := 0; ; ticks++ {
+		if ticks > 1e6 {
+			r.t.Fatalf("a million ticks by %v: Tick does not do what Next plans", r.now)
+		}
 		next := r.c.Next()
 		if next.IsZero() || next.After(end) {
 			r.now = end

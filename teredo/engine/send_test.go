@@ -67,6 +67,7 @@ func TestPortSweep(t *testing.T) {
 			r = qualifiedRig(t)
 		}
 		ap := netip.AddrPortFrom(addr("192.0.2.10"), uint16(p))
+		counted := r.drops(engine.DropDeniedPort)
 		sent := r.send(udp(r.own, peerAt(ap), 100))
 		if (len(sent) == 0) != forbidden(p) {
 			t.Fatalf("port %d: sent %v", p, sent)
@@ -78,6 +79,10 @@ func TestPortSweep(t *testing.T) {
 		}
 		if forbidden(p) {
 			refused++
+			counted += 2 // the packet and the bubble
+		}
+		if n := r.drops(engine.DropDeniedPort); n != counted {
+			t.Fatalf("port %d: %d refusals counted, want %d", p, n, counted)
 		}
 		for _, s := range append(sent, answered...) {
 			if s.To.Addr() == ap.Addr() && forbidden(int(s.To.Port())) {
