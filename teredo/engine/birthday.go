@@ -31,9 +31,13 @@ const (
 
 	// Both must know of each other before it begins. Each message may be lost,
 	// and the next try would be 2 s later, so it is repeated.
-	nagGap    = 300 * time.Millisecond
-	nagTries  = 4 // for each message that came
-	portSpace = 1<<16 - lowestPort
+	nagGap   = 300 * time.Millisecond
+	nagTries = 4 // for each message that came
+
+	// Two ports may hit within a round trip, and each end take another one for
+	// the way. As long as that may turn out, a fresh nonce moves the peer.
+	birthdayDoubt = 10 * time.Second
+	portSpace     = 1<<16 - lowestPort
 )
 
 // birthday is a probing under way.
@@ -84,6 +88,11 @@ func (c *Client) congratulate(now time.Time, p *peer, out *Output) {
 		c.invite(now, p, out)
 	}
 	c.plan(p)
+}
+
+// doubtful reports whether p may have settled for another port than we did.
+func (p *peer) doubtful(now time.Time) bool {
+	return p.x != nil && !p.x.probed.IsZero() && now.Sub(p.x.probed) < birthdayDoubt
 }
 
 // nag has p invited again and again, now that it is known to be there, in case

@@ -110,7 +110,7 @@ func (c *Client) again(p *peer, at time.Time) {
 func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	p.history.add(now)
 	x := p.across()
-	if p.tries == 1 && p.trust == proven && now.Sub(p.lastRx) < quietPath {
+	if p.tries == 1 && p.trust == proven && now.Sub(p.lastRx) < quietPath && !p.doubtful(now) {
 		// The way is there as like as not: the server is left in peace (RFC 6081,
 		// 3.6). The RFC asks three times before it gives up; once is enough here.
 		c.bubbleTo(now, p, p.port, p.mapped, 0, c.asking(p, solicits), out)

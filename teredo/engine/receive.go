@@ -209,7 +209,7 @@ func (c *Client) receiveTeredo(now time.Time, a wire.Address, port uint16, from 
 // answered takes in a direct bubble of p that showed that it got a bubble of
 // ours.
 func (c *Client) answered(now time.Time, p *peer, port uint16, from netip.AddrPort, out *Output) {
-	if p.usable(now) && !p.trying && (port != 0 || p.port == 0) {
+	if p.usable(now) && !p.trying && (port != 0 || p.port == 0) && !p.doubtful(now) {
 		c.drop(DropMismatch)
 		return
 	}
@@ -323,9 +323,14 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 }
 
 // ask has a peer that we try, and whose data comes from where its address does not
-// say, prove that it is there: it knows us already, so its nonce got lost.
+// say, prove that it is there: it knows us already, so its nonce got lost. One that
+// is up needs a new nonce for that.
 func (c *Client) ask(now time.Time, p *peer, port uint16, from netip.AddrPort, out *Output) {
-	if p != nil && p.trying && p.x != nil && from.Addr() == p.embedded().Addr() && p.answers.take(now, 1) {
+	switch {
+	case p == nil || p.x == nil || !p.trying && !p.doubtful(now) || !p.answers.take(now, 1):
+	case !p.trying:
+		c.invite(now, p, out)
+	case from.Addr() == p.embedded().Addr():
 		c.bubbleTo(now, p, port, from, 0, c.asking(p, solicits), out)
 	}
 }

@@ -140,10 +140,11 @@ func (c *Client) transmitData(now time.Time, p *peer, packet []byte, size int, o
 // mapping is gone, and an entry about to lapse needs a sign of life, or the
 // packet after that would have to wait for one.
 func (c *Client) watch(now time.Time, p *peer, out *Output) {
-	if now.Sub(p.unanswered) > silence {
+	silent := now.Sub(p.unanswered) > silence
+	if silent {
 		c.heedSilence(now, out)
 	}
-	if now.Sub(p.lastRx) > peerRefresh && !p.trying {
+	if (now.Sub(p.lastRx) > peerRefresh || silent && p.doubtful(now)) && !p.trying {
 		c.try(now, p, out)
 	}
 }
