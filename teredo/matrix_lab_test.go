@@ -131,6 +131,9 @@ func (y *tally) why(routers ...string) string {
 	n := 0
 	for _, r := range routers {
 		for reason, k := range y.dropped[r] {
+			if reason == "no socket on this port" {
+				continue // it is about the router itself
+			}
 			if k > n || k == n && reason < most {
 				most, n = reason, k
 			}
@@ -141,7 +144,7 @@ func (y *tally) why(routers ...string) string {
 
 // call pings once a second until an answer comes, and tells how long that took.
 func (s *street) call(from *resident, to string) (took time.Duration, ok bool) {
-	out, _ := s.shell(from.Host, "ping -6 -n -c 1 -w 9 "+to)
+	out, _ := s.shell(from.Host, "ping -6 -n -c 1 -w 7 "+to)
 	m := regexp.MustCompile(`icmp_seq=(\d+) .*time=([0-9.]+) ms`).FindStringSubmatch(out)
 	if m == nil {
 		return 0, false
