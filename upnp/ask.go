@@ -29,8 +29,8 @@ func (m *Mapper) dialControl(ctx context.Context, g Gateway) (c net.Conn, releas
 }
 
 // ask has a dialogue with the gateway. When ctx ends, an answer that is under
-// way is still waited for, for lateAnswer: what the router grants must be known
-// to be given back. Start, if there is one, is called before the first packet
+// way is still waited for a while: what the router grants must be known to be
+// given back. Start, if there is one, is called before the first packet
 // and may forbid it.
 func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bool) (answer, error) {
 	c, release, err := m.dialControl(ctx, g)
@@ -42,7 +42,7 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 		return answer{}, errOvertaken
 	}
 	d := newDialogue(q, time.Now())
-	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now().Add(lateAnswer)) })()
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now().Add(lateness(ctx))) })()
 	buf := make([]byte, pcp.MaxLen+1)
 	for {
 		if ctx.Err() == nil {
@@ -52,7 +52,7 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 				}
 				_ = c.SetReadDeadline(d.next)
 				if ctx.Err() != nil { // it ended in between
-					_ = c.SetReadDeadline(time.Now().Add(lateAnswer))
+					_ = c.SetReadDeadline(time.Now().Add(lateness(ctx)))
 				}
 			}
 		}
@@ -74,9 +74,14 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 	}
 }
 
-// lateAnswer is how long an answer is waited for after another protocol won, or
-// at the end, which a program is to reach within a second.
-const lateAnswer = 400 * time.Millisecond
+// lateness is how long an answer is waited for after ctx has ended: longer if
+// another protocol won, since programs are to end within a second.
+func lateness(ctx context.Context) time.Duration {
+	if errors.Is(context.Cause(ctx), errOvertaken) {
+		return time.Second
+	}
+	return 400 * time.Millisecond
+}
 
 func isTimeout(err error) bool {
 	var t net.Error

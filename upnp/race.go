@@ -36,7 +36,9 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 	if err != nil {
 		return nil, Mapping{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	ctx, timeout := context.WithTimeout(ctx, attemptTime)
+	ctx, won := context.WithCancelCause(ctx)
+	cancel := func(cause error) { won(cause); timeout() }
 	type result struct {
 		agent   agent
 		mapping Mapping
@@ -79,7 +81,7 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 			continue
 		}
 		timer.Stop()
-		cancel()
+		cancel(errOvertaken)
 		if n == 0 {
 			late.Go(func() {
 				loser := <-results
@@ -96,7 +98,7 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 		return r.agent, r.mapping, nil
 	}
 	timer.Stop()
-	cancel()
+	cancel(nil)
 	return nil, Mapping{}, failed
 }
 
