@@ -31,7 +31,9 @@ func (c *Coalescer) Next(pkts [][]byte) int {
 	flags := byte(0)
 	if tcp {
 		flags = first[ip6Size+13]
-		if flags&(flagFIN|flagPSH|flagURG|flagsOther) != 0 {
+		// CWR as well: it is for one packet alone (RFC 3168), or, in a
+		// connection with accurate ECN, part of a number.
+		if flags&(flagFIN|flagPSH|flagURG|flagCWR|flagsOther) != 0 {
 			return 1
 		}
 	} else if first[ip6Size+udpSum] == 0 && first[ip6Size+udpSum+1] == 0 {
@@ -84,7 +86,7 @@ func (c *Coalescer) follows(first, p []byte, h, offset int) bool {
 	}
 	const mayEnd = flagFIN | flagPSH
 	return be.Uint32(b[4:]) == be.Uint32(a[4:])+uint32(offset) &&
-		a[12] == b[12] && b[13]&^mayEnd == a[13]&^flagCWR &&
+		a[12] == b[12] && b[13]&^mayEnd == a[13] &&
 		bytes.Equal(a[8:12], b[8:12]) && // acknowledgement
 		bytes.Equal(a[14:16], b[14:16]) && // window
 		bytes.Equal(a[18:h-ip6Size], b[18:h-ip6Size]) // urgent pointer, options

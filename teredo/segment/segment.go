@@ -189,8 +189,25 @@ func (s *Splitter) finish(p, part []byte, last bool) {
 	be.PutUint16(t[udpSum:], c)
 }
 
-// SetChecksum computes the transport checksum of a TCP or UDP packet, for those
-// that come with a promise in place of one. It does nothing to others.
+// Finish computes a checksum that a packet carries a promise of: its field, at
+// bytes into the transport header at start, holds the sum of the pseudo-header
+// (virtio's csum_start and csum_offset). It reports whether they lie within the
+// packet, which is left alone otherwise. Whatever stands between the IPv6 header
+// and start does not matter.
+func Finish(pkt []byte, start, at int) bool {
+	if start < ip6Size || at < 0 || start+at+2 > len(pkt) {
+		return false
+	}
+	s := ^uint16(fold(sum(pkt[start:], 0)))
+	if s == 0 {
+		s = 0xffff // the same to TCP; zero means none to UDP
+	}
+	be.PutUint16(pkt[start+at:], s)
+	return true
+}
+
+// SetChecksum computes the transport checksum of a TCP or UDP packet. It does
+// nothing to others.
 func SetChecksum(pkt []byte) {
 	h := header(pkt)
 	if h == 0 {
@@ -208,9 +225,18 @@ func SetChecksum(pkt []byte) {
 	be.PutUint16(pkt[at:], s)
 }
 
-// Checked reports whether a TCP or UDP packet right behind the IPv6 header has
-// the checksum that it should have; others pass.
+// Checked reports whether a TCP or UDP packet right behind the IPv6 header is
+// well-formed and has the checksum that it should have; others pass. A UDP
+// datagram may be shorter than its packet (RFC 9868): the checksum covers it
+// alone.
 func Checked(pkt []byte) bool {
-	h := header(pkt)
-	return h == 0 || valid(pkt)
+	if len(pkt) < ip6Size || pkt[6] != protoTCP && pkt[6] != protoUDP {
+		return true
+	}
+	if pkt[6] == protoUDP && len(pkt) >= ip6Size+udpSize {
+		if n := int(be.Uint16(pkt[ip6Size+4:])); n >= udpSize && ip6Size+n < len(pkt) {
+			return valid(pkt[:ip6Size+n])
+		}
+	}
+	return header(pkt) != 0 && valid(pkt)
 }

@@ -177,7 +177,8 @@ func TestCoalesce(t *testing.T) {
 		"FIN ends":             {[][]byte{seg(0, 0x10), seg(1, 0x11)}, 2},
 		"SYN":                  {[][]byte{seg(0, 0x12), seg(1, 0x12)}, 1},
 		"RST behind":           {[][]byte{seg(0, 0x10), seg(1, 0x14)}, 1},
-		"CWR first":            {[][]byte{seg(0, 0x90), seg(1, 0x10)}, 2},
+		"CWR first":            {[][]byte{seg(0, 0x90), seg(1, 0x10)}, 1},
+		"CWR on both":          {[][]byte{seg(0, 0x90), seg(1, 0x90)}, 1},
 		"CWR later":            {[][]byte{seg(0, 0x10), seg(1, 0x90)}, 1},
 		"ECE on both":          {[][]byte{seg(0, 0x50), seg(1, 0x50)}, 2},
 		"ECE later":            {[][]byte{seg(0, 0x10), seg(1, 0x50)}, 1},
@@ -417,4 +418,57 @@ func BenchmarkCoalesce(b *testing.B) {
 		c.Header()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/50, "ns/packet")
+}
+
+// TestFinish: a promised checksum is kept wherever the transport header begins,
+// and a promise that makes no sense is none.
+func TestFinish(t *testing.T) {
+	for _, ext := range []int{0, 8, 24} {
+		for _, proto := range []byte{protoTCP, protoUDP} {
+			want := build(proto, nil, 1, 0x10, fill(101))
+			at := map[byte]int{protoTCP: tcpSum, protoUDP: udpSum}[proto]
+			p := bytes.Clone(want)
+			be.PutUint16(p[ip6Size+at:], uint16(fold(sum(p[8:ip6Size], uint64(len(p)-ip6Size)+uint64(proto)))))
+			p = append(append(bytes.Clone(p[:ip6Size]), make([]byte, ext)...), p[ip6Size:]...)
+			if !Finish(p, ip6Size+ext, at) || !bytes.Equal(p[ip6Size+ext:], want[ip6Size:]) {
+				t.Errorf("protocol %d behind %d bytes:\n%s", proto, ext, hex.Dump(p[ip6Size+ext:][:20]))
+			}
+		}
+	}
+	p := build(protoUDP, nil, 0, 0, fill(10))
+	for name, x := range map[string][2]int{
+		"within the header": {8, 6}, "behind the end": {ip6Size, len(p) - ip6Size - 1}, "far behind": {65535, 65535}, "negative": {40, -1},
+	} {
+		if b := bytes.Clone(p); Finish(b, x[0], x[1]) || !bytes.Equal(b, p) {
+			t.Errorf("%s: changed", name)
+		}
+	}
+}
+
+// TestChecked: what a taker that looks at no checksum may be given.
+func TestChecked(t *testing.T) {
+	change := func(p []byte, f func(p []byte)) []byte { p = bytes.Clone(p); f(p); return p }
+	tcp, udp := build(protoTCP, nil, 1, 0x10, fill(30)), build(protoUDP, nil, 0, 0, fill(30))
+	surplus := append(bytes.Clone(udp), 1, 2, 3)
+	be.PutUint16(surplus[4:], uint16(len(surplus)-ip6Size))
+	for name, test := range map[string]struct {
+		pkt  []byte
+		want bool
+	}{
+		"TCP":                  {tcp, true},
+		"UDP":                  {udp, true},
+		"ICMPv6":               {change(tcp, func(p []byte) { p[6] = 58 }), true},
+		"wrong":                {change(tcp, func(p []byte) { p[70]++ }), false},
+		"UDP without checksum": {change(udp, func(p []byte) { p[46], p[47] = 0, 0 }), false},
+		"UDP options":          {surplus, true},
+		"wrong before options": {change(surplus, func(p []byte) { p[50]++ }), false},
+		"UDP length too long":  {change(udp, func(p []byte) { p[45]++ }), false},
+		"UDP length of zero":   {change(udp, func(p []byte) { p[44], p[45] = 0, 0 }), false},
+		"TCP header too long":  {change(tcp, func(p []byte) { p[52] = 0xf0; SetChecksum(p) })[:80], false},
+		"half a UDP header":    {udp[:44], false},
+	} {
+		if got := Checked(test.pkt); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

@@ -67,6 +67,9 @@ func (s *Stack) fill(p *packet.Packet) bool {
 		size := int(b.GSOOptions.MSS)
 		if b.GSOOptions.Type == stack.GSONone || size == 0 {
 			p.Len = copyPacket(room, b)
+			if b.GSOOptions.NeedsCsum { // a reset before there is a segment size
+				segment.SetChecksum(p.Data())
+			}
 			b.DecRef()
 			return p.Len > 0 && s.outboundAllowed(p.Data()) || p.Len == 0 && s.malformed()
 		}

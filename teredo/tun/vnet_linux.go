@@ -106,8 +106,9 @@ func (r *vnetReading) begin(b []byte) bool {
 	default:
 		return false
 	}
-	if h[0]&unix.VIRTIO_NET_HDR_F_NEEDS_CSUM != 0 {
-		segment.SetChecksum(b)
+	if h[0]&unix.VIRTIO_NET_HDR_F_NEEDS_CSUM != 0 &&
+		!segment.Finish(b, int(binary.NativeEndian.Uint16(h[6:])), int(binary.NativeEndian.Uint16(h[8:]))) {
+		return false
 	}
 	p := &r.pkts[r.n]
 	if len(b) == 0 || len(b) > len(p.Buf)-packet.Headroom {
@@ -146,24 +147,46 @@ func (d *vnetDevice) write(pkts [][]byte) (taken int) {
 	w := &d.out
 	for len(pkts) > 0 {
 		n := w.join.Next(pkts)
-		w.iovs, w.hdr = w.iovs[:0], [vnetHeader]byte{}
-		w.add(w.hdr[:])
-		if n == 1 {
-			w.add(pkts[0])
-		} else {
-			w.super(pkts[:n])
-		}
-		if d.raw.Write(w.call) == nil && w.errno == 0 {
+		switch {
+		case n == 1:
+			taken += d.one(pkts[0])
+		case d.many(pkts[:n]):
 			taken += n
+		case w.errno == unix.EINVAL: // this kernel wants none of that kind
+			w.join.UDP = w.join.UDP && w.join.TCP()
+			for _, b := range pkts[:n] {
+				taken += d.one(b)
+			}
 		}
 		pkts = pkts[n:]
 	}
 	return taken
 }
 
+// one writes a packet, and returns how many were taken.
+func (d *vnetDevice) one(b []byte) int {
+	w := &d.out
+	w.iovs, w.hdr = w.iovs[:0], [vnetHeader]byte{}
+	w.add(w.hdr[:])
+	w.add(b)
+	if d.raw.Write(w.call) != nil || w.errno != 0 {
+		return 0
+	}
+	return 1
+}
+
+// many writes packets as the super-packet that was found last.
+func (d *vnetDevice) many(pkts [][]byte) bool {
+	w := &d.out
+	w.iovs, w.errno = w.iovs[:0], 0
+	w.super(pkts)
+	return d.raw.Write(w.call) == nil && w.errno == 0
+}
+
 // super makes the headers of a super-packet, and gathers its payload.
 func (w *vnetWriting) super(pkts [][]byte) {
 	h := w.join.Header()
+	w.add(w.hdr[:])
 	w.hdr[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
 	w.hdr[1] = unix.VIRTIO_NET_HDR_GSO_TCPV6
 	if !w.join.TCP() {
