@@ -198,8 +198,8 @@ func (d *Device) ReadBatch(pkts []packet.Packet) (int, error) {
 	}
 }
 
-// outbound judges the first n packets, by the first of each run, and moves
-// those that pass to the front. Those who may not enter the tunnel get answers.
+// outbound judges the first n packets, a run by its first, and moves those that
+// pass to the front. Those who may not enter the tunnel get answers.
 func (d *Device) outbound(pkts []packet.Packet, n int) (kept int, answers [][]byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -217,6 +217,11 @@ func (d *Device) outbound(pkts []packet.Packet, n int) (kept int, answers [][]by
 				}
 			}
 			continue
+		}
+		if size := pkts[i].Segment; size > 0 {
+			// The last of a run may be the one that ends the flow.
+			all := pkts[i].Data()
+			d.filter.Outbound(now, all[(len(all)-1)/size*size:])
 		}
 		// Exchanged, so that every packet keeps a buffer of its own.
 		pkts[kept], pkts[i] = pkts[i], pkts[kept]
