@@ -39,6 +39,9 @@ func (s *batchSocket) Close() error { return s.conn.Close() }
 func (s *batchSocket) ReadBatch(pkts []packet.Packet) (int, error) {
 	s.readMu.Lock()
 	defer s.readMu.Unlock()
+	if len(pkts) == 0 {
+		return 0, nil
+	}
 	s.readMs = grow(s.readMs, len(pkts))
 	ms := s.readMs[:len(pkts)]
 	for i := range pkts {

@@ -10,7 +10,8 @@ import (
 // Sizes of control messages: a header and an int, aligned.
 const (
 	headerSize  = unix.SizeofCmsghdr
-	entrySize   = headerSize + 8
+	wordSize    = unix.SizeofPtr
+	entrySize   = headerSize + wordSize
 	controlSize = 2 * entrySize
 )
 
@@ -38,9 +39,9 @@ func runSegment(b []byte) int {
 			return 0
 		}
 		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && n >= headerSize+4 {
-			return int(int32(binary.NativeEndian.Uint32(b[headerSize:])))
+			return max(0, int(int32(binary.NativeEndian.Uint32(b[headerSize:]))))
 		}
-		b = b[min((n+7)&^7, len(b)):]
+		b = b[min((n+wordSize-1)&^(wordSize-1), len(b)):]
 	}
 	return 0
 }

@@ -48,17 +48,8 @@ func (s *mmsgSocket) ReadBatch(pkts []packet.Packet) (int, error) {
 		return 0, nil
 	}
 	r.size(len(pkts))
-	for i := range pkts {
-		b := pkts[i].Buf[packet.Headroom:]
-		r.iovs[i].Base = unsafe.SliceData(b)
-		r.iovs[i].SetLen(len(b))
-		m := &r.msgs[i]
-		h := &r.hdrs[i].hdr
-		*h = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&m.name)), Namelen: unix.SizeofSockaddrInet4, Iov: &r.iovs[i], Control: &m.control[0]}
-		h.SetIovlen(1)
-		h.SetControllen(controlSize)
-	}
 	for {
+		r.point(pkts) // again each time: the kernel writes into the headers
 		if err := s.raw.Read(r.call); err != nil {
 			return 0, err
 		}
@@ -72,6 +63,20 @@ func (s *mmsgSocket) ReadBatch(pkts []packet.Packet) (int, error) {
 		if n := s.keep(pkts); n > 0 {
 			return n, nil
 		}
+	}
+}
+
+// point makes the headers of messages that go into pkts.
+func (r *reading) point(pkts []packet.Packet) {
+	for i := range pkts {
+		b := pkts[i].Buf[packet.Headroom:]
+		r.iovs[i].Base = unsafe.SliceData(b)
+		r.iovs[i].SetLen(len(b))
+		m := &r.msgs[i]
+		h := &r.hdrs[i].hdr
+		*h = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&m.name)), Namelen: unix.SizeofSockaddrInet4, Iov: &r.iovs[i], Control: &m.control[0]}
+		h.SetIovlen(1)
+		h.SetControllen(controlSize)
 	}
 }
 

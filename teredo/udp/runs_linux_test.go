@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,43 +83,6 @@ func TestRuns(t *testing.T) {
 					collect(t, b, want[1])
 				}
 			})
-		}
-	}
-}
-
-// TestRunsRefused: a kernel that refuses runs gets datagrams from then on, and
-// none is lost.
-func TestRunsRefused(t *testing.T) {
-	for _, errno := range []syscall.Errno{unix.EIO, unix.EINVAL, unix.EMSGSIZE} {
-		s, a, b := open(t, 0).(*mmsgSocket), open(t, 1), open(t, 1)
-		if !s.gso.Load() {
-			t.Fatal("this kernel has no UDP_SEGMENT: nothing is tested")
-		}
-		w := &s.writing
-		send := w.call
-		w.call = func(fd uintptr) bool {
-			all := w.n
-			defer func() { w.n = all }()
-			for k := range all {
-				if w.msgs[k].segment > 0 {
-					w.n = k
-					done := send(fd)
-					if done && w.errno == 0 {
-						w.errno = errno
-					}
-					return done
-				}
-			}
-			return send(fd)
-		}
-		pkts, want := random(rand.New(rand.NewPCG(3, 3)), [2]netip.AddrPort{a.LocalAddr(), b.LocalAddr()})
-		if n, err := s.WriteBatch(pkts); err != nil || n != len(want[0])+len(want[1]) {
-			t.Fatalf("%v: WriteBatch = %d, %v; want %d", errno, n, err, len(want[0])+len(want[1]))
-		}
-		collect(t, a, want[0])
-		collect(t, b, want[1])
-		if st := s.Stats(); st.Refusals != 1 || st.WriteDrops != 0 {
-			t.Errorf("%v: %+v", errno, st)
 		}
 	}
 }

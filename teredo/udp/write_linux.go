@@ -2,6 +2,7 @@ package udp
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -29,6 +30,11 @@ type writing struct {
 	done  int // of them, sent
 	errno syscall.Errno
 	call  func(fd uintptr) bool
+
+	// Of one batch: who gets no runs, and the first packet that build has
+	// not seen yet.
+	narrow netip.AddrPort
+	fresh  int
 }
 
 // send is called when the socket may be writable, and reports whether there is
@@ -54,6 +60,7 @@ func (s *mmsgSocket) WriteBatch(pkts []packet.Packet) (int, error) {
 	w := &s.writing
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.narrow, w.fresh = netip.AddrPort{}, 0
 	sent, i, offset := 0, 0, 0
 	for i < len(pkts) {
 		i, offset = s.build(pkts, i, offset)
@@ -74,6 +81,10 @@ func (s *mmsgSocket) WriteBatch(pkts []packet.Packet) (int, error) {
 		switch {
 		case closed(w.errno):
 			return sent, w.errno
+		case m.segment > 0 && narrow(w.errno):
+			s.refusals.Add(1)
+			i, offset = m.first, m.offset
+			w.narrow = pkts[i].Addr
 		case m.segment > 0 && refusesRuns(w.errno):
 			s.gso.Store(false)
 			s.refusals.Add(1)
@@ -88,32 +99,37 @@ func (s *mmsgSocket) WriteBatch(pkts []packet.Packet) (int, error) {
 	return sent, nil
 }
 
+// narrow reports whether err may say that the path to one peer is too narrow for
+// the datagrams of a run, which are not to be fragmented: EINVAL before Linux
+// 6.14. A forged ICMP message is enough for that, so only that peer suffers, and
+// only until the next batch.
+func narrow(err syscall.Errno) bool { return err == unix.EMSGSIZE || err == unix.EINVAL }
+
 // refusesRuns reports whether err may come from the run and not from the
-// datagrams: EIO where a network card cannot checksum them, EINVAL and
-// EMSGSIZE where the path is too narrow for the datagrams of a run, the others
-// from old kernels.
+// datagrams: EIO where a network card cannot checksum them, the others from old
+// kernels.
 func refusesRuns(err syscall.Errno) bool {
-	switch err {
-	case unix.EIO, unix.EINVAL, unix.EMSGSIZE, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
-		return true
-	}
-	return false
+	return err == unix.EIO || err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP
 }
 
 // build fills the messages from packet i on, from offset in it, and returns
 // where it stopped.
 func (s *mmsgSocket) build(pkts []packet.Packet, i, offset int) (int, int) {
 	w := &s.writing
-	gso := s.gso.Load()
+	runs := s.gso.Load()
 	w.n, w.iovs = 0, w.iovs[:0]
 	for i < len(pkts) && w.n < maxMessages {
 		p := &pkts[i]
 		to := p.Addr.Addr().Unmap()
 		if !to.Is4() || p.Len == 0 {
-			s.writeDrops.Add(1)
+			if i >= w.fresh {
+				s.writeDrops.Add(1)
+			}
 			i++
+			w.fresh = max(w.fresh, i)
 			continue
 		}
+		gso := runs && p.Addr != w.narrow
 		m := &w.msgs[w.n]
 		m.first, m.offset, m.iov, m.iovs, m.ttl = i, offset, len(w.iovs), 1, p.TTL
 		m.segment, m.datagrams = 0, 1
