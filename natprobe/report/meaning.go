@@ -80,13 +80,13 @@ func (r *Report) Teredo() string {
 	case r.Mapping == EndpointIndependent && r.Filtering == EndpointIndependent:
 		return "Works with everybody, without bubbles from here."
 	case r.Mapping == EndpointIndependent:
-		return "Works with peers behind any NAT but a symmetric one; those need RFC 6081 or a port mapping."
+		return "Works with peers behind any NAT; with RFC 6081 behind symmetric ones too, after a few seconds at worst."
 	case r.Mapping == BehaviorUnknown:
 		return "Works, unless the NAT turns out to be symmetric."
-	case r.Allocation.Kind == Sequential || r.PortPreserving == Yes:
-		return "A client of RFC 4380 gives up; one of RFC 6081 reaches peers behind other NATs, since the next port can be foretold."
+	case r.PortPreserving == Yes:
+		return "A client of RFC 4380 gives up; one of RFC 6081 reaches everybody, since the NAT keeps the port numbers."
 	}
-	return "A client of RFC 4380 gives up; one of RFC 6081 reaches peers whose NAT lets any port of a known address in."
+	return "A client of RFC 4380 gives up; one of RFC 6081 reaches everybody but peers whose NAT is as symmetric as this one."
 }
 
 // RemoteAssistance returns what the report means for a session from or to
@@ -101,14 +101,14 @@ func (r *Report) RemoteAssistance() string {
 		return "Works with everybody whose network lets UDP out."
 	case r.Mapping == EndpointIndependent && r.Filtering == AddressDependent:
 		return "Works with everybody whose network lets UDP out, once both sides have sent."
-	case r.Mapping == EndpointIndependent:
-		return "Works with everybody but peers behind a symmetric NAT; a port mapping in either router helps those."
+	case r.Mapping == EndpointIndependent, r.PortPreserving == Yes && r.Mapping != BehaviorUnknown:
+		return "Works with everybody whose network lets UDP out; behind some NATs it takes a few seconds."
 	case r.Mapping == BehaviorUnknown:
 		return "Works, unless both sides turn out to be symmetric."
 	}
-	s := "Works with peers that anybody can reach; for others open a port with UPnP, NAT-PMP or PCP."
+	s := "Works with everybody but peers whose NAT is as symmetric as this one; for those open a port with UPnP, NAT-PMP or PCP."
 	if r.CGNAT == Yes {
-		s = "Works with peers that anybody can reach; a port mapping does not help behind the carrier's NAT, so let the other side open one."
+		s = "Works with everybody but peers whose NAT is as symmetric as this one; a port mapping does not help behind the carrier's NAT, so let the other side open one."
 	}
 	return s
 }
