@@ -95,11 +95,14 @@ func (p *peer) doubtful(now time.Time) bool {
 	return p.x != nil && !p.x.probed.IsZero() && now.Sub(p.x.probed) < birthdayDoubt
 }
 
-// nag has p invited again and again, now that it is known to be there, in case
-// it did not get what it needs for a birthday.
+// nag has p invited again and again, now that it is known to be there: where a
+// NAT is symmetric, the ends need each other's messages to find a way. The answers
+// of a sequential NAT take longer than that: it would only be confused.
 func (c *Client) nag(now time.Time, p *peer) {
 	x := p.x
-	if !p.trying || p.waiting || !c.chance(x) || (c.nat == wire.NATIndependent && !x.probed.IsZero()) {
+	symmetric := (c.symmetric() || x.nat > wire.NATIndependent) && c.nat != wire.NATSequential && x.nat != wire.NATSequential
+	done := c.chance(x) && c.nat == wire.NATIndependent && !x.probed.IsZero()
+	if !p.trying || p.waiting || !x.announced || !symmetric || done {
 		return
 	}
 	if x.nags == 0 {

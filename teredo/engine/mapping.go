@@ -89,7 +89,7 @@ func (c *Client) judge(now time.Time, seen netip.AddrPort, out *Output) {
 	switch {
 	case seen == c.mapping:
 		c.nat = wire.NATIndependent
-	case c.mapping.Port() == c.local.Port():
+	case seen.Addr() == c.mapping.Addr() && c.mapping.Port() == c.local.Port():
 		c.nat = wire.NATPreserving
 	case seen.Addr() == c.mapping.Addr() && step > 0 && step <= sequentialReach:
 		c.nat, c.step = wire.NATSequential, step
