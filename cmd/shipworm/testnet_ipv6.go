@@ -30,6 +30,9 @@ func (f *ipv6Flags) add(c *cobra.Command) {
 // resolve checks the values.
 func (f *ipv6Flags) resolve() error {
 	var ok bool
+	if !f.on && f.name == "" {
+		return nil // a command without these flags
+	}
 	f.firewall, ok = firewall.Named(f.name)
 	switch {
 	case !ok:
