@@ -156,8 +156,11 @@ func (s *side) kill() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.cmd.Process.Kill()
+	// The command would end in good order if it saw its watcher go first, and
+	// the watcher would tidy up after the command.
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
 	_ = syscall.Kill(child, syscall.SIGKILL)
+	_ = s.cmd.Process.Kill()
 }
 
 // secretFree looks for the password where other processes can look.
