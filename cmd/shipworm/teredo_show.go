@@ -117,6 +117,10 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 		if flags.server == "" || json.Unmarshal(raw, &st) == nil && st.ServerName == wanted {
 			return raw, nil
 		}
+	} else if flags.server == "" {
+		if raw, err := forbidden(clientFiles()); raw != nil || err != nil {
+			return raw, err
+		}
 	}
 	cfg, err := flags.config()
 	if err != nil {
