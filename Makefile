@@ -45,7 +45,8 @@ lab: build lab-packages ## laboratory tests: namespaces, real peers, display, br
 	@echo "laboratory tests, a few minutes; everything they say goes to bin/lab.log"
 	@SHIPWORM_BIN=$(CURDIR)/bin/shipworm $(GO) test -v -tags lab -count=1 -p 1 -timeout 20m $(LAB_TESTS) > bin/lab.log 2>&1; code=$$?; \
 	if [ $$code != 0 ]; then cat bin/lab.log; fi; grep -E '^(ok|FAIL)' bin/lab.log; \
-	echo "left out:"; grep -B1 -E '^ *--- SKIP' bin/lab.log || echo "nothing"; exit $$code
+	echo "left out:"; grep -B1 -E '^ *--- SKIP' bin/lab.log || echo "nothing"; \
+	if [ $$code != 0 ]; then echo "failed:"; grep -E '^(panic:|WARNING: DATA RACE| *--- FAIL| +[a-z_0-9]+_test\.go:)' bin/lab.log | grep -B12 -A3 -e '--- FAIL' -e panic -e RACE; fi; exit $$code
 
 demo: build lab-packages ## the main job, end to end: make demo NAT_A=cone NAT_B=port-restricted
 	$(GO) run ./testnet/demo --shipworm bin/shipworm --nat-a $(NAT_A) --nat-b $(NAT_B) --out $(OUT)

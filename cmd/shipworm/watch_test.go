@@ -91,7 +91,7 @@ func TestWatched(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "held")
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what hangs is killed, which is another exit code
 			defer cancel()
 			cmd := exec.CommandContext(ctx, os.Args[0], "frail", tt.how)
 			cmd.Env = append(os.Environ(), frailEnv+"="+file)
@@ -110,7 +110,6 @@ func TestWatched(t *testing.T) {
 			if _, err := fmt.Sscanf(line, "holding %d", &pid); err != nil {
 				t.Errorf("it said %q", line)
 			}
-			began := time.Now()
 			for i, s := range tt.watcher {
 				if i > 0 {
 					_, _ = in.ReadString('\n')
@@ -130,9 +129,6 @@ func TestWatched(t *testing.T) {
 			}
 			if _, err := os.Lstat(file); err == nil {
 				t.Error("it was not given back")
-			}
-			if d := time.Since(began); d > 2*time.Second {
-				t.Errorf("it took %v", d)
 			}
 		})
 	}
