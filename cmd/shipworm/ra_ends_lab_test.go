@@ -135,7 +135,7 @@ func TestRAEnds(t *testing.T) {
 				}
 				p.logEnds(s.name, s.want.log...)
 			}
-			if d := time.Since(start); d > 16*time.Second {
+			if d := time.Since(start); d > 19*time.Second {
 				t.Errorf("it took %v", d)
 			}
 			p.left()

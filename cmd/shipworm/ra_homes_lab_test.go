@@ -210,7 +210,7 @@ func bothLost(t *testing.T, p *raPair) {
 	start := time.Now()
 	p.user.ends(exitFailure, 20*time.Second)
 	p.helper.ends(exitFailure, 20*time.Second)
-	if d := time.Since(start); d > 16*time.Second {
+	if d := time.Since(start); d > 19*time.Second {
 		t.Errorf("it took %v", d)
 	}
 	p.user.told("ra invite: connection lost")

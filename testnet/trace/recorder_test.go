@@ -372,7 +372,7 @@ func TestFloodOfEqualPackets(t *testing.T) {
 		h.run(time.Microsecond)
 	}
 	h.Settle(time.Hour)
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 	ends := map[uint64]int{}
