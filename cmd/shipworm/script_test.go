@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs every command line of testdata/script. A file is named
-// after the group that it tests: testnet_list.txt, ra_invite.txt.
+// after the group that it tests: testnet_list.txt, ra_invite.txt. Among them
+// are secrets on the command line, which are refused and not repeated. C-01
 //
 // Besides what testscript brings there are:
 //

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// what a peer wrote cannot steer a terminal, reverse text or hide.
+// What a peer wrote cannot steer a terminal, reverse text or hide. R-26 C-08
 func TestLine(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"plain", "hello", "hello"},

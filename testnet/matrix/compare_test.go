@@ -50,6 +50,7 @@ func TestReadJSONRefused(t *testing.T) {
 }
 
 // TestCompare: what got worse is told from what changed and what got better.
+// L-07
 func TestCompare(t *testing.T) {
 	const ms = time.Millisecond
 	cell := func(o matrix.Outcome, ok int, d time.Duration, packets int, why string) matrix.Cell {
