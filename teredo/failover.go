@@ -47,9 +47,15 @@ func (c *Client) servers() []ServerName {
 	return append([]ServerName{{c.cfg.Server, c.cfg.Secondary}}, c.cfg.Fallback...)
 }
 
+// othersTries is how many solicitations the servers after the first get in the
+// first round, together: a day without any server costs no more than 310,
+// however many there are (requirement TR-06).
+const othersTries = 6
+
 // rotation is where a client stands in its list of servers. In the first round
-// each is asked with a whole series of solicitations; from then on they take
-// turns, one solicitation each, at the pace of the back-off.
+// the first is asked with a whole series of solicitations, and the others with
+// their share of as many; from then on all take turns, one solicitation each, at
+// the pace of the back-off.
 type rotation struct {
 	list   []ServerName
 	inUse  int
@@ -61,7 +67,11 @@ type rotation struct {
 func (t *rotation) restart() { t.tried, t.cursor = 1, t.inUse }
 
 // more reports whether there are servers that this round has not tried.
-func (t *rotation) more() bool { return t.tried < len(t.list) }
+func (t *rotation) more() bool { return t.tried < min(len(t.list), 1+othersTries) }
+
+// share is how many solicitations each server after the first gets in the first
+// round.
+func (t *rotation) share() int { return max(1, othersTries/max(1, len(t.list)-1)) }
 
 func (t *rotation) next() int { return (t.cursor + 1) % len(t.list) }
 
@@ -179,14 +189,17 @@ func (r *running) replace(f found) {
 	r.c.log.Info("another server", "from", old.Server, "to", f.machine.Snapshot().Server)
 	before := r.machine
 	r.machine, r.asked = f.machine, 0
-	turn := !round && f.which != t.inUse
+	another := f.which != t.inUse
 	t.inUse = f.which
 	r.locate()
 	r.machine.SetPolicy(r.policy)
 	r.machine.SetMapped(time.Now(), r.external, &r.own.out)
-	if turn {
-		r.machine.TakeTurn(time.Now(), before, &r.own.out)
-	} else {
-		r.machine.Start(time.Now(), &r.own.out)
+	switch now := time.Now(); {
+	case !another:
+		r.machine.Start(now, &r.own.out)
+	case round:
+		r.machine.StartShort(now, t.share(), &r.own.out)
+	default:
+		r.machine.TakeTurn(now, before, &r.own.out)
 	}
 }

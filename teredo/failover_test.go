@@ -3,6 +3,7 @@ package teredo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -47,22 +48,29 @@ func TestFailover(t *testing.T) {
 }
 
 // With all of them silent a client says so, asks no more often than it would ask
-// one, whatever its name leads to, and finds the first that comes back within
-// two turns. TR-06
+// one, however many there are and whatever their names lead to, and finds the
+// one that comes back once it has its turn. TR-06
 func TestFailoverBackOff(t *testing.T) {
-	// A name that cannot be resolved takes no turn, and costs nothing.
-	for name, first := range map[string]string{"silent": dead, "nameless": "nowhere.example"} {
+	for name, tt := range map[string]struct {
+		dead, nameless int // before the one that comes back
+	}{
+		"one": {}, "two": {1, 0}, "three": {2, 0}, "four": {3, 0}, "eight": {7, 0}, "twelve": {11, 0},
+		// A name that cannot be resolved takes no turn, and costs nothing.
+		"two and one without address": {1, 1},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, time.Millisecond)
 				h, _ := w.home("cone")
 				c, _ := w.client(h, func(c *ClientConfig) {
-					c.Server = dead2
-					c.Fallback = []ServerName{{Primary: first}, {Primary: primary.String(), Secondary: secondary.String()}}
-					if name == "silent" {
-						c.Fallback = c.Fallback[1:]
-						c.Server = first
+					list := []ServerName{{Primary: primary.String(), Secondary: secondary.String()}}
+					for range tt.nameless {
+						list = append([]ServerName{{Primary: "nowhere.example"}}, list...)
 					}
+					for i := range tt.dead {
+						list = append([]ServerName{{Primary: fmt.Sprintf("203.0.113.%d", 100+i)}}, list...)
+					}
+					c.Server, c.Secondary, c.Fallback = list[0].Primary, list[0].Secondary, list[1:]
 					c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
 						time.Sleep(5 * time.Second)
 						return nil, errors.New("no such host")
@@ -79,7 +87,7 @@ func TestFailoverBackOff(t *testing.T) {
 					t.Logf("%d solicitations in a day", n)
 				}
 				w.server()
-				time.Sleep(2*301*time.Second + 15*time.Second)
+				time.Sleep(time.Duration(tt.dead+tt.nameless+1)*301*time.Second + 15*time.Second)
 				if s := c.State(); !s.Address.IsValid() || s.ServerName != primary.String() {
 					t.Errorf("not found again: %v, %s", s.ClientState.State, s.ServerName)
 				}

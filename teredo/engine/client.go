@@ -247,6 +247,17 @@ func (c *Client) Start(now time.Time, out *Output) {
 	c.startSeries(now, out)
 }
 
+// StartShort is Start with a first series of at most so many solicitations, one
+// or more, for a server that is one of several.
+func (c *Client) StartShort(now time.Time, most int, out *Output) {
+	if c.state != Initial {
+		return
+	}
+	c.state = Qualifying
+	c.origin, c.stats.started = now, now
+	c.startShortSeries(now, most, out)
+}
+
 // TakeTurn begins in place of old, a client of another server that has not
 // answered either: with a single solicitation, and with old's back-off, so that
 // many silent servers are asked no more often than one. It does nothing unless

@@ -48,6 +48,7 @@ type solicit struct {
 	series   bool      // a series is under way
 	doubted  bool      // the secondary's other mapping began a series: once is enough
 	tries    int       // solicitations sent in the series
+	most     int       // solicitations of the series; 0 for as many as there are gaps
 	step     int       // of the back-off, if not in a series and not Ready
 	to       int       // server address for the next solicitation
 
@@ -99,10 +100,31 @@ func (c *Client) fromServer(ap netip.AddrPort) int {
 // startSeries sends the first solicitation of a series, and forgets the
 // back-off.
 func (c *Client) startSeries(now time.Time, out *Output) {
+	c.startShortSeries(now, 0, out)
+}
+
+// startShortSeries is startSeries with at most so many solicitations; 0 sets no
+// bound.
+func (c *Client) startShortSeries(now time.Time, most int, out *Output) {
 	s := &c.solicit
-	s.series, s.doubted, s.tries, s.step, s.to = true, false, 0, 0, 0
+	s.series, s.doubted, s.tries, s.most, s.step, s.to = true, false, 0, most, 0, 0
 	c.sendSolicitation(now, out)
-	s.next = now.Add(c.gaps()[0])
+	s.next = now.Add(c.seriesGap())
+}
+
+// seriesGap returns the gap after the solicitation that was just sent. However
+// short a series, its last one has as long to be answered.
+func (c *Client) seriesGap() time.Duration {
+	s, gaps := &c.solicit, c.gaps()
+	if s.tries == s.most {
+		return gaps[len(gaps)-1]
+	}
+	return gaps[s.tries-1]
+}
+
+// seriesOver reports whether the series has no solicitation left.
+func (s *solicit) seriesOver(gaps []time.Duration) bool {
+	return s.tries == s.most || s.tries >= len(gaps)
 }
 
 func (c *Client) sendSolicitation(now time.Time, out *Output) {
@@ -150,7 +172,6 @@ func (c *Client) tickSolicit(now time.Time, out *Output) {
 	if s.next.IsZero() || now.Before(s.next) {
 		return
 	}
-	gaps := c.gaps()
 	switch {
 	case !s.series && c.state == Ready:
 		c.startSeries(now, out)
@@ -158,11 +179,11 @@ func (c *Client) tickSolicit(now time.Time, out *Output) {
 	case !s.series:
 		c.sendSolicitation(now, out)
 		s.next = now.Add(c.backoffGap())
-	case s.tries < len(gaps):
-		c.sendSolicitation(now, out)
-		s.next = now.Add(gaps[s.tries-1])
-	default:
+	case s.seriesOver(c.gaps()):
 		c.seriesFailed(now, out)
+	default:
+		c.sendSolicitation(now, out)
+		s.next = now.Add(c.seriesGap())
 	}
 }
 
