@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net/netip"
 	"time"
 
@@ -34,7 +33,8 @@ type want struct {
 	protocol Protocol
 	internal netip.AddrPort // of this host, resolved
 	lifetime time.Duration
-	lasting  bool // to outlive the process
+	nonce    pcp.Nonce // of all mappings that this is wanted for, one after the other
+	lasting  bool      // to outlive the process
 }
 
 // note is an agent's page in the journal.
@@ -81,16 +81,14 @@ func (n *note) abandon() {
 type portAgent struct {
 	want
 	note
-	nonce   pcp.Nonce
 	mapping Mapping     // zero: none yet
 	start   func() bool // allows the first packet of the first question; may be nil
 }
 
-func newPortAgent(w want) (*portAgent, error) {
+func newPortAgent(w want) *portAgent {
 	a := &portAgent{want: w}
 	a.note.w = &a.want
-	_, err := io.ReadFull(w.m.cfg.Rand, a.nonce[:])
-	return a, err
+	return a
 }
 
 func (a *portAgent) question(suggest netip.AddrPort, lifetime time.Duration) question {
@@ -161,7 +159,7 @@ func (a *portAgent) check(ctx context.Context, doubt bool) (Mapping, bool, error
 			return Mapping{}, false, now.Err
 		}
 		moved := now.External.IsValid() && now.External != a.mapping.External.Addr()
-		if now.Err == nil && !moved && !a.m.observe(a.gateway, answer{via: a.mapping.Via, epoch: epoch}) {
+		if !moved && !a.m.observe(a.gateway, answer{via: a.mapping.Via, epoch: epoch}) {
 			return a.mapping, false, nil
 		}
 	}

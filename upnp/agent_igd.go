@@ -1,6 +1,7 @@
 package upnp
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -29,6 +30,8 @@ type igdAgent struct {
 	device      *device
 	mapping     Mapping // zero: none yet
 	pinhole     string
+	looked      time.Time // when the device was asked for the mapping itself
+	boot        string    // the device's start as seen last, "" if it does not tell
 }
 
 func newIGDAgent(w want) (*igdAgent, error) {
@@ -57,7 +60,7 @@ func (a *igdAgent) obtain(ctx context.Context, suggest netip.AddrPort, gate <-ch
 		if err != nil {
 			return Mapping{}, &ProtocolError{ViaUPnP, err}
 		}
-		a.device = d
+		a.device, a.boot = d, d.boot
 	}
 	if gate != nil {
 		select {
@@ -75,7 +78,7 @@ func (a *igdAgent) obtain(ctx context.Context, suggest netip.AddrPort, gate <-ch
 	defer stop()
 	m, err := a.request(longer, suggest.Port())
 	if err == nil {
-		a.mapping = m
+		a.mapping, a.looked = m, time.Now()
 		return m, nil
 	}
 	var fault *igd.Fault
@@ -240,8 +243,25 @@ func (a *igdAgent) addPinhole(ctx context.Context) (Mapping, error) {
 	return m, a.write(a.entry(a.internal.Port(), a.lifetime))
 }
 
+// lookEvery is how often the device is asked for its address and the mapping
+// itself. In between it shows that it has not been restarted, which takes two
+// packets, or the mapping alone where it cannot.
+const lookEvery = time.Minute
+
 // check implements agent.
-func (a *igdAgent) check(ctx context.Context, _ bool) (Mapping, bool, error) {
+func (a *igdAgent) check(ctx context.Context, doubt bool) (Mapping, bool, error) {
+	now := time.Now()
+	soon := now.Sub(a.looked) < lookEvery
+	if !doubt && soon && a.device != nil && a.boot != "" {
+		was := a.boot
+		if a.boot = a.m.boot(ctx, a.gateway, a.device); a.boot == was {
+			return a.mapping, false, nil
+		}
+		a.boot = cmp.Or(a.boot, was)
+	}
+	if !soon {
+		a.looked = now
+	}
 	if a.device == nil || a.internal.Addr().Is6() {
 		m, err := a.obtain(ctx, a.mapping.External, nil)
 		return m, true, err
@@ -255,6 +275,9 @@ func (a *igdAgent) check(ctx context.Context, _ bool) (Mapping, bool, error) {
 	if err != nil {
 		m, err := a.obtain(ctx, a.mapping.External, nil)
 		return m, true, err
+	}
+	if soon {
+		return a.mapping, false, nil
 	}
 	if ip, err := a.device.wan.ExternalAddress(ctx); err == nil {
 		a.mapping.External, a.mapping.DoubleNAT = judged(netip.AddrPortFrom(ip, a.mapping.External.Port()), a.gateway)

@@ -20,6 +20,8 @@ type device struct {
 	external netip.Addr   // invalid if the device told no usable one
 	double   bool
 	took     time.Duration // from the search's beginning
+	target   string        // of the search that it answered
+	boot     string        // its start, "" if it does not tell
 }
 
 const (
@@ -45,36 +47,36 @@ func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
-	urls, found := make(chan *url.URL), make(chan *device)
+	answers, devices := make(chan found), make(chan *device)
 	all.Go(func() {
-		if err := m.search(ctx, g, urls); err != nil {
+		if err := m.search(ctx, g, answers); err != nil {
 			m.cfg.Logger.Debug("search", "err", err)
 		}
 	})
 	var workers sync.WaitGroup
 	for range maxFetches {
 		workers.Go(func() {
-			for u := range urls {
-				d, err := m.examine(ctx, g, u)
+			for a := range answers {
+				d, err := m.examine(ctx, g, a.location)
 				if err != nil {
-					m.cfg.Logger.Debug("device refused", "location", u.String(), "err", err)
+					m.cfg.Logger.Debug("device refused", "location", a.location.String(), "err", err)
 					continue
 				}
-				d.took = time.Since(start)
+				d.took, d.target, d.boot = time.Since(start), a.target, a.boot
 				select {
-				case found <- d:
+				case devices <- d:
 				case <-ctx.Done():
 				}
 			}
 		})
 	}
-	all.Go(func() { workers.Wait(); close(found) })
+	all.Go(func() { workers.Wait(); close(devices) })
 
 	var best *device
 	var enough <-chan time.Time
 	for {
 		select {
-		case d, ok := <-found:
+		case d, ok := <-devices:
 			if !ok {
 				if best == nil {
 					return nil, errNoDevice
@@ -124,10 +126,7 @@ func (d *device) rank(g Gateway) int {
 // best address.
 func (m *Mapper) examine(ctx context.Context, g Gateway, location *url.URL) (*device, error) {
 	desc, err := igd.Describe(ctx, location, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-		if to.Addr().Is6() && to.Addr().IsLinkLocalUnicast() {
-			to = netip.AddrPortFrom(to.Addr().WithZone(g.Interface), to.Port())
-		}
-		return m.cfg.Host.Dial(ctx, "tcp", g.Local.Addr(), to)
+		return m.cfg.Host.Dial(ctx, "tcp", g.Local.Addr(), netip.AddrPortFrom(g.scoped(to.Addr()), to.Port()))
 	})
 	if err != nil {
 		return nil, err

@@ -16,6 +16,14 @@ type Gateway struct {
 // onLink is the network that the router and the host share.
 func (g *Gateway) onLink() netip.Prefix { return g.Local.Masked() }
 
+// scoped gives a link-local address the zone that it needs.
+func (g *Gateway) scoped(a netip.Addr) netip.Addr {
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		return a.WithZone(g.Interface)
+	}
+	return a
+}
+
 // Host is what a Mapper needs of the host it runs on. It must be safe for
 // concurrent use. [System] is the real one; tests bring their own.
 type Host interface {

@@ -85,7 +85,7 @@ func TestPinholeUPnP(t *testing.T) {
 					done <- struct{}{}
 					return
 				}
-				_, _ = search.WriteTo([]byte("HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\nLOCATION: http://[2001:db8::1]:5000/d\r\n\r\n"), from)
+				_, _ = search.WriteTo([]byte("HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\nBOOTID.UPNP.ORG: 1\r\nLOCATION: http://[2001:db8::1]:5000/d\r\n\r\n"), from)
 			}
 		}()
 		r := udpRequest()

@@ -3,9 +3,12 @@ package upnp
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"sync"
 	"time"
+
+	"shipworm/upnp/pcp"
 )
 
 // keeper is one running Keep. Its goroutine owns everything in it but pokes.
@@ -16,6 +19,7 @@ type keeper struct {
 	pokes   chan struct{} // one waits at most
 	lease   lease
 	gateway Gateway
+	nonce   pcp.Nonce
 	agent   agent   // of the mapping, nil without
 	mapping Mapping // as the caller knows it
 	late    sync.WaitGroup
@@ -51,6 +55,9 @@ func (m *Mapper) Keep(ctx context.Context, r Request, changed func(Mapping)) err
 		r.Lifetime = m.cfg.Lease
 	}
 	k := &keeper{m: m, request: r, changed: changed, pokes: make(chan struct{}, 1), ears: func() {}}
+	if _, err := io.ReadFull(m.cfg.Rand, k.nonce[:]); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	m.keeps[k] = struct{}{}
 	m.mu.Unlock()
@@ -158,7 +165,7 @@ func (k *keeper) acquire(ctx context.Context) (Mapping, error) {
 		k.ears()
 		k.gateway, k.ears = g, k.m.listen(ctx, g, k)
 	}
-	w := k.m.want(g, k.request)
+	w := k.m.want(g, k.request, k.nonce)
 	a, m, err := w.attempt(ctx, k.suggest(), &k.late, func() { k.m.poke(k) })
 	if err != nil {
 		return Mapping{}, err
@@ -179,9 +186,9 @@ func (k *keeper) suggest() netip.AddrPort {
 }
 
 // want is a request of an address of this host.
-func (m *Mapper) want(g Gateway, r Request) *want {
+func (m *Mapper) want(g Gateway, r Request, nonce pcp.Nonce) *want {
 	return &want{
-		m: m, gateway: g, protocol: r.Protocol, lifetime: r.Lifetime,
+		m: m, gateway: g, protocol: r.Protocol, lifetime: r.Lifetime, nonce: nonce,
 		internal: netip.AddrPortFrom(g.Local.Addr(), r.Internal.Port()),
 	}
 }

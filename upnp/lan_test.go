@@ -23,6 +23,7 @@ type lan struct {
 	sent    []netip.AddrPort // where every datagram went that the host sent
 	gateway Gateway
 	gone    bool // no default route
+	broken  bool // nothing of the host's arrives
 	unbound bool
 	control int // UDP connections that are open
 	crowd   int // the most at a time
@@ -91,6 +92,13 @@ func (l *lan) Dial(ctx context.Context, network string, local netip.Addr, remote
 	}
 }
 
+// cut has the host's datagrams get lost, or no longer.
+func (l *lan) cut(broken bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken = broken
+}
+
 // listenPacket opens a UDP socket; port 0 picks one.
 func (l *lan) listenPacket(at netip.AddrPort) *memPacket {
 	l.mu.Lock()
@@ -117,6 +125,10 @@ func (l *lan) send(from, to netip.AddrPort, b []byte) bool {
 	l.mu.Lock()
 	if from.Addr() == hostAddr {
 		l.sent = append(l.sent, to)
+		if l.broken {
+			l.mu.Unlock()
+			return true
+		}
 	}
 	all := l.groups[to]
 	if c := l.packets[to]; c != nil {

@@ -12,12 +12,12 @@ func TestLeaseRenewal(t *testing.T) {
 	if what, when := l.next(); what != acquire || when.After(now) {
 		t.Errorf("a new lease: %v at %v", what, when)
 	}
-	l.granted(now, 100*time.Second)
-	if what, when := l.next(); what != renew || when != now.Add(50*time.Second) {
+	l.granted(now, 10*time.Second)
+	if what, when := l.next(); what != renew || when != now.Add(5*time.Second) {
 		t.Errorf("%v at %v", what, when.Sub(now))
 	}
 	l.granted(now, time.Hour)
-	for i := 1; i < 30; i++ {
+	for i := 1; i < int(30*time.Minute/checkEvery); i++ {
 		what, when := l.next()
 		if want := now.Add(time.Duration(i) * checkEvery); what != check || when != want {
 			t.Fatalf("%d: %v at %v", i, what, when.Sub(now))
@@ -47,6 +47,13 @@ func TestLeaseFailures(t *testing.T) {
 	if what, when := l.next(); what != acquire || when != now {
 		t.Errorf("after the loss: %v at %v", what, when.Sub(now))
 	}
+	// For ten minutes it may be on its way back.
+	for at := now; at.Before(now.Add(rebootTime)); at = at.Add(time.Minute) {
+		if l.failed(at); l.retry != at.Add(firstRetry) {
+			t.Errorf("%v after the loss: next after %v", at.Sub(now), l.retry.Sub(at))
+		}
+	}
+	now = now.Add(rebootTime)
 	var waits []time.Duration
 	for range 9 {
 		if l.failed(now) {

@@ -41,7 +41,7 @@ type foundDevice struct {
 type clock struct {
 	pcp    pcp.Epoch
 	natpmp natpmp.Epoch
-	reset  time.Time // the last that was acted upon
+	reset  time.Time // the last that others were told of
 }
 
 const (
@@ -88,8 +88,8 @@ func (m *Mapper) gateway(local netip.Addr) (Gateway, error) {
 	return m.cfg.Host.Gateway(local)
 }
 
-// observe watches the gateway's clock. If that shows a restart, every mapping
-// there is looked after.
+// observe watches the gateway's clock, and reports a restart. Every mapping
+// there is looked after then.
 func (m *Mapper) observe(g Gateway, a answer) (reset bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,15 +107,14 @@ func (m *Mapper) observe(g Gateway, a answer) (reset bool) {
 		reset = c.natpmp.Observe(time.Now(), a.epoch)
 	}
 	// A clock that stands still resets with every answer.
-	if now := time.Now(); reset && now.Sub(c.reset) > checkEvery {
+	if now := time.Now(); reset && now.Sub(c.reset) >= checkEvery {
 		c.reset = now
 		m.cfg.Logger.Info("the router has restarted", "gateway", g.Addr)
 		for k := range m.keeps {
 			m.poke(k)
 		}
-		return true
 	}
-	return false
+	return reset
 }
 
 // poke has a keeper look after its mapping soon.

@@ -28,10 +28,7 @@ const (
 // that holds it. What the slower agent gets nonetheless is given back by a
 // goroutine of late, which calls doubt if that may have cost the first one.
 func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.WaitGroup, doubt func()) (agent, Mapping, error) {
-	ports, err := newPortAgent(*w)
-	if err != nil {
-		return nil, Mapping{}, err
-	}
+	ports := newPortAgent(*w)
 	devices, err := newIGDAgent(*w)
 	if err != nil {
 		return nil, Mapping{}, err

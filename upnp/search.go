@@ -37,10 +37,17 @@ const (
 	searchAgain = 400 * time.Millisecond
 )
 
-// search sends the addresses of descriptions, each once, until it has
-// maxCandidates, the time is over or ctx is done. It closes found at the end.
-func (m *Mapper) search(ctx context.Context, g Gateway, found chan<- *url.URL) error {
-	defer close(found)
+// found is an answer to a search that may be followed.
+type found struct {
+	location *url.URL
+	target   string // of the search
+	boot     string // the device's start, "" if it does not tell
+}
+
+// search sends the answers, one for each address of a description, until it has
+// maxCandidates, the time is over or ctx is done. It closes to at the end.
+func (m *Mapper) search(ctx context.Context, g Gateway, to chan<- found) error {
+	defer close(to)
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
 	c, err := m.cfg.Host.Listen(ctx, g)
@@ -63,18 +70,18 @@ func (m *Mapper) search(ctx context.Context, g Gateway, found chan<- *url.URL) e
 			}
 			return err
 		}
-		u, err := candidate(buf[:n], from, g)
+		f, err := candidate(buf[:n], from, g)
 		if err != nil {
 			m.refused.Add(1)
 			m.cfg.Logger.Debug("search: answer refused", "from", from, "err", err)
 			continue
 		}
-		if slices.Contains(seen, u.String()) {
+		if slices.Contains(seen, f.location.String()) {
 			continue
 		}
-		seen = append(seen, u.String())
+		seen = append(seen, f.location.String())
 		select {
-		case found <- u:
+		case to <- f:
 		case <-ctx.Done():
 			return nil
 		}
@@ -111,24 +118,56 @@ func askDevices(ctx context.Context, c net.PacketConn, g Gateway) error {
 
 var errNotAsked = errors.New("not an answer to what was asked")
 
-// candidate returns the address of a description that may be fetched.
-func candidate(b []byte, from net.Addr, g Gateway) (*url.URL, error) {
+// candidate returns an answer whose description may be fetched.
+func candidate(b []byte, from net.Addr, g Gateway) (found, error) {
 	ua, ok := from.(*net.UDPAddr)
 	if !ok {
-		return nil, errNotAsked
+		return found{}, errNotAsked
 	}
 	msg, err := ssdp.Parse(b)
 	if err != nil {
-		return nil, err
+		return found{}, err
 	}
 	if msg.Kind != ssdp.Answer || !slices.Contains(targets(), msg.Target) {
-		return nil, errNotAsked
+		return found{}, errNotAsked
 	}
 	u, err := ssdp.Locate(msg.Location, ua.AddrPort().Addr().Unmap(), g.onLink())
 	if err == nil && u.Hostname() == g.Local.Addr().String() {
-		return nil, errNotAsked // this host itself
+		return found{}, errNotAsked // this host itself
 	}
-	return u, err
+	return found{u, msg.Target, msg.Boot}, err
+}
+
+// bootWait is how long a device is waited for that is asked for a sign of its
+// last start.
+const bootWait = 250 * time.Millisecond
+
+// boot asks a device, by one packet that it may answer with one, for the sign
+// of its last start. It is "" if there is none.
+func (m *Mapper) boot(ctx context.Context, g Gateway, d *device) string {
+	ctx, cancel := context.WithTimeout(ctx, bootWait)
+	defer cancel()
+	to := netip.AddrPortFrom(g.scoped(d.Addr), ssdp.Port)
+	c, err := m.cfg.Host.Dial(ctx, "udp", g.Local.Addr(), to)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
+	host := netip.AddrPortFrom(d.Addr.WithZone(""), ssdp.Port)
+	if _, err := c.Write(ssdp.AppendSearch(nil, host, d.target, 1)); err != nil {
+		return ""
+	}
+	buf := make([]byte, ssdp.MaxLen+1)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return ""
+		}
+		if a, err := ssdp.Parse(buf[:n]); err == nil && a.Kind == ssdp.Answer && a.Target == d.target {
+			return a.Boot
+		}
+	}
 }
 
 // sleep waits, or returns ctx's error at once when that ends.

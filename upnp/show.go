@@ -76,10 +76,11 @@ func (m *Mapper) showPCP(ctx context.Context, g Gateway, epoch *uint32) Service 
 			return &resultError{name: "that it knows NAT-PMP only"}
 		case err != nil || !r.Answers(&q):
 			return errNotAsked
-		case r.Result != pcp.Success:
+		}
+		*epoch = r.Epoch // a refusal tells it, too (RFC 6887, 7.2)
+		if r.Result != pcp.Success {
 			return &resultError{name: r.Result.String()}
 		}
-		*epoch = r.Epoch
 		return nil
 	})
 	return s
@@ -96,10 +97,11 @@ func (m *Mapper) showNATPMP(ctx context.Context, g Gateway, epoch *uint32) Servi
 			return &resultError{name: "that it knows PCP only"}
 		case err != nil || !r.Answers(&q):
 			return errNotAsked
-		case r.Result != natpmp.Success:
-			return &resultError{name: r.Result.String()}
 		}
 		*epoch = r.Epoch
+		if r.Result != natpmp.Success {
+			return &resultError{name: r.Result.String()}
+		}
 		if judge(r.Addr, g.onLink()) != unusable {
 			s.External = r.Addr
 		}

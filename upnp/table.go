@@ -3,6 +3,7 @@ package upnp
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"shipworm/upnp/igd"
 	"shipworm/upnp/journal"
+	"shipworm/upnp/pcp"
 )
 
 // Entry is a mapping in a router's table.
@@ -103,7 +105,11 @@ func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
 	if r.Lifetime == 0 {
 		r.Lifetime = m.cfg.Lease
 	}
-	w := m.want(g, r)
+	var nonce pcp.Nonce
+	if _, err := io.ReadFull(m.cfg.Rand, nonce[:]); err != nil {
+		return Mapping{}, err
+	}
+	w := m.want(g, r, nonce)
 	w.lasting = true
 	var late sync.WaitGroup
 	doubted := false

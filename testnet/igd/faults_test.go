@@ -29,6 +29,18 @@ func faultTests() map[string]func(*testing.T, *Router) {
 			}
 		}
 	}
+	bootOf := func(r *Router) string {
+		list := r.Search(start, client, fmt.Appendf(nil, search, rootDevice))
+		if len(list) == 0 {
+			return ""
+		}
+		return header(list[0].Payload, "BOOTID.UPNP.ORG")
+	}
+	mute := func(t *testing.T, r *Router) {
+		if list := r.Reboot(start.Add(time.Minute)); list != nil {
+			t.Errorf("%+v", list)
+		}
+	}
 	answer := func(action, want string) func(*testing.T, *Router) {
 		return func(t *testing.T, r *Router) {
 			if _, body := r.upnp(start, client, action, ""); !strings.Contains(body, want) {
@@ -221,9 +233,17 @@ func faultTests() map[string]func(*testing.T, *Router) {
 				t.Errorf("%+v", list)
 			}
 		}),
-		"silent-restart": func(t *testing.T, r *Router) {
-			if list := r.Reboot(start); list != nil {
-				t.Errorf("%+v", list)
+		"silent-restart":        mute,
+		"silent-restart-natpmp": mute,
+		"silent-restart-upnp": func(t *testing.T, r *Router) {
+			before := bootOf(r)
+			if mute(t, r); before == "" || bootOf(r) == before {
+				t.Errorf("%q is no sign", before)
+			}
+		},
+		"silent-restart-upnp-1.0": func(t *testing.T, r *Router) {
+			if mute(t, r); bootOf(r) != "" {
+				t.Error("gives a sign")
 			}
 		},
 		"third-party": func(t *testing.T, r *Router) {

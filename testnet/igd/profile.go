@@ -55,6 +55,7 @@ type quirks struct {
 	searchDelay    time.Duration
 	padding        string // more header lines
 	portMoves      bool   // of the web server, at a reboot
+	noBootID       bool
 
 	// Description.
 	version             int // of IGD

@@ -68,6 +68,11 @@ func controlFaults() []Profile {
 		faulty("silent-to-pcp", "Speaks NAT-PMP and does not answer PCP at all.", pmpOnly(), func(q *quirks) { q.versionMute = true }),
 		faulty("silent-to-natpmp", "Speaks PCP and does not answer NAT-PMP at all.", pcpOnly(), func(q *quirks) { q.versionMute = true }),
 		faulty("silent-restart", "Does not announce that it was restarted.", base(), func(q *quirks) { q.silentRestart = true }),
+		faulty("silent-restart-natpmp", "Speaks NAT-PMP only, and does not announce that it was restarted.", pmpOnly(), func(q *quirks) { q.silentRestart = true }),
+		faulty("silent-restart-upnp", "Speaks UPnP only, and does not announce that it was restarted.", upnpOnly(), func(q *quirks) { q.silentRestart = true }),
+		faulty("silent-restart-upnp-1.0", "Speaks UPnP only, of a time before BOOTID.UPNP.ORG, and does not announce that it was restarted.", upnpOnly(), func(q *quirks) {
+			q.silentRestart, q.noBootID = true, true
+		}),
 		faulty("third-party", "Lets PCP clients map for others (THIRD_PARTY).", pcpOnly(), func(q *quirks) { q.thirdParty = true }),
 		faulty("pcp-not-authorized", "Answers every PCP request with NOT_AUTHORIZED.", pcpOnly(), pcp(pcpNotAuthorized)),
 		faulty("pcp-unsupported-opcode", "Answers every PCP request with UNSUPP_OPCODE.", pcpOnly(), pcp(pcpUnsupportedOpcode)),

@@ -87,7 +87,7 @@ type Router struct {
 
 // counts are what some faults go by.
 type counts struct {
-	control, search, boots int
+	control, search int
 }
 
 // New returns a router that has just been switched on.
@@ -136,7 +136,6 @@ func (r *Router) Reboot(now time.Time) []Datagram {
 	}
 	r.holes = nil
 	r.began = now
-	r.counts.boots++
 	return r.announce(now)
 }
 

@@ -76,8 +76,8 @@ func (r *Router) Search(now time.Time, from netip.AddrPort, b []byte) []Datagram
 		}
 		for range max(1, r.q.copies) {
 			r.counts.search++
-			text := fmt.Sprintf("HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nST: %s\r\nUSN: %s\r\nEXT:\r\nSERVER: shipworm-testnet/1.0 UPnP/1.1 igd/1.0\r\nLOCATION: %s\r\n%s\r\n",
-				st, r.usn(st), r.location(), r.q.padding)
+			text := fmt.Sprintf("HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nST: %s\r\nUSN: %s\r\nEXT:\r\nSERVER: shipworm-testnet/1.0 UPnP/1.1 igd/1.0\r\nLOCATION: %s\r\n%s%s\r\n",
+				st, r.usn(st), r.location(), r.bootID(), r.q.padding)
 			list = append(list, Datagram{Via: via, To: from, Payload: []byte(text), After: r.q.searchDelay})
 		}
 	}
@@ -127,6 +127,15 @@ func (r *Router) urn(kind, name string, version int) string {
 	return fmt.Sprintf("urn:%s:%s:%s:%d", domain, kind, name, max(1, version))
 }
 
+// bootID is a header line that is another after each start (UPnP Device
+// Architecture 1.1, 1.2.2), which version 1.0 does not have.
+func (r *Router) bootID() string {
+	if r.q.noBootID {
+		return ""
+	}
+	return fmt.Sprintf("BOOTID.UPNP.ORG: %d\r\n", r.began.Unix())
+}
+
 // location is where the description is said to be.
 func (r *Router) location() string {
 	form := r.q.location
@@ -170,8 +179,8 @@ func (r *Router) notify(what string) []Datagram {
 		if what == "ssdp:byebye" {
 			where = ""
 		}
-		text := fmt.Sprintf("NOTIFY * HTTP/1.1\r\nHOST: %v\r\n%sNT: %s\r\nUSN: %s\r\nNTS: %s\r\nBOOTID.UPNP.ORG: %d\r\n\r\n",
-			SearchGroup, where, t, r.usn(t), what, r.counts.boots+1)
+		text := fmt.Sprintf("NOTIFY * HTTP/1.1\r\nHOST: %v\r\n%sNT: %s\r\nUSN: %s\r\nNTS: %s\r\n%s\r\n",
+			SearchGroup, where, t, r.usn(t), what, r.bootID())
 		list = append(list, Datagram{Via: ViaSearch, To: to, Payload: []byte(text)})
 	}
 	return list

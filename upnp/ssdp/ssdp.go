@@ -16,6 +16,7 @@ package ssdp
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -47,6 +48,7 @@ type Message struct {
 	USN      string
 	Location string
 	Server   string
+	Boot     string // differs after each start of the device; "" if it tells none
 }
 
 // Errors of Parse.
@@ -100,6 +102,9 @@ func Parse(b []byte) (Message, error) {
 		}
 	}
 	m.Target, m.USN, m.Location, m.Server = headers[target], headers["usn"], headers["location"], headers["server"]
+	// BOOTID.UPNP.ORG is of UPnP Device Architecture 1.1, 1.2.2; NLS is what
+	// libupnp has for UPnP 1.0.
+	m.Boot = cmp.Or(headers["bootid.upnp.org"], headers["01-nls"])
 	return m, nil
 }
 
