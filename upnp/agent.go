@@ -49,7 +49,8 @@ func (n *note) write(e journal.Entry) error {
 	if j == nil {
 		return nil
 	}
-	e.Protocol, e.Gateway, e.Internal, e.Lasting = n.w.protocol.String(), n.w.gateway.Addr, n.w.internal, n.w.lasting
+	e.Protocol, e.Gateway, e.Internal = n.w.protocol.String(), n.w.gateway.Addr, n.w.internal
+	e.Lasting = n.w.lasting && !e.Asked
 	if n.record != nil {
 		return n.record.Update(e)
 	}
@@ -103,7 +104,9 @@ func (a *portAgent) entry(via Via, external uint16, lifetime time.Duration) jour
 func (a *portAgent) obtain(ctx context.Context, suggest netip.AddrPort, _ <-chan struct{}) (Mapping, error) {
 	fresh := !a.mapping.IsValid()
 	if fresh {
-		if err := a.write(a.entry(ViaPCP, suggest.Port(), a.lifetime)); err != nil {
+		e := a.entry(ViaPCP, suggest.Port(), a.lifetime)
+		e.Asked = true
+		if err := a.write(e); err != nil {
 			return Mapping{}, err
 		}
 	}

@@ -132,7 +132,7 @@ func (a *igdAgent) addPort(ctx context.Context, port uint16) (Mapping, error) {
 		if lease == 0 && a.m.journal == nil {
 			return Mapping{}, ErrPermanentOnly
 		}
-		if err := a.write(a.entry(port, lease)); err != nil {
+		if err := a.write(a.asked(port, lease)); err != nil {
 			return Mapping{}, err
 		}
 		err := a.device.wan.AddPortMapping(ctx, igd.PortMapping{
@@ -212,6 +212,14 @@ func (a *igdAgent) entry(port uint16, lease time.Duration) journal.Entry {
 	return e
 }
 
+// asked is the entry before the device is asked: of one that has the mapping
+// already it is as it was.
+func (a *igdAgent) asked(port uint16, lease time.Duration) journal.Entry {
+	e := a.entry(port, lease)
+	e.Asked = !a.mapping.IsValid()
+	return e
+}
+
 // randomPort returns a dynamic port.
 func (a *igdAgent) randomPort() (uint16, error) {
 	var b [2]byte
@@ -229,7 +237,7 @@ func (a *igdAgent) addPinhole(ctx context.Context) (Mapping, error) {
 		}
 		a.pinhole = ""
 	}
-	if err := a.write(a.entry(a.internal.Port(), a.lifetime)); err != nil {
+	if err := a.write(a.asked(a.internal.Port(), a.lifetime)); err != nil {
 		return Mapping{}, err
 	}
 	id, err := a.device.Firewall.AddPinhole(ctx, uint8(a.protocol), a.internal, a.lifetime)

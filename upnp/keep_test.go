@@ -143,6 +143,51 @@ func TestPermanent(t *testing.T) {
 	}
 }
 
+// A router that swallows what it is asked by PCP leaves no page behind by each
+// run that UPnP has won, and none that is in the way of a deletion.
+func TestPagesOfSilence(t *testing.T) {
+	pages := func(dir string) int {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		r := start(t, ctx, l, "upnp-only")
+		deaf := l.listenPacket(netip.AddrPortFrom(gatewayAddr, 5351))
+		defer deaf.Close()
+		dir := t.TempDir()
+		m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+		for range 5 {
+			k := keep(ctx, m, udpRequest())
+			k.next(t, time.Second)
+			time.Sleep(10 * time.Second)
+			k.end()
+		}
+		if n := pages(dir); n > 1 {
+			t.Errorf("five runs left %d pages", n)
+		}
+		for i := range uint16(journal.MaxEntries + 6) {
+			q := udpRequest()
+			q.Internal = netip.AddrPortFrom(q.Internal.Addr(), 4000+i)
+			got, err := m.Add(ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Delete(ctx, UDP, got.External.Port()); err != nil {
+				t.Fatalf("the %dth deletion: %v", i, err)
+			}
+		}
+		if all := r.Mappings(time.Now()); len(all) != 0 {
+			t.Errorf("left %v", all)
+		}
+		if _, err := m.Sweep(ctx); err != nil || pages(dir) != 0 {
+			t.Errorf("%v: %d pages after a sweep", err, pages(dir))
+		}
+	})
+}
+
 // U-10, U-14: a port that another host has stays its own, and what we call ours
 // names nobody.
 func TestForeignMappings(t *testing.T) {

@@ -47,6 +47,8 @@ func (m *Mapper) sweepOne(ctx context.Context, r *journal.Record) (removed bool,
 	switch {
 	case errors.Is(err, errElsewhere):
 		return false, nil
+	case r.Entry.Asked && (errors.Is(err, ErrSilent) || errors.Is(err, errNoService)):
+		return false, r.Remove() // silent then and silent now: it speaks no such protocol
 	case err != nil && !errors.Is(err, ErrNotOurs):
 		return false, err
 	}

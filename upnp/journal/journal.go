@@ -45,6 +45,9 @@ type Entry struct {
 	Description string         `json:"description,omitempty"` // UPnP
 	Pinhole     string         `json:"pinhole,omitempty"`     // UPnP on IPv6: the unique id
 	Expires     time.Time      `json:"expires,omitzero"`      // zero: never
+	// Asked is that the router has not answered yet: perhaps there is no such
+	// mapping.
+	Asked bool `json:"asked,omitempty"`
 	// Lasting entries were made to outlive their process: they are no orphans
 	// before they expire.
 	Lasting bool `json:"lasting,omitempty"`
@@ -94,10 +97,28 @@ func Open(dir string) (*Journal, error) {
 var ErrFull = errors.New("journal: full")
 
 // Create writes a new entry. It is there when Create returns, for a process
-// that is killed; one that never expires is on the disk, for a power cut.
+// that is killed; one that never expires is on the disk, for a power cut. In a
+// full journal it takes the place of one that has expired or, failing that, of
+// those that were only asked for and will expire.
 func (j *Journal) Create(e Entry) (*Record, error) {
-	if files, err := os.ReadDir(j.dir); err != nil || len(files) >= MaxEntries {
-		return nil, errors.Join(err, ErrFull)
+	for _, dispensable := range []func(*Entry) bool{
+		func(e *Entry) bool { return e.Expired(time.Now()) },
+		func(e *Entry) bool { return e.Asked && !e.Expires.IsZero() },
+		nil,
+	} {
+		files, err := os.ReadDir(j.dir)
+		if err == nil && len(files) < MaxEntries {
+			break
+		} else if err != nil || dispensable == nil {
+			return nil, errors.Join(err, ErrFull)
+		}
+		old, err := j.scan(dispensable)
+		for _, r := range old {
+			err = errors.Join(err, r.Remove())
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	r := &Record{path: filepath.Join(j.dir, rand.Text()+suffix)}
 	if err := r.Update(e); err != nil {
@@ -123,7 +144,12 @@ func (j *Journal) scan(want func(*Entry) bool) ([]*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	files = slices.DeleteFunc(files, func(f fs.DirEntry) bool { return !strings.HasSuffix(f.Name(), suffix) || !f.Type().IsRegular() })
+	files = slices.DeleteFunc(files, func(f fs.DirEntry) bool {
+		if strings.HasSuffix(f.Name(), suffix+unfinished) {
+			j.tidy(f)
+		}
+		return !strings.HasSuffix(f.Name(), suffix) || !f.Type().IsRegular()
+	})
 	var out []*Record
 	for _, f := range files[:min(len(files), MaxEntries)] {
 		r := &Record{path: filepath.Join(j.dir, f.Name())}
@@ -139,4 +165,11 @@ func (j *Journal) scan(want func(*Entry) bool) ([]*Record, error) {
 		}
 	}
 	return out, nil
+}
+
+// tidy removes what a process did not come to name that was killed as it wrote.
+func (j *Journal) tidy(f fs.DirEntry) {
+	if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > time.Minute {
+		_ = os.Remove(filepath.Join(j.dir, f.Name()))
+	}
 }

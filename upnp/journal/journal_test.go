@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -132,6 +133,69 @@ func TestUpdateAndLasting(t *testing.T) {
 	lasting[0].Close()
 	if got := orphans(t, j); len(got) != 1 {
 		t.Error("expired, but no orphan")
+	}
+}
+
+// A full journal takes new entries for what is of no use any more, and never
+// for what may have to be removed from a router. U-08
+func TestFull(t *testing.T) {
+	later := time.Now().Add(time.Hour)
+	granted, asked, permanent, expired := entry(), entry(), entry(), entry()
+	granted.Expires, asked.Expires, expired.Expires = later, later, time.Now().Add(-time.Hour)
+	asked.Asked, permanent.Asked = true, true
+	for name, tt := range map[string]struct {
+		spare Entry
+		full  bool
+	}{"granted": {granted, true}, "asked for": {asked, false}, "perhaps permanent": {permanent, true}, "expired": {expired, false}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range MaxEntries {
+				e := granted
+				if i == 7 {
+					e = tt.spare
+				}
+				r, err := j.Create(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 7 || i%2 == 0 { // the others are held
+					r.Close()
+				}
+			}
+			if r, err := j.Create(granted); tt.full != errors.Is(err, ErrFull) || err == nil && r == nil {
+				t.Errorf("%v", err)
+			}
+			if files, _ := os.ReadDir(dir); len(files) != MaxEntries {
+				t.Errorf("%d files", len(files))
+			}
+		})
+	}
+}
+
+// What a process was writing when it was killed does not pile up.
+func TestUnfinished(t *testing.T) {
+	dir := t.TempDir()
+	j, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, young := filepath.Join(dir, "old.mapping.new"), filepath.Join(dir, "young.mapping.new")
+	for _, path := range []string{old, young} {
+		if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hour := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(old, hour, hour); err != nil {
+		t.Fatal(err)
+	}
+	orphans(t, j)
+	if files, _ := os.ReadDir(dir); len(files) != 1 || files[0].Name() != filepath.Base(young) {
+		t.Errorf("left: %v", files)
 	}
 }
 

@@ -17,6 +17,9 @@ type Record struct {
 	file  *os.File // open and locked
 }
 
+// unfinished ends the names of files that are being written.
+const unfinished = ".new"
+
 // Update replaces the entry. The old one or the new one is in the directory at
 // every moment.
 func (r *Record) Update(e Entry) error {
@@ -25,7 +28,7 @@ func (r *Record) Update(e Entry) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	temp := r.path + ".new"
+	temp := r.path + unfinished
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
