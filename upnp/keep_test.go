@@ -242,11 +242,12 @@ func TestNetworks(t *testing.T) {
 			defer cancel()
 			return m.Keep(ctx, udpRequest(), func(Mapping) {})
 		},
-		"add":    func(ctx context.Context, m *Mapper) error { _, err := m.Add(ctx, udpRequest()); return err },
-		"delete": func(ctx context.Context, m *Mapper) error { return m.Delete(ctx, UDP, 3545) },
-		"list":   func(ctx context.Context, m *Mapper) error { _, err := m.List(ctx); return err },
-		"show":   func(ctx context.Context, m *Mapper) error { _, err := m.Show(ctx); return err },
-		"sweep":  func(ctx context.Context, m *Mapper) error { _, err := m.Sweep(ctx); return err },
+		"add":      func(ctx context.Context, m *Mapper) error { _, err := m.Add(ctx, udpRequest()); return err },
+		"delete":   func(ctx context.Context, m *Mapper) error { return m.Delete(ctx, UDP, 3545) },
+		"list":     func(ctx context.Context, m *Mapper) error { _, err := m.List(ctx); return err },
+		"external": func(ctx context.Context, m *Mapper) error { _, err := m.External(ctx); return err },
+		"show":     func(ctx context.Context, m *Mapper) error { _, err := m.Show(ctx); return err },
+		"sweep":    func(ctx context.Context, m *Mapper) error { _, err := m.Sweep(ctx); return err },
 	}
 	for _, network := range []Network{Private, Public, Domain} {
 		for name, call := range calls {
@@ -332,6 +333,36 @@ func TestOneAtATime(t *testing.T) {
 			t.Errorf("left %v", left)
 		}
 	})
+}
+
+// The external address comes from who is fastest, and maps nothing.
+func TestExternal(t *testing.T) {
+	for profile, tt := range map[string]struct {
+		want   string
+		within time.Duration
+	}{
+		"natpmp-only":       {"203.0.113.7", 0},
+		"miniupnpd":         {"203.0.113.7", 0},
+		"upnp-only":         {"203.0.113.7", 50 * time.Millisecond},
+		"external-private":  {"192.168.178.20", 250 * time.Millisecond},
+		"pmp-external-zero": {"", attemptTime},
+		"external-loopback": {"", attemptTime},
+		"pcp-only":          {"", attemptTime},
+		"black-hole":        {"", attemptTime},
+		"none":              {"", attemptTime},
+	} {
+		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+			r := start(t, ctx, l, profile)
+			begin := time.Now()
+			got, err := newTestMapper(t, l, nil).External(ctx)
+			if want, _ := netip.ParseAddr(tt.want); got != want || (err == nil) != want.IsValid() || time.Since(begin) > tt.within {
+				t.Errorf("%s: %v, %v after %v", profile, got, err, time.Since(begin))
+			}
+			if all := r.Mappings(time.Now()); len(all) != 0 {
+				t.Errorf("%s: mapped %v", profile, all)
+			}
+		})
+	}
 }
 
 // List shows the router's whole table, and knows what Add made by whatever

@@ -1,7 +1,10 @@
 package upnp
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -55,6 +58,36 @@ func (m *Mapper) Show(ctx context.Context) (Overview, error) {
 	}
 	return o, ctxErr(ctx, nil)
 }
+
+// External asks the IPv4 router for its external address, by NAT-PMP and UPnP at
+// once, and returns the first that can be one; it may be private, behind another
+// NAT. PCP tells it with a mapping only, and nothing is mapped here. It takes
+// three seconds at most, and where NAT-PMP is spoken a round trip.
+func (m *Mapper) External(ctx context.Context) (netip.Addr, error) {
+	g, err := m.gateway(netip.IPv4Unspecified())
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	within, cancel := context.WithTimeout(ctx, attemptTime)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	answers := make(chan Service, 2)
+	all.Go(func() { answers <- m.showNATPMP(within, g, new(uint32)) })
+	all.Go(func() { answers <- m.showDevice(within, g) })
+	var errs [2]error
+	for i := range errs {
+		s := <-answers
+		if judge(s.External, g.onLink()) != unusable {
+			return s.External, nil
+		}
+		errs[i] = &ProtocolError{s.Via, cmp.Or(s.Err, errNoAddress)}
+	}
+	return netip.Addr{}, ctxErr(ctx, fmt.Errorf("upnp: router %v tells no external address: %w; %w", g.Addr, errs[0], errs[1]))
+}
+
+// errNoAddress: the router answers, and its address is none.
+var errNoAddress = errors.New("its answer has none")
 
 func (m *Mapper) showDevice(ctx context.Context, g Gateway) Service {
 	d, err := m.findDevice(ctx, g)

@@ -26,8 +26,8 @@ func routerAddress(m *upnp.Mapper) func(context.Context) netip.Addr {
 	return func(ctx context.Context) netip.Addr {
 		ctx, cancel := context.WithTimeout(ctx, wanPatience)
 		defer cancel()
-		o, _ := m.Show(ctx) // what had been answered in time comes with the error
-		return o.External
+		ip, _ := m.External(ctx)
+		return ip
 	}
 }
 
