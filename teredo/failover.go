@@ -81,6 +81,7 @@ type found struct {
 	machine *engine.Client
 	which   int
 	err     error
+	change  int // of the settings that it was made for
 }
 
 // firstServer makes the machine for the first server that can be resolved.
@@ -89,7 +90,7 @@ func (r *running) firstServer(ctx context.Context) (err error) {
 	t.list = r.c.servers()
 	for i, n := range t.list {
 		var e error
-		if r.machine, e = r.c.resolve(ctx, r.policy, n, netip.Addr{}); e == nil {
+		if r.machine, e = r.c.resolve(ctx, r.policy, r.set.Refresh, n, netip.Addr{}); e == nil {
 			t.inUse, t.cursor, t.tried = i, i, i+1
 			return nil
 		}
@@ -155,14 +156,14 @@ func (r *running) next() time.Time {
 
 // lookUp makes a machine for a server beside the packets: the lookup may hang.
 func (r *running) lookUp(ctx context.Context, which int, inUse netip.Addr) {
-	name, policy := r.servers.list[which], r.policy
+	name, policy, refresh, change := r.servers.list[which], r.policy, r.set.Refresh, r.changes
 	r.resolving = true
 	r.helpers.Go(func() {
-		m, err := r.c.resolve(ctx, policy, name, inUse)
+		m, err := r.c.resolve(ctx, policy, refresh, name, inUse)
 		if err != nil {
 			r.c.log.Warn("look up a server", "err", err)
 		}
-		r.resolved <- found{m, which, err} // one at a time, so there is room
+		r.resolved <- found{m, which, err, change} // one at a time, so there is room
 	})
 }
 
@@ -170,6 +171,9 @@ func (r *running) lookUp(ctx context.Context, which int, inUse netip.Addr) {
 // as the old one holds an address, peers may be using it.
 func (r *running) replace(f found) {
 	r.resolving = false
+	if f.change != r.changes {
+		return // the list is another one now
+	}
 	t := &r.servers
 	round := t.more()
 	if f.which != t.inUse {
@@ -183,17 +187,9 @@ func (r *running) replace(f found) {
 		}
 		return
 	}
-	for port := range r.extra { // the new machine knows nothing of them
-		r.own.out.Close = append(r.own.out.Close, port)
-	}
-	r.c.log.Info("another server", "from", old.Server, "to", f.machine.Snapshot().Server)
-	before := r.machine
-	r.machine, r.asked = f.machine, 0
 	another := f.which != t.inUse
 	t.inUse = f.which
-	r.locate()
-	r.machine.SetPolicy(r.policy)
-	r.machine.SetMapped(time.Now(), r.external, &r.own.out)
+	before := r.exchange(f.machine)
 	switch now := time.Now(); {
 	case !another:
 		r.machine.Start(now, &r.own.out)
@@ -202,4 +198,18 @@ func (r *running) replace(f found) {
 	default:
 		r.machine.TakeTurn(now, before, &r.own.out)
 	}
+}
+
+// exchange puts a machine that was not started in place of the one in use, which
+// it returns.
+func (r *running) exchange(m *engine.Client) (before *engine.Client) {
+	for port := range r.extra { // the new machine knows nothing of them
+		r.own.out.Close = append(r.own.out.Close, port)
+	}
+	r.c.log.Info("another server", "from", r.machine.Snapshot().Server, "to", m.Snapshot().Server)
+	before, r.machine, r.asked = r.machine, m, 0
+	r.locate()
+	m.SetPolicy(r.policy)
+	m.SetMapped(time.Now(), r.external, &r.own.out)
+	return before
 }

@@ -25,16 +25,14 @@ const gateEvery = 5 * time.Second
 // gate says whether a Client may run, and go on.
 type gate struct {
 	native func() bool // nil: nobody asks
+	forced bool
 	idle   time.Duration
 	used   time.Time // last packet from or for the host
 }
 
 func newGate(cfg *ClientConfig, now time.Time) gate {
-	g := gate{native: cfg.Native, idle: cfg.Idle, used: now}
-	switch {
-	case cfg.Force:
-		g.native = nil
-	case g.native == nil && cfg.Listen == nil:
+	g := gate{native: cfg.Native, forced: cfg.Force, idle: cfg.Idle, used: now}
+	if g.native == nil && cfg.Listen == nil {
 		g.native = hasNative
 	}
 	return g
@@ -43,7 +41,7 @@ func newGate(cfg *ClientConfig, now time.Time) gate {
 // check returns why the Client must end, or nil.
 func (g *gate) check(now time.Time) error {
 	switch {
-	case g.native != nil && g.native():
+	case !g.forced && g.native != nil && g.native():
 		return ErrNative
 	case g.idle > 0 && now.Sub(g.used) > g.idle-gateEvery: // it will be later next time
 		return ErrIdle

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"shipworm/teredo/engine"
 )
@@ -15,7 +16,7 @@ import (
 // inside, by mistake or malice, is refused (requirement T-32). A server in use
 // that the name still leads to, perhaps among others, is no news: resolve then
 // returns nil, or each turn of a round robin would start the client anew.
-func (c *Client) resolve(ctx context.Context, policy Policy, server ServerName, inUse netip.Addr) (*engine.Client, error) {
+func (c *Client) resolve(ctx context.Context, policy Policy, refresh time.Duration, server ServerName, inUse netip.Addr) (*engine.Client, error) {
 	fail := func(err error) error {
 		return &QualifyError{Server: server.Primary, Stage: StageResolve, Err: err}
 	}
@@ -36,7 +37,7 @@ func (c *Client) resolve(ctx context.Context, policy Policy, server ServerName, 
 		for _, s := range secondaries {
 			m, err := engine.NewClient(engine.ClientConfig{
 				Server: p, Secondary: s, Policy: policy,
-				Refresh: c.cfg.Refresh, StrictTimers: c.cfg.StrictTimers, Rand: c.cfg.Rand,
+				Refresh: refresh, StrictTimers: c.cfg.StrictTimers, Rand: c.cfg.Rand,
 				Credential: c.cfg.Credential, LocalDiscovery: c.cfg.LocalDiscovery,
 				FindRefresh: c.cfg.FindRefresh, ConeTest: c.cfg.ConeTest,
 			})

@@ -36,6 +36,8 @@ type running struct {
 	resolving bool
 	resolved  chan found
 	servers   rotation
+	set       Settings
+	changes   int // of set
 	helpers   sync.WaitGroup
 }
 
@@ -50,7 +52,7 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &running{c: c, mover: newMover(nil, nil), gate: newGate(&c.cfg, time.Now()), policy: c.cfg.Policy, resolved: make(chan found, 1),
+	r := &running{c: c, mover: newMover(nil, nil), gate: newGate(&c.cfg, time.Now()), set: c.Settings(), policy: c.cfg.Policy, resolved: make(chan found, 1),
 		extra: map[uint16]udp.Socket{}, arrivals: make(chan *arrival), mapped: make(chan mapping)}
 	err := r.open(ctx)
 	if err == nil {

@@ -226,6 +226,23 @@ func (c *Client) SetPolicy(p Policy) {
 	}
 }
 
+// SetRefresh changes ClientConfig.Refresh, in place of what FindRefresh found as
+// well; the address stays. 0 means the default, and what is not allowed is an
+// error.
+func (c *Client) SetRefresh(now time.Time, d time.Duration) error {
+	if d == 0 {
+		d = defaultRefresh
+	}
+	if d < minRefresh || d > maxRefresh {
+		return fmt.Errorf("refresh interval %v: not within %v to %v", d, minRefresh, maxRefresh)
+	}
+	c.config.Refresh, c.refresh = d, d
+	if s := &c.solicit; c.state == Ready && !s.series {
+		s.next = earliest(s.next, now.Add(c.between(0.75, 1, d)))
+	}
+	return nil
+}
+
 // permitsPeer reports whether packets may go where p's go.
 func (c *Client) permitsPeer(p *peer) bool {
 	return c.fromServer(p.mapped) >= 0 || c.policy.permits(p.mapped.Addr())
