@@ -153,8 +153,25 @@ func TestOtherUser(t *testing.T) {
 	if out, code := as(system, "teredo", "show"); code != 0 || !strings.Contains(out, primary.String()) {
 		t.Errorf("afterwards: exit code %d\n%s", code, out)
 	}
-	if out := s.must(home, system+" "+bin+" teredo set --config "+config+" --refresh 20"); out != "the client that runs goes on as before until it is started again" {
+	// Nor does the kernel let others change what runs, whatever the socket's mode.
+	change := filepath.Join(dir, "teredo-set.sock")
+	const ask = "python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect(\"%s\"); s.send(b\"{\\\"refresh\\\": \\\"20\\\"}\"); print(s.recv(1000))'"
+	for _, mode := range []os.FileMode{0o600, 0o666} {
+		if err := os.Chmod(change, mode); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := s.shell(home, "setpriv --reuid 65534 --clear-groups --regid 65534 "+fmt.Sprintf(ask, change)); strings.Contains(out, "schema") {
+			t.Errorf("another user changed the client: %v %s", err, out)
+		}
+	}
+	if out, _ := as(system, "teredo", "show"); !strings.Contains(out, "Interval : 30 seconds") {
+		t.Errorf("another user changed the client:\n%s", out)
+	}
+	if out := s.must(home, fmt.Sprintf(ask, change)); !strings.Contains(out, `"now":["refresh"]`) {
 		t.Errorf("the owner was told %q", out)
+	}
+	if out, _ := as(system, "teredo", "show"); !strings.Contains(out, "Interval : 20 seconds") {
+		t.Errorf("the owner did not change the client:\n%s", out)
 	}
 	_ = client.stop(syscall.SIGTERM)
 

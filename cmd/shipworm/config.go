@@ -24,10 +24,6 @@ import (
 const (
 	configHelp = `TOML ` + "`file`" + ` with a table [%s] of flags; the command line wins`
 	maxConfig  = 64 << 10
-
-	// systemConfig holds for everybody. A type "disabled" in its [client] is
-	// the policy that there is to be no Teredo on this host.
-	systemConfig = "/etc/shipworm/teredo.toml"
 )
 
 // settings are the tables of a configuration file.
@@ -90,8 +86,8 @@ func parseConfig(path string, src []byte) (settings, error) {
 }
 
 // addConfig gives a command the flag --config, whose file sets the others.
-// Without it, files says where one may be.
-func addConfig(c *cobra.Command, table string, files func() []string) {
+// Without it, those of files do that there are, an earlier one first.
+func addConfig(c *cobra.Command, table string, files []configFile) {
 	var path string
 	c.Flags().StringVar(&path, "config", "", fmt.Sprintf(configHelp, table))
 	c.PreRunE = func(c *cobra.Command, _ []string) error {
@@ -102,42 +98,56 @@ func addConfig(c *cobra.Command, table string, files func() []string) {
 			}
 			return s.apply(path, table, c.Flags())
 		}
-		s, from, err := readFirstConfig(files())
-		if err != nil || s == nil {
-			return err
+		for _, f := range files {
+			s, err := f.read()
+			if err == nil {
+				err = s.apply(f.path, table, c.Flags())
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return s.apply(from, table, c.Flags())
+		return nil
 	}
 }
 
-// readFirstConfig reads the first file that there is and that is ours to read;
-// the result is nil if there is none.
-func readFirstConfig(files []string) (s settings, from string, err error) {
-	for _, p := range files {
-		s, err := readConfig(p)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			continue
-		}
-		return s, p, err
-	}
-	return nil, "", nil
+// configFile is where a configuration may be.
+type configFile struct {
+	path string
+	keys []string // of [client] that count; nil for all
 }
 
-func noFiles() []string { return nil }
+// read returns nothing if there is no such file, or none for us.
+func (f configFile) read() (settings, error) {
+	s, err := readConfig(f.path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	if f.keys != nil {
+		for key := range s["client"] {
+			if !slices.Contains(f.keys, key) {
+				delete(s["client"], key)
+			}
+		}
+	}
+	return s, err
+}
 
-// clientFiles are where the client's configuration may be: the first that
-// there is counts.
-func clientFiles() []string {
+// clientFiles are where the client's configuration may be. For what the user's
+// own file does not say, the system's counts, as far as it is about the network
+// and not about the system's own client: a port cannot be had twice.
+func (f systemFile) clientFiles() []configFile {
 	if os.Geteuid() == 0 {
-		return []string{systemConfig}
+		return []configFile{{path: string(f)}}
 	}
+	system := configFile{string(f), []string{"server", "fallback", "type", "refresh", "network"}}
 	if d, err := os.UserConfigDir(); err == nil {
-		return []string{filepath.Join(d, "shipworm", "teredo.toml"), systemConfig}
+		return []configFile{{path: filepath.Join(d, "shipworm", "teredo.toml")}, system}
 	}
-	return []string{systemConfig}
+	return []configFile{system}
 }
 
-// apply sets the flags that the command line did not.
+// apply sets the flags that neither the command line nor an earlier file did.
 func (s settings) apply(path, table string, flags *pflag.FlagSet) error {
 	for key, value := range s[table] {
 		f := flags.Lookup(key)
@@ -159,21 +169,7 @@ func (s settings) apply(path, table string, flags *pflag.FlagSet) error {
 				return usageError(fmt.Errorf("%s: [%s]: %s: %w", path, table, key, err))
 			}
 		}
-	}
-	return nil
-}
-
-// teredoDisabled reports whether the system's policy forbids Teredo. A file
-// that cannot be understood forbids it, too.
-func teredoDisabled() error {
-	s, err := readConfig(systemConfig)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case s["client"]["type"] == typeDisabled:
-		return &exitError{exitNegative, "type = \"disabled\" in " + systemConfig, errors.New("teredo: disabled on this host")}
+		f.Changed = true
 	}
 	return nil
 }

@@ -18,9 +18,25 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
+// ownConfig makes text the configuration of this user's client.
+func ownConfig(t *testing.T, text string) systemFile {
+	t.Helper()
+	path := writeConfig(t, text)
+	if os.Geteuid() == 0 {
+		return systemFile(path)
+	}
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	own := filepath.Join(dir, "shipworm")
+	if err := errors.Join(os.Mkdir(own, 0o700), os.Rename(path, filepath.Join(own, "teredo.toml"))); err != nil {
+		t.Fatal(err)
+	}
+	return systemFile(path)
+}
+
 // The file sets what the command line did not. C-05
 func TestConfig(t *testing.T) {
-	c := newTeredoClientCmd()
+	c := newTeredoClientCmd(systemConfig)
 	path := writeConfig(t, `
 [client]
 server = "203.0.113.1,203.0.113.2"
@@ -60,7 +76,7 @@ func TestConfigStrict(t *testing.T) {
 		"wrong type": "[client]\ntype = \"server\"",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newTeredoClientCmd()
+			c := newTeredoClientCmd(systemConfig)
 			path := writeConfig(t, text)
 			if err := c.ParseFlags([]string{"--config", path}); err != nil {
 				t.Fatal(err)
@@ -116,7 +132,7 @@ func TestSetTeredo(t *testing.T) {
 		{map[string]string{"server": "new.example", "refresh": "20"}, "# ours\n[server]\nport = 3544\n[client]\nserver = \"new.example\"\nrefresh = 20\n# near\nopen = [\"tcp/22\"]\n"},
 		{map[string]string{"server": "default", "type": "disabled"}, "# ours\n[server]\nport = 3544\n[client]\ntype = \"disabled\"\nrefresh = 20\n# near\nopen = [\"tcp/22\"]\n"},
 	} {
-		if err := setTeredo(path, step.changes); err != nil {
+		if err := systemConfig.setTeredo(path, step.changes); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := os.ReadFile(path); err != nil || string(b) != step.want {
@@ -125,9 +141,9 @@ func TestSetTeredo(t *testing.T) {
 	}
 	before, _ := os.ReadFile(path)
 	for _, bad := range []map[string]string{
-		{"type": "server"}, {"refresh": "46"}, {"refresh": "x"}, {"port": "0"}, {"port": "65536"}, {"server": "a\nb"}, {"server": "\"x"}, {"server": ""},
+		{"type": "server"}, {"refresh": "46"}, {"refresh": "x"}, {"port": "0"}, {"port": "65536"}, {"server": "a\nb"}, {"server": "\"x"}, {"server": ""}, {"server": "2001:db8::1"}, {"server": "192.0.2.1,192.0.2.1"},
 	} {
-		if err := setTeredo(path, bad); exitCode(t.Context(), err) != exitUsage {
+		if err := systemConfig.setTeredo(path, bad); exitCode(t.Context(), err) != exitUsage {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
@@ -135,7 +151,7 @@ func TestSetTeredo(t *testing.T) {
 		t.Errorf("bad values changed the file:\n%s", after)
 	}
 	fresh := filepath.Join(t.TempDir(), "a", "b.toml")
-	if err := setTeredo(fresh, map[string]string{"server": "x.example"}); err != nil {
+	if err := systemConfig.setTeredo(fresh, map[string]string{"server": "x.example"}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(fresh); err != nil || string(b) != "[client]\nserver = \"x.example\"\n" {

@@ -39,7 +39,7 @@ func TestCommandsDocumented(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(newRoot())
+	walk(newRoot(systemConfig))
 	if leaves < 10 {
 		t.Fatalf("walked over %d commands only", leaves)
 	}

@@ -23,7 +23,7 @@ func main() {
 }
 
 func run(args []string) int {
-	p := program{newRoot(), undoers()}
+	p := program{newRoot(systemConfig), undoers()}
 	return p.run(args)
 }
 
@@ -73,9 +73,10 @@ func (p *program) run(args []string) (code int) {
 	return code
 }
 
-func newRoot() *cobra.Command {
+// newRoot makes the tree of commands, for a host with that configuration.
+func newRoot(system systemFile) *cobra.Command {
 	root := group("shipworm", "Remote Assistance over Teredo, with the tools around it",
-		newRACmd(), newTeredoCmd(), newProbeCmd(), newUPnPCmd(), newTestnetCmd(), newNetshCmd())
+		newRACmd(system), newTeredoCmd(system), newProbeCmd(system), newUPnPCmd(), newTestnetCmd(), newNetshCmd(system))
 	root.Version = version
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetVersionTemplate("shipworm {{.Version}}\n")

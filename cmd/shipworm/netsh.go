@@ -14,27 +14,27 @@ var netshSettings = []struct{ word, key string }{
 	{"type", "type"}, {"servername", "server"}, {"refreshinterval", "refresh"}, {"clientport", "port"},
 }
 
-func newNetshCmd() *cobra.Command {
+func newNetshCmd(system systemFile) *cobra.Command {
 	show := func() *cobra.Command {
-		c := newTeredoShowCmd()
+		c := newTeredoShowCmd(system)
 		c.Use, c.Short = "state", "Show the Teredo client's state"
 		return c
 	}
-	c := group("netsh", "The words that netsh users type",
-		group("interface", "Interfaces",
-			group("teredo", "Teredo since Windows Vista",
-				group("show", "Show", show()), group("set", "Set", newNetshSetCmd("state"))),
-			group("ipv6", "Teredo in Windows XP",
-				group("show", "Show", func() *cobra.Command { c := show(); c.Use = "teredo"; return c }()),
-				group("set", "Set", newNetshSetCmd("teredo")))))
-	return c
+	ifaces := group("interface", "Interfaces",
+		group("teredo", "Teredo since Windows Vista",
+			group("show", "Show", show()), group("set", "Set", newNetshSetCmd(system, "state"))),
+		group("ipv6", "Teredo in Windows XP",
+			group("show", "Show", func() *cobra.Command { c := show(); c.Use = "teredo"; return c }()),
+			group("set", "Set", newNetshSetCmd(system, "teredo"))))
+	ifaces.Aliases = []string{"int"} // as nearly everybody types it
+	return group("netsh", "The words that netsh users type", ifaces)
 }
 
-func newNetshSetCmd(use string) *cobra.Command {
+func newNetshSetCmd(system systemFile, use string) *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   use + " [type=]T [servername=]H [refreshinterval=]S [clientport=]P",
-		Short: "Set what the Teredo client does from its next start",
+		Short: "Set what the Teredo client does",
 		Long: `As "shipworm teredo set", in netsh's words: by name, or in this order, where
 "default" takes a setting back.`,
 		Example: "  sudo shipworm netsh interface teredo set state type=enterpriseclient servername=teredo.example.net\n" +
@@ -44,7 +44,11 @@ func newNetshSetCmd(use string) *cobra.Command {
 			if err != nil {
 				return usageError(fmt.Errorf("%s: %w", commandName(c), err))
 			}
-			return setAndTell(c, path, changes)
+			if err := setAndTell(c, system, path, changes); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), "Ok.")
+			return err
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "the `file` to change")

@@ -93,7 +93,7 @@ func TestConfigOfManual(t *testing.T) {
 		t.Fatal("no file in it")
 	}
 	path := writeConfig(t, text)
-	for _, c := range []*cobra.Command{newTeredoClientCmd(), newTeredoServerCmd(), newTeredoRelayCmd()} {
+	for _, c := range []*cobra.Command{newTeredoClientCmd(systemConfig), newTeredoServerCmd(systemConfig), newTeredoRelayCmd(systemConfig)} {
 		if err := c.ParseFlags([]string{"--config", path}); err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,7 @@ type probeFlags struct {
 	timeout  time.Duration
 	verbose  bool
 	teredo   string
+	system   systemFile
 	router   mapFlags
 }
 
@@ -50,8 +51,8 @@ type probeFlags struct {
 // minutes that RFC 4787, REQ-5 demands.
 const allLifetime = 130 * time.Second
 
-func newProbeCmd() *cobra.Command {
-	var f probeFlags
+func newProbeCmd(system systemFile) *cobra.Command {
+	f := probeFlags{system: system}
 	c := &cobra.Command{
 		Use:   "probe [--server HOST[:PORT]]...",
 		Short: "Tell what kind of NAT or firewall this host is behind",
@@ -91,7 +92,7 @@ without a NAT whether a firewall filters.`,
 	c.Flags().BoolVar(&f.all, "all", false, "every test: ports, fragments, hairpin, MTU, lifetimes up to "+allLifetime.String())
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "give up a probe after this time (default: as long as its tests take)")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
-	c.Flags().StringVar(&f.teredo, "teredo", "", "Teredo `server` to ask if no STUN server answers (default $"+teredoServerEnv+")")
+	c.Flags().StringVar(&f.teredo, "teredo", "", "Teredo `server` to ask if no STUN server answers (default that of the Teredo client's configuration, or $"+teredoServerEnv+")")
 	f.router.add(c)
 	c.Flags().Lookup("no-upnp").Usage = "do not ask the router for its external address, by UPnP, PCP or NAT-PMP"
 	c.AddCommand(newProbeServerCmd())
@@ -128,8 +129,8 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 		return cfg, nil, err
 	}
 	cfg.AskWAN = routerAddress(ports)
-	if teredoNamed(f.teredo) {
-		cfg.Teredo = teredoView(teredoFlags{server: f.teredo, verbose: f.verbose})
+	if flags := (teredoFlags{system: f.system, server: f.teredo, verbose: f.verbose}); teredoNamed(flags) {
+		cfg.Teredo = teredoView(flags)
 	}
 	names := map[netip.AddrPort]string{}
 	for _, s := range servers {

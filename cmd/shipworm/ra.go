@@ -24,9 +24,9 @@ import (
 )
 
 // newRACmd is the group of Remote Assistance.
-func newRACmd() *cobra.Command {
+func newRACmd(system systemFile) *cobra.Command {
 	c := group("ra", "Remote Assistance: invite a helper, help a user",
-		newRAInviteCmd(), newRAOpenCmd(), newRAInspectCmd())
+		newRAInviteCmd(system), newRAOpenCmd(system), newRAInspectCmd())
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	c.PersistentPreRunE = func(*cobra.Command, []string) error { return keepMemoryPrivate() }
 	return c
@@ -69,6 +69,7 @@ func oneFile(c *cobra.Command, args []string) error {
 
 // raFlags are the flags of both sides of a session.
 type raFlags struct {
+	system  systemFile
 	name    string
 	logDir  string
 	noWeb   bool

@@ -28,8 +28,8 @@ type raInviteFlags struct {
 	passwordFile string
 }
 
-func newRAInviteCmd() *cobra.Command {
-	var f raInviteFlags
+func newRAInviteCmd(system systemFile) *cobra.Command {
+	f := raInviteFlags{raFlags: raFlags{system: system}}
 	c := &cobra.Command{
 		Use:   "invite",
 		Short: "Invite a helper to see your desktop",
@@ -57,7 +57,7 @@ say Yes again. Esc takes control back at once.`,
 	f.raFlags.add(c)
 	c.Flags().StringVar(&f.file, "file", invite.FileName, "the invitation file to write")
 	c.Flags().DurationVar(&f.expires, "expires", invite.DefaultLife, "how long the invitation lasts")
-	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default $"+teredoServerEnv+")")
+	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default that of the configuration, or $"+teredoServerEnv+")")
 	c.Flags().StringVar(&f.direct, "direct", "", "use no Teredo, but the kernel's UDP at this address of yours")
 	c.Flags().BoolVar(&f.lan, "lan", false, "name the address that this host has on its own network, too, for a helper there")
 	f.router.add(c)
@@ -145,8 +145,8 @@ func (f *raInviteFlags) sources(e *raEndpoints) (list []raSource, err error) {
 	if e.ports != nil {
 		list = append(list, e.mapped())
 	}
-	if teredoNamed(f.server) {
-		list = append(list, e.teredo(teredoFlags{server: f.server}, f.logger()))
+	if flags := (teredoFlags{system: f.system, server: f.server}); teredoNamed(flags) {
+		list = append(list, e.teredo(flags, f.logger()))
 	}
 	if addr := ownLAN(); f.lan && addr.IsValid() {
 		list = append(list, e.kernel(invite.LAN, addr))

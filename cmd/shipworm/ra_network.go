@@ -48,10 +48,11 @@ type teredoNetwork struct {
 	cause  error         // why it is; from then on
 }
 
-// teredoNamed says whether a flag or the environment names a server.
-func teredoNamed(flag string) bool {
-	primary, _ := (&teredoFlags{server: flag}).named()
-	return primary != ""
+// teredoNamed says whether a server is named. A configuration that cannot be
+// read is a matter of whoever starts a client.
+func teredoNamed(f teredoFlags) bool {
+	server, err := f.named()
+	return server.Primary != "" || err != nil
 }
 
 // startTeredo starts a client without waiting: it qualifies while a person
@@ -66,15 +67,18 @@ func startTeredo(f teredoFlags, ports *upnp.Mapper, log *slog.Logger) (*teredoNe
 	if err != nil {
 		return nil, usageError(err)
 	}
-	return runTeredo(c, log), nil
+	return runTeredo(c, f.system, log), nil
 }
 
-func runTeredo(c *teredo.Client, log *slog.Logger) *teredoNetwork {
-	ctx, cancel := context.WithCancel(context.Background())
+func runTeredo(c *teredo.Client, system systemFile, log *slog.Logger) *teredoNetwork {
+	ctx, cancel := system.guard(context.Background())
 	n := &teredoNetwork{client: c, stop: cancel, ended: make(chan struct{}), told: func(netip.Addr) {}}
 	go func() {
 		defer close(n.ended)
-		if n.cause = c.Run(ctx); n.cause != nil && ctx.Err() == nil {
+		switch n.cause = c.Run(ctx); {
+		case errors.Is(n.cause, errTeredoDisabled):
+			log.Error("no Teredo any more", "err", n.cause)
+		case n.cause != nil && ctx.Err() == nil:
 			log.Warn("teredo", "err", n.cause)
 		}
 	}()

@@ -24,7 +24,7 @@ func TestQualifiedTellsCause(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := runTeredo(c, slog.New(slog.DiscardHandler))
+	n := runTeredo(c, systemConfig, slog.New(slog.DiscardHandler))
 	defer n.close()
 	if err := n.qualified(t.Context()); !errors.Is(err, cause) {
 		t.Errorf("got %v, want %v", err, cause)

@@ -29,8 +29,8 @@ type raOpenFlags struct {
 	router   mapFlags
 }
 
-func newRAOpenCmd() *cobra.Command {
-	var f raOpenFlags
+func newRAOpenCmd(system systemFile) *cobra.Command {
+	f := raOpenFlags{raFlags: raFlags{system: system}}
 	c := &cobra.Command{
 		Use:   "open FILE",
 		Short: "Open an invitation and help its user",
@@ -51,7 +51,7 @@ web page whose address is printed.`,
 	}
 	f.raFlags.add(c)
 	f.password.add(c)
-	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default $"+teredoServerEnv+", else the one that the user's address names)")
+	c.Flags().StringVar(&f.server, "server", "", "Teredo `server` (default that of the configuration, or $"+teredoServerEnv+", else the one that the user's address names)")
 	c.Flags().StringVar(&f.direct, "direct", "", "use no Teredo, but the kernel's UDP from this address of yours")
 	f.router.add(c)
 	return watched(c, holdsMappings)
@@ -74,7 +74,7 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 	start := func(server string) (err error) {
 		ports, err := f.router.mapper(f.logger(), true)
 		if err == nil {
-			tunnel, err = startTeredo(teredoFlags{server: server}, ports, f.logger())
+			tunnel, err = startTeredo(teredoFlags{system: f.system, server: server}, ports, f.logger())
 		}
 		if err == nil {
 			tunnel.told = tellTeredo(c.ErrOrStderr())
@@ -86,8 +86,8 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 			tunnel.close()
 		}
 	}()
-	useTeredo := f.direct == "" && kind != upnp.Domain
-	if useTeredo && teredoNamed(f.server) {
+	off := f.teredoOff(kind)
+	if off == nil && teredoNamed(teredoFlags{system: f.system, server: f.server}) {
 		if err := start(f.server); err != nil {
 			return err
 		}
@@ -106,9 +106,14 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 			return err
 		}
 	}
-	if server := serverOf(inv); useTeredo && tunnel == nil && server.IsValid() {
-		if err := start(server.String()); err != nil {
-			return err
+	if server := serverOf(inv); tunnel == nil && server.IsValid() {
+		switch {
+		case off == nil:
+			if err := start(server.String()); err != nil {
+				return err
+			}
+		case hasOther(inv) && f.direct == "":
+			fmt.Fprintf(c.ErrOrStderr(), "without teredo: %v\n", off)
 		}
 	}
 	networks := []ra.Network{kernel}
@@ -121,8 +126,8 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 		if err := tunnel.qualified(ctx); err != nil {
 			return raNetworkError(ctx, err)
 		}
-	case kind == upnp.Domain:
-		return withHint(errTeredoOff, "--network private, if this is no network of an office")
+	case f.direct == "" && off != nil:
+		return off
 	}
 	h, err := ra.NewHelper(ra.HelperConfig{
 		Name: f.ownName(), Invitation: inv, Password: password, Networks: networks,
@@ -132,6 +137,17 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 		return err
 	}
 	return runSession(ctx, c, h, &f.raFlags, nil)
+}
+
+// teredoOff returns why there is to be no Teredo, or nil.
+func (f *raOpenFlags) teredoOff(kind upnp.Network) error {
+	switch {
+	case f.direct != "":
+		return errors.New("--direct")
+	case kind == upnp.Domain:
+		return withHint(errTeredoOff, "--network private, if this is no network of an office")
+	}
+	return f.system.forbids()
 }
 
 // tellTeredo says that there is a Teredo address: it may have taken a while.

@@ -17,7 +17,7 @@ func TestMemoryIsPrivate(t *testing.T) {
 		unix.Setrlimit(unix.RLIMIT_CORE, &before) // fails unless privileged: only core dumps of the tests are lost
 		unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 	})
-	root := newRoot()
+	root := newRoot(systemConfig)
 	root.SetArgs([]string{"ra", "inspect", "testdata/none"})
 	root.SetOut(io.Discard)
 	if err := root.Execute(); err == nil {

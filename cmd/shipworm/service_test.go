@@ -75,7 +75,7 @@ func TestUnitsStart(t *testing.T) {
 		if m == nil {
 			t.Fatalf("%s starts nothing", u)
 		}
-		c, rest, err := newRoot().Find(regexp.MustCompile(` `).Split(string(m[1]), -1))
+		c, rest, err := newRoot(systemConfig).Find(regexp.MustCompile(` `).Split(string(m[1]), -1))
 		if err != nil || !c.Runnable() || c.HasSubCommands() {
 			t.Errorf("%s: no command %s: %v", u, m[1], err)
 		} else if err := c.ParseFlags(rest); err != nil {

@@ -25,10 +25,10 @@ const teredoServerEnv = "SHIPWORM_TEREDO_SERVER"
 
 const labelWidth = 24 // as netsh pads
 
-func newTeredoCmd() *cobra.Command {
+func newTeredoCmd(system systemFile) *cobra.Command {
 	c := group("teredo", "An IPv6 address behind a NAT: client, server and tools",
-		newTeredoClientCmd(), newTeredoServerCmd(), newTeredoRelayCmd(), newTeredoPingCmd(), newTeredoDecodeCmd(), newTeredoShowCmd(), newTeredoSetCmd(),
-		newTeredoHelperCmd())
+		newTeredoClientCmd(system), newTeredoServerCmd(system), newTeredoRelayCmd(system), newTeredoPingCmd(system),
+		newTeredoDecodeCmd(), newTeredoShowCmd(system), newTeredoSetCmd(system), newTeredoHelperCmd())
 	c.Long = `Teredo (RFC 4380) gives a host behind a NAT an IPv6 address that other Teredo
 hosts can reach directly. A Teredo server helps to open the NATs; data never
 passes through it.`
@@ -37,6 +37,7 @@ passes through it.`
 
 // teredoFlags are the flags of every command that runs a client.
 type teredoFlags struct {
+	system   systemFile
 	server   string
 	clientID string
 	keyFile  string
@@ -44,38 +45,55 @@ type teredoFlags struct {
 }
 
 func (f *teredoFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.server, "server", "", "Teredo `server`: a name or IPv4 address, and optionally \",\" and its second one (default $"+teredoServerEnv+")")
+	c.Flags().StringVar(&f.server, "server", "", "Teredo `server`: a name or IPv4 address, and optionally \",\" and its second one (default that of the configuration, or $"+teredoServerEnv+")")
 	c.Flags().StringVar(&f.clientID, "client-id", "", "qualify securely under this `identifier`, with --key-file")
 	c.Flags().StringVar(&f.keyFile, "key-file", "", "key table with our key, as of teredo server: `file`")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 }
 
-// named returns the server that flag or environment name, split in two.
-func (f *teredoFlags) named() (primary, secondary string) {
+// named returns the server that the flag, the configuration or the environment
+// names; none if none does.
+func (f *teredoFlags) named() (teredo.ServerName, error) {
 	s := f.server
+	if s == "" {
+		set, err := f.system.client()
+		if err != nil {
+			return teredo.ServerName{}, err
+		}
+		s = set.server
+	}
 	if s == "" {
 		s = os.Getenv(teredoServerEnv)
 	}
-	primary, secondary, _ = strings.Cut(s, ",")
-	return strings.TrimSpace(primary), strings.TrimSpace(secondary)
+	return splitServer(s), nil
+}
+
+// splitServer reads a server as people write it, and perhaps "," and its second
+// address.
+func splitServer(s string) teredo.ServerName {
+	primary, secondary, _ := strings.Cut(s, ",")
+	return teredo.ServerName{Primary: strings.TrimSpace(primary), Secondary: strings.TrimSpace(secondary)}
 }
 
 // config returns the configuration of a client, without any port. It is forced:
 // who asks for a single act of Teredo wants that.
 func (f *teredoFlags) config() (teredo.ClientConfig, error) {
-	if err := teredoDisabled(); err != nil {
+	if err := f.system.forbids(); err != nil {
 		return teredo.ClientConfig{}, err
 	}
-	primary, secondary := f.named()
-	if primary == "" {
+	server, err := f.named()
+	if err != nil {
+		return teredo.ClientConfig{}, err
+	}
+	if server.Primary == "" {
 		return teredo.ClientConfig{}, withHint(usageError(errors.New("teredo: no server named")),
-			"name one with --server or "+teredoServerEnv+"; `shipworm teredo server` runs one on a host with a public address")
+			"name one with --server or "+teredoServerEnv+"; `shipworm teredo set --server` keeps it; `shipworm teredo server` runs one on a host with a public address")
 	}
 	key, err := credential(f.clientID, f.keyFile)
 	if err != nil {
 		return teredo.ClientConfig{}, err
 	}
-	return teredo.ClientConfig{Server: primary, Secondary: secondary, Credential: key, Logger: verboseLog(f.verbose), Force: true}, nil
+	return teredo.ClientConfig{Server: server.Primary, Secondary: server.Secondary, Credential: key, Logger: verboseLog(f.verbose), Force: true}, nil
 }
 
 func verboseLog(verbose bool) *slog.Logger {
@@ -92,7 +110,7 @@ func teredoError(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case errors.Is(err, teredo.ErrIdle):
 		return nil
 	case errors.Is(err, teredo.ErrNative):

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,9 +16,9 @@ import (
 	"shipworm/upnp"
 )
 
-func newTeredoClientCmd() *cobra.Command {
+func newTeredoClientCmd(system systemFile) *cobra.Command {
 	var (
-		flags  teredoFlags
+		flags  = teredoFlags{system: system}
 		tunnel tunFlags
 		router mapFlags
 		opts   clientOptions
@@ -67,22 +65,24 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
 			opts.managed = router.network == upnp.Domain.String()
-			if opts.managed && opts.typ != typeEnterprise {
-				return withHint(errTeredoOff, "--type enterpriseclient runs it there, too")
+			if err := opts.forbidden(); err != nil {
+				return err
 			}
 			m, err := router.mapper(cfg.Logger, !tunnel.changesUser())
 			if err != nil {
 				return err
 			}
 			cfg.Map = teredoMap(m, upnp.DefaultLease)
-			return runTeredoClient(c.Context(), cfg, &opts, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
+			ctx, stop := system.guard(c.Context())
+			defer stop()
+			return runTeredoClient(ctx, cfg, &opts, force, &tunnel, newStateWriter(c.OutOrStdout(), asJSON), c.ErrOrStderr())
 		},
 	}
 	flags.add(c)
 	tunnel.add(c)
 	opts.add(c)
 	router.add(c)
-	addConfig(c, "client", clientFiles)
+	addConfig(c, "client", system.clientFiles())
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
 	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here, as --type enterpriseclient does")
 	c.Flags().BoolVar(&local, "local-discovery", false, "announce this host on its link, so that Teredo clients there find it without a server")
@@ -108,8 +108,7 @@ type clientOptions struct {
 // servers are the further ones of --fallback.
 func (o *clientOptions) servers() (list []teredo.ServerName) {
 	for _, f := range o.fallback {
-		primary, secondary, _ := strings.Cut(f, ",")
-		list = append(list, teredo.ServerName{Primary: strings.TrimSpace(primary), Secondary: strings.TrimSpace(secondary)})
+		list = append(list, splitServer(f))
 	}
 	return list
 }
@@ -123,10 +122,7 @@ func (o *clientOptions) add(c *cobra.Command) {
 	addMetrics(c, &o.metrics)
 }
 
-func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientOptions, tunnel *tunFlags, out *stateWriter, stderr io.Writer) error {
-	if opts.typ == typeDisabled {
-		return withHint(negativeError(errors.New("teredo client: disabled")), "shipworm teredo set --type default")
-	}
+func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientOptions, force bool, tunnel *tunFlags, out *stateWriter, stderr io.Writer) error {
 	stats, err := openMetrics(opts.metrics)
 	if err != nil {
 		return err
@@ -136,11 +132,10 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 	if err != nil {
 		fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", err)
 		ctl = &control{}
-	} else {
-		defer ctl.close()
 	}
+	defer ctl.close()
 	if tunnel.name != "" {
-		dev, stop, err := tunnel.start(&cfg, ctl.path)
+		dev, stop, err := tunnel.start(&cfg, ctl.paths())
 		if err != nil {
 			return err
 		}
@@ -160,10 +155,10 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 			}
 		}
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	return withTeredo(ctx, cfg, func(c *teredo.Client) error {
-		if ctl.l != nil {
-			ctl.serve(c, opts.typ, opts.managed)
-		}
+		ctl.serve(&liveClient{client: c, end: end, force: force, set: *opts})
 		stats.serve(func(m *metrics) { clientMetrics(m, c.State()) })
 		alive, stop := startNotify(func() string { return clientStatus(c.State()) })
 		defer stop()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,18 +13,20 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"shipworm/teredo"
 )
 
-// The control socket of a running client: whoever may connects, is sent the
-// state as JSON, and the connection ends. Nothing is ever read. The client of a
-// person tells that person only; that of the system, run by root or as a
-// service, tells everybody, as netsh should have.
+// The sockets of a running client. To the first, whoever may connects, is sent
+// the state as JSON, and the connection ends; nothing is ever read. The client
+// of a person tells that person only; that of the system, run by root or as a
+// service, tells everybody, as netsh should have. The second is its user's and
+// root's alone: a line of JSON is a change of its settings, the answer what
+// became of them.
 
 const (
 	controlTimeout = 2 * time.Second
 	controlMax     = 64 << 10 // bytes of an answer
+	settingMax     = 4 << 10  // bytes of a change
+	settingTimeout = 12 * time.Second
 )
 
 // systemDir is where the system's client has its socket.
@@ -68,67 +71,117 @@ func privateDir() (string, error) {
 	return d, nil
 }
 
-const controlName = "teredo.sock"
+// Names of the two sockets.
+const (
+	controlName = "teredo.sock"
+	settingName = "teredo-set.sock"
+)
 
-// control is an open control socket.
+// control are open control sockets.
 type control struct {
-	l      net.Listener
-	path   string
-	system bool
-	uid    int // who may ask, besides root, unless it is the system's
-	wg     sync.WaitGroup
+	show, set net.Listener
+	dir       string
+	system    bool
+	uid       int // who may ask, besides root, unless it is the system's
+	wg        sync.WaitGroup
 }
 
-// openControl opens the socket; nobody is answered yet.
+// openControl opens the sockets; nobody is answered yet.
 func openControl() (*control, error) {
 	dir, system, err := controlDir()
 	if err != nil {
 		return nil, err
 	}
-	c := &control{path: filepath.Join(dir, controlName), system: system, uid: os.Getuid()}
-	if conn, err := net.DialTimeout("unix", c.path, controlTimeout); err == nil {
-		conn.Close()
-		return nil, errors.New("another client runs already")
-	}
-	// Nobody listens: what lies there was left by a process that was killed.
-	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if c.l, err = net.Listen("unix", c.path); err != nil {
-		return nil, err
-	}
+	c := &control{dir: dir, system: system, uid: os.Getuid()}
 	mode := fs.FileMode(0o600)
 	if system {
 		mode = 0o666
 	}
-	if err := os.Chmod(c.path, mode); err != nil {
-		c.l.Close()
+	if c.show, err = listenControl(filepath.Join(dir, controlName), mode); err != nil {
+		return nil, err
+	}
+	if c.set, err = listenControl(filepath.Join(dir, settingName), 0o600); err != nil {
+		c.show.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// serve answers with the state of a client until close.
-func (c *control) serve(client *teredo.Client, typ clientType, managed bool) {
-	c.wg.Go(func() {
+func listenControl(path string, mode fs.FileMode) (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", path, controlTimeout); err == nil {
+		conn.Close()
+		return nil, errors.New("another client runs already")
+	}
+	// Nobody listens: what lies there was left by a process that was killed.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// paths are those of the sockets, for whoever removes them.
+func (c *control) paths() []string {
+	if c.show == nil {
+		return nil
+	}
+	return []string{filepath.Join(c.dir, controlName), filepath.Join(c.dir, settingName)}
+}
+
+// serve answers for a client until close.
+func (c *control) serve(client *liveClient) {
+	if c.show == nil {
+		return
+	}
+	accept := func(l net.Listener, everybody bool, answer func(net.Conn)) {
 		for {
-			conn, err := c.l.Accept()
+			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			if c.system || fromUser(conn, c.uid) {
+			if everybody || fromUser(conn, c.uid) {
 				_ = conn.SetDeadline(time.Now().Add(controlTimeout))
-				if raw, err := shownJSON(client.State(), typ, managed); err == nil {
-					_, _ = conn.Write(raw) // whoever asked may have left
-				}
+				answer(conn)
 			}
 			conn.Close()
 		}
+	}
+	c.wg.Go(func() {
+		accept(c.show, c.system, func(conn net.Conn) {
+			if raw, err := client.shown(); err == nil {
+				_, _ = conn.Write(raw) // whoever asked may have left
+			}
+		})
+	})
+	c.wg.Go(func() {
+		accept(c.set, false, func(conn net.Conn) {
+			var changes map[string]string
+			if json.NewDecoder(io.LimitReader(conn, settingMax)).Decode(&changes) != nil {
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(settingTimeout))
+			reply, end := client.change(changes)
+			_ = json.NewEncoder(conn).Encode(reply)
+			if end != nil {
+				client.end(end)
+			}
+		})
 	})
 }
 
 func (c *control) close() {
-	c.l.Close()
+	if c.show == nil {
+		return
+	}
+	c.show.Close()
+	c.set.Close()
 	c.wg.Wait()
 }
 
@@ -156,6 +209,35 @@ func queryClient(ctx context.Context, dir string) ([]byte, error) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(controlTimeout))
+	return readAnswer(conn)
+}
+
+// sendControl sends a change to the client whose settings are this user's, and
+// returns its answer.
+func sendControl(ctx context.Context, changes map[string]string) (*changeReply, error) {
+	dir, _, err := controlDir()
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{Timeout: controlTimeout}
+	conn, err := d.DialContext(ctx, "unix", filepath.Join(dir, settingName))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(settingTimeout))
+	if err := json.NewEncoder(conn).Encode(changes); err != nil {
+		return nil, err
+	}
+	raw, err := readAnswer(conn)
+	if err != nil {
+		return nil, err
+	}
+	r := new(changeReply)
+	return r, json.Unmarshal(raw, r)
+}
+
+func readAnswer(conn net.Conn) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(conn, controlMax))
 	if err == nil && len(raw) == 0 {
 		err = io.ErrUnexpectedEOF

@@ -43,7 +43,7 @@ func TestControlSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctl.serve(idleClient(t), typeClient, false)
+	ctl.serve(&liveClient{client: idleClient(t), set: clientOptions{typ: typeClient}})
 	defer func() { ctl.close() }()
 	for p, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(p)

@@ -18,19 +18,19 @@ import (
 // A client with a TUN device consists of two processes. The one that reads
 // what strangers send has no privilege. The other, the helper, keeps
 // CAP_NET_ADMIN and does two things: it gives the interface the Teredo address
-// that it is told, and it removes the control socket in the end. It ends when
+// that it is told, and it removes the control sockets in the end. It ends when
 // its standard input, one end of a socket pair, does.
 
 // startHelper starts the helper of an interface. The returned file speaks
 // tun.RemoteAssign; closing it ends the helper, which wait then waits for.
-func startHelper(name, socket string) (conn *os.File, wait func(), err error) {
+func startHelper(name string, sockets []string) (conn *os.File, wait func(), err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	near, far := os.NewFile(uintptr(fds[0]), "helper"), os.NewFile(uintptr(fds[1]), "client")
 	defer far.Close()
-	cmd := exec.Command("/proc/self/exe", "teredo", "tun-helper", name, socket)
+	cmd := exec.Command("/proc/self/exe", append([]string{"teredo", "tun-helper", name}, sockets...)...)
 	cmd.Stdin, cmd.Stderr = far, os.Stderr
 	if err := cmd.Start(); err != nil {
 		near.Close()
@@ -41,17 +41,17 @@ func startHelper(name, socket string) (conn *os.File, wait func(), err error) {
 
 func newTeredoHelperCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:    "tun-helper INTERFACE SOCKET",
+		Use:    "tun-helper INTERFACE [SOCKET]...",
 		Short:  "Give a client's interface its address",
 		Long:   "Started by a client with --tun; of no use to people.",
 		Hidden: true,
-		Args:   exactArgs(2),
+		Args:   cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			// A signal to the whole group is the client's business.
 			signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			keep := confine.Config{NetAdmin: true}
-			if socket := args[1]; socket != "" {
-				keep.RemoveDirs = []string{filepath.Dir(socket)}
+			for _, socket := range args[1:] {
+				keep.RemoveDirs = append(keep.RemoveDirs, filepath.Dir(socket))
 				defer os.Remove(socket)
 			}
 			if _, err := confine.Process(keep); err != nil {

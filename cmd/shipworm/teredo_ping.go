@@ -16,9 +16,9 @@ import (
 	"shipworm/teredo/stack"
 )
 
-func newTeredoPingCmd() *cobra.Command {
+func newTeredoPingCmd(system systemFile) *cobra.Command {
 	var (
-		flags    teredoFlags
+		flags    = teredoFlags{system: system}
 		p        pinger
 		interval float64
 		wait     float64
@@ -50,12 +50,14 @@ requests on to the native IPv6 Internet and a Teredo relay is near the node.`,
 				return err
 			}
 			p.out = c.OutOrStdout()
-			return withTeredo(c.Context(), cfg, func(client *teredo.Client) error {
-				own, err := waitQualified(c.Context(), client, cfg.Server)
+			ctx, stop := system.guard(c.Context())
+			defer stop()
+			return withTeredo(ctx, cfg, func(client *teredo.Client) error {
+				own, err := waitQualified(ctx, client, cfg.Server)
 				if err != nil {
 					return err
 				}
-				return p.run(c.Context(), client, own)
+				return p.run(ctx, client, own)
 			})
 		},
 	}
@@ -156,7 +158,7 @@ func (p *pinger) print(format string, args ...any) {
 // unanswered says what is known about the silence.
 func (p *pinger) unanswered(ctx context.Context, c *teredo.Client) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	err := fmt.Errorf("teredo ping: no answer from %v", p.to)
 	if p.first != nil && !errors.Is(p.first, context.DeadlineExceeded) {

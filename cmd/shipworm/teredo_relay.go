@@ -28,7 +28,7 @@ type relayFlags struct {
 	verbose  bool
 }
 
-func newTeredoRelayCmd() *cobra.Command {
+func newTeredoRelayCmd(system systemFile) *cobra.Command {
 	var f relayFlags
 	c := &cobra.Command{
 		Use:   "relay --tun NAME",
@@ -50,6 +50,11 @@ client answered yet, four bubbles in 300 s are all there is.`,
   sudo shipworm teredo relay --tun teredo --prefix 2001:db8:1::/48 --server 203.0.113.1`,
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := system.forbids(); err != nil {
+				return err
+			}
+			ctx, stop := system.guard(c.Context())
+			defer stop()
 			cfg, err := f.config()
 			if err != nil {
 				return err
@@ -70,13 +75,13 @@ client answered yet, four bubbles in 300 s are all there is.`,
 			}
 			defer page.close()
 			page.serve(func(m *metrics) { relayMetrics(m, r.State()) })
-			tell, stop := startNotify(func() string {
+			tell, quiet := startNotify(func() string {
 				st := r.State()
 				return fmt.Sprintf("relaying for %s, %d clients", joinPrefixes(st.Served), st.PeersTrusted)
 			})
-			defer stop()
+			defer quiet()
 			ready = tell
-			return teredoRelayError(c.Context(), r.Run(c.Context()))
+			return teredoRelayError(ctx, r.Run(ctx))
 		},
 	}
 	fl := c.Flags()
@@ -92,7 +97,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
 	f.tunnel.addUser(c)
 	addMetrics(c, &f.stats)
-	addConfig(c, "relay", noFiles)
+	addConfig(c, "relay", nil)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 	return watched(c)
 }
@@ -180,7 +185,7 @@ func teredoRelayError(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case errors.Is(err, teredo.ErrNoNative):
 		return withHint(negativeError(err), "a relay is for hosts that have native IPv6; the others are Teredo clients")
 	}

@@ -13,7 +13,7 @@ import (
 	"shipworm/teredo"
 )
 
-func newTeredoServerCmd() *cobra.Command {
+func newTeredoServerCmd(system systemFile) *cobra.Command {
 	var (
 		listen  []string
 		port    uint16
@@ -41,6 +41,11 @@ redirects 3544 to it.`,
 		Example: "  shipworm teredo server --listen 203.0.113.1 --listen 203.0.113.2",
 		Args:    exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := system.forbids(); err != nil {
+				return err
+			}
+			ctx, stop := system.guard(c.Context())
+			defer stop()
 			cfg, err := teredoServerConfig(listen, port)
 			if err != nil {
 				return err
@@ -67,10 +72,10 @@ redirects 3544 to it.`,
 			defer page.close()
 			page.serve(func(m *metrics) { serverMetrics(m, s.State()) })
 			// State waits for the goroutine that serves.
-			tell, stop := startNotify(func() string { s.State(); return "serving" })
-			defer stop()
+			tell, quiet := startNotify(func() string { s.State(); return "serving" })
+			defer quiet()
 			ready = tell
-			return teredoServerError(c.Context(), s.Run(c.Context()))
+			return teredoServerError(ctx, s.Run(ctx))
 		},
 	}
 	c.Flags().StringArrayVar(&listen, "listen", nil, "public IPv4 `address` of this host; twice for two")
@@ -79,7 +84,7 @@ redirects 3544 to it.`,
 	c.Flags().BoolVar(&native, "native", false, "pass clients' tests of native IPv6 hosts on, by the routes of this host (Linux; root or CAP_NET_RAW)")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
 	addMetrics(c, &stats)
-	addConfig(c, "server", noFiles)
+	addConfig(c, "server", nil)
 	return watched(c)
 }
 
@@ -109,7 +114,7 @@ func teredoServerError(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return withHint(err, "--listen takes addresses that this host itself has; behind a 1:1 NAT give the host the public address as well")
 	case errors.Is(err, syscall.EADDRINUSE):

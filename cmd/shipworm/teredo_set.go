@@ -12,20 +12,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"shipworm/teredo"
 )
 
-func newTeredoSetCmd() *cobra.Command {
+func newTeredoSetCmd(system systemFile) *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   "set [--type T] [--server H] [--refresh S] [--port P]",
-		Short: "Set what the Teredo client does from its next start",
+		Short: "Set what the Teredo client does",
 		Long: `Write settings into the client's configuration file, the system's for root and
 otherwise this user's own; the rest of the file stays as it is. "default" takes a
 setting back. The system's file can be changed by root only, and read by all.
+There --type disabled is the policy of the host: whatever uses Teredo, client,
+server and relay, of whatever user, ends and does not start again.
 
-A client that runs goes on as before until it is started again.`,
+A client of this user that runs, for root the system's, takes the change at once.
+What takes a restart, such as another port, is said.`,
 		Example: "  sudo shipworm teredo set --type enterpriseclient --server teredo.example.net\n  shipworm teredo set --refresh default",
 		Args:    exactArgs(0),
 	}
@@ -45,27 +51,41 @@ A client that runs goes on as before until it is started again.`,
 		if len(changes) == 0 {
 			return usageError(errors.New("teredo set: nothing to set"))
 		}
-		return setAndTell(c, path, changes)
+		return setAndTell(c, system, path, changes)
 	}
 	return c
 }
 
-// setAndTell changes settings, and says so where a client goes on without them.
-func setAndTell(c *cobra.Command, path string, changes map[string]string) error {
-	if err := setTeredo(path, changes); err != nil {
+// setAndTell changes settings, and has a client that runs take them, if it is
+// one with this configuration.
+func setAndTell(c *cobra.Command, system systemFile, path string, changes map[string]string) error {
+	own := system.clientFiles()[0].path
+	if path == "" {
+		path = own
+	}
+	if err := system.setTeredo(path, changes); err != nil {
 		return err
 	}
-	if _, err := queryControl(c.Context()); err == nil {
-		fmt.Fprintln(c.ErrOrStderr(), "the client that runs goes on as before until it is started again")
+	stderr := c.ErrOrStderr()
+	if path != own {
+		if _, err := queryControl(c.Context()); err == nil {
+			fmt.Fprintf(stderr, "a client that runs goes on as before; one with --config %s takes it at its next start\n", path)
+		}
+		return nil
+	}
+	reply, err := sendControl(c.Context(), changes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED): // none runs
+	case err != nil:
+		fmt.Fprintf(stderr, "a client that runs takes it at its next start: %v\n", err)
+	default:
+		reply.tell(stderr)
 	}
 	return nil
 }
 
-// setTeredo changes settings in a file; an empty path means this user's.
-func setTeredo(path string, changes map[string]string) error {
-	if path == "" {
-		path = clientFiles()[0]
-	}
+// setTeredo changes settings in a file.
+func (f systemFile) setTeredo(path string, changes map[string]string) error {
 	src, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = os.MkdirAll(filepath.Dir(path), 0o755)
@@ -85,7 +105,7 @@ func setTeredo(path string, changes map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.apply(path, "client", newTeredoClientCmd().Flags()); err != nil {
+	if err := s.apply(path, "client", newTeredoClientCmd(f).Flags()); err != nil {
 		return err
 	}
 	if err := replaceFile(path, src); err != nil {
@@ -105,6 +125,10 @@ func settingValue(key, value string) (string, error) {
 	case "server":
 		if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
 			return "", fmt.Errorf("%q: want a name or address", value)
+		}
+		server := splitServer(value)
+		if _, err := teredo.NewClient(teredo.ClientConfig{Server: server.Primary, Secondary: server.Secondary}); err != nil {
+			return "", oneLine(err)
 		}
 		return strconv.Quote(value), nil
 	case "refresh":

@@ -15,9 +15,9 @@ import (
 	"shipworm/upnp"
 )
 
-func newTeredoShowCmd() *cobra.Command {
+func newTeredoShowCmd(system systemFile) *cobra.Command {
 	var (
-		flags  teredoFlags
+		flags  = teredoFlags{system: system}
 		cone   bool
 		asJSON bool
 	)
@@ -75,37 +75,58 @@ func shownJSON(st teredo.State, typ clientType, managed bool) ([]byte, error) {
 	return json.Marshal(shownState{1, typ, managed, st})
 }
 
-// forbidden returns the state of a client that does not run because the
-// first of these files forbids it, as JSON, or nil.
-func forbidden(files []string) ([]byte, error) {
-	s, from, err := readFirstConfig(files)
+// clientSettings are what the configuration says about a client, as far as
+// netsh shows it.
+type clientSettings struct {
+	clientOptions
+	server string
+}
+
+// client returns the settings of the client that this user would run.
+func (f systemFile) client() (clientSettings, error) {
+	var set clientSettings
+	var router mapFlags
+	c := &cobra.Command{}
+	set.add(c)
+	router.add(c)
+	c.Flags().StringVar(&set.server, "server", "", "")
+	for _, file := range f.clientFiles() {
+		s, err := file.read()
+		if err != nil {
+			return set, err
+		}
+		for key := range s["client"] {
+			if c.Flags().Lookup(key) == nil {
+				delete(s["client"], key) // not shown
+			}
+		}
+		if err := s.apply(file.path, "client", c.Flags()); err != nil {
+			return set, err
+		}
+	}
+	set.managed = router.network == upnp.Domain.String()
+	return set, nil
+}
+
+// notRunning returns the state of a client that does not run because the
+// configuration forbids it, as JSON, or nil.
+func (f systemFile) notRunning() ([]byte, error) {
+	set, err := f.client()
 	if err != nil {
 		return nil, err
 	}
-	var opts clientOptions
-	var router mapFlags
-	c := &cobra.Command{}
-	opts.add(c)
-	router.add(c)
-	server := c.Flags().String("server", "", "")
-	for key := range s["client"] {
-		if c.Flags().Lookup(key) == nil {
-			delete(s["client"], key) // not shown
-		}
+	if errors.Is(f.forbids(), errTeredoDisabled) {
+		set.typ = typeDisabled
 	}
-	if err := s.apply(from, "client", c.Flags()); err != nil {
-		return nil, err
-	}
-	managed := router.network == upnp.Domain.String()
-	if opts.typ != typeDisabled && (!managed || opts.typ == typeEnterprise) {
+	if set.typ != typeDisabled && (!set.managed || set.typ == typeEnterprise) {
 		return nil, nil
 	}
-	st := teredo.State{ServerName: *server, Port: opts.port}
+	st := teredo.State{ServerName: set.server, Port: set.port}
 	st.ClientState.State = engine.Offline
-	if st.Refresh = time.Duration(opts.refresh) * time.Second; st.Refresh == 0 {
+	if st.Refresh = time.Duration(set.refresh) * time.Second; st.Refresh == 0 {
 		st.Refresh = 30 * time.Second
 	}
-	return shownJSON(st, opts.typ, managed)
+	return shownJSON(st, set.typ, set.managed)
 }
 
 // teredoState returns the state of a running client, or of one that it runs
@@ -113,12 +134,11 @@ func forbidden(files []string) ([]byte, error) {
 func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, error) {
 	if raw, err := queryControl(ctx); err == nil {
 		var st shownState
-		wanted, _ := flags.named()
-		if flags.server == "" || json.Unmarshal(raw, &st) == nil && st.ServerName == wanted {
+		if flags.server == "" || json.Unmarshal(raw, &st) == nil && st.ServerName == splitServer(flags.server).Primary {
 			return raw, nil
 		}
 	} else if flags.server == "" {
-		if raw, err := forbidden(clientFiles()); raw != nil || err != nil {
+		if raw, err := flags.system.notRunning(); raw != nil || err != nil {
 			return raw, err
 		}
 	}

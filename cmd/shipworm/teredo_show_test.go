@@ -190,21 +190,26 @@ func TestShowForbidden(t *testing.T) {
 		"free":       {"[client]\nserver = \"t.example\"\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			raw, err := forbidden([]string{writeConfig(t, tt.config)})
+			raw, err := ownConfig(t, tt.config).notRunning()
 			if err != nil || (raw == nil) != (tt.want == "") {
 				t.Fatalf("%s, %v", raw, err)
 			}
 			if raw == nil {
 				return
 			}
-			var st shownState
+			st := parseShown(t, raw)
 			var b bytes.Buffer
-			if err := json.Unmarshal(raw, &st); err != nil {
-				t.Fatal(err)
-			}
 			if err := showState(&b, &st); err != nil || !strings.HasSuffix(b.String(), tt.want) {
 				t.Errorf("%v\n%s\nwant\n%s", err, &b, tt.want)
 			}
 		})
 	}
+}
+
+func parseShown(t *testing.T, raw []byte) (st shownState) {
+	t.Helper()
+	if err := json.Unmarshal(raw, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st
 }

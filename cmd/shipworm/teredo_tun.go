@@ -79,9 +79,9 @@ func tunError(err error) error {
 
 // start makes the interface and then gives up every privilege: what cfg leads
 // to runs without. stop undoes all of it. The helper removes the control
-// socket, which this process cannot any more.
-func (f *tunFlags) start(cfg *teredo.ClientConfig, socket string) (dev *tun.Device, stop func(), err error) {
-	helper, wait, err := startHelper(f.name, socket)
+// sockets, which this process cannot any more.
+func (f *tunFlags) start(cfg *teredo.ClientConfig, sockets []string) (dev *tun.Device, stop func(), err error) {
+	helper, wait, err := startHelper(f.name, sockets)
 	if err != nil {
 		return nil, nil, tunError(fmt.Errorf("teredo client: --tun: %w", err))
 	}

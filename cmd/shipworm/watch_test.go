@@ -55,7 +55,7 @@ func frail(file string) int {
 		}
 		return nil
 	}
-	root := newRoot()
+	root := newRoot(systemConfig)
 	root.AddCommand(c)
 	p := program{root, map[string]undo{"file": func(context.Context, *cobra.Command) error { return os.Remove(file) }}}
 	return p.run(os.Args[1:])
