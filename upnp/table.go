@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -125,8 +124,8 @@ func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
 	return got, err
 }
 
-// Delete removes the mapping of an external port that Add made, or that a
-// Mapper of this host left behind. It returns ErrNoMapping if there is none and
+// Delete removes the mapping and the IPv6 pinhole of an external port that Add
+// made, or the mapping that a Mapper of this host left behind. It returns ErrNoMapping if there is none and
 // ErrNotOurs if it is another's.
 func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error {
 	if m.cfg.Network == Public {
@@ -159,25 +158,26 @@ func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error 
 	return d.wan.DeletePortMapping(ctx, p.String(), external)
 }
 
-// deleteLasting removes a mapping that the journal knows from Add.
-func (m *Mapper) deleteLasting(ctx context.Context, p Protocol, external uint16) (bool, error) {
+// deleteLasting removes what the journal knows from Add: the mapping of the
+// port, and the pinhole.
+func (m *Mapper) deleteLasting(ctx context.Context, p Protocol, external uint16) (done bool, err error) {
 	if m.journal == nil {
 		return false, nil
 	}
 	records, err := m.journal.Lasting()
-	i := slices.IndexFunc(records, func(r *journal.Record) bool {
-		return r.Entry.External == external && r.Entry.Protocol == p.String()
-	})
-	for j, r := range records {
-		if j != i {
-			r.Close()
+	errs := []error{err}
+	for _, r := range records {
+		if r.Entry.External == external && r.Entry.Protocol == p.String() {
+			ok, err := m.deleteOne(ctx, r)
+			done = done || ok
+			errs = append(errs, err)
 		}
+		r.Close()
 	}
-	if i < 0 {
-		return false, err
-	}
-	r := records[i]
-	defer r.Close()
+	return done, errors.Join(errs...)
+}
+
+func (m *Mapper) deleteOne(ctx context.Context, r *journal.Record) (bool, error) {
 	if r.Entry.Expired(time.Now()) {
 		return false, r.Remove()
 	}

@@ -32,7 +32,8 @@ has is never taken: the router then gives another one. Exit code 3 if no
 protocol gives any.`,
 		Example: `  shipworm upnp add 51820
   shipworm upnp add 8080 --protocol tcp --external 9000 --lease 2h
-  shipworm upnp add 51820 --keep --json`,
+  shipworm upnp add 51820 --keep --json
+  shipworm upnp add 51820 --ipv6`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			port, err := parseMapPort(args[0])
