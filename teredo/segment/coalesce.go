@@ -73,23 +73,28 @@ func (c *Coalescer) Next(pkts [][]byte) int {
 }
 
 // follows reports whether p is what a Splitter would have put behind first, at an
-// offset of its payload; checksums aside.
+// offset of its payload; checksums aside. first has headers of h bytes, and p is
+// no shorter.
 func (c *Coalescer) follows(first, p []byte, h, offset int) bool {
-	if header(p) != h || p[6] != first[6] ||
-		!bytes.Equal(p[:4], first[:4]) || // version, traffic class with ECN, flow label
-		p[7] != first[7] || !bytes.Equal(p[8:ip6Size+4], first[8:ip6Size+4]) { // hop limit, addresses, ports
+	x, y := (*[ip6Size + udpSize]byte)(first), (*[ip6Size + udpSize]byte)(p)
+	differ := (le.Uint64(x[8:]) ^ le.Uint64(y[8:])) | (le.Uint64(x[16:]) ^ le.Uint64(y[16:])) |
+		(le.Uint64(x[24:]) ^ le.Uint64(y[24:])) | (le.Uint64(x[32:]) ^ le.Uint64(y[32:])) | // addresses
+		uint64(le.Uint32(x[0:])^le.Uint32(y[0:])) | // version, traffic class with ECN, flow label
+		uint64(le.Uint16(x[6:])^le.Uint16(y[6:])) | // next header, hop limit
+		uint64(le.Uint32(x[40:])^le.Uint32(y[40:])) // ports
+	if differ != 0 || int(be.Uint16(y[4:])) != len(p)-ip6Size {
 		return false
 	}
-	a, b := first[ip6Size:], p[ip6Size:]
-	if p[6] == protoUDP {
-		return b[udpSum] != 0 || b[udpSum+1] != 0
+	a, b := first[ip6Size:h], p[ip6Size:h]
+	if y[6] == protoUDP {
+		return int(be.Uint16(b[4:])) == len(p)-ip6Size && (b[udpSum] != 0 || b[udpSum+1] != 0)
 	}
 	const mayEnd = flagFIN | flagPSH
 	return be.Uint32(b[4:]) == be.Uint32(a[4:])+uint32(offset) &&
 		a[12] == b[12] && b[13]&^mayEnd == a[13] &&
-		bytes.Equal(a[8:12], b[8:12]) && // acknowledgement
-		bytes.Equal(a[14:16], b[14:16]) && // window
-		bytes.Equal(a[18:h-ip6Size], b[18:h-ip6Size]) // urgent pointer, options
+		le.Uint32(a[8:]) == le.Uint32(b[8:]) && // acknowledgement
+		le.Uint16(a[14:]) == le.Uint16(b[14:]) && // window
+		bytes.Equal(a[18:], b[18:]) // urgent pointer, options
 }
 
 // valid reports whether the transport checksum is right.

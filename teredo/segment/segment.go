@@ -64,7 +64,10 @@ var (
 	ErrNoRoom = errors.New("segment: no room for the packets")
 )
 
-var be = binary.BigEndian
+var (
+	be = binary.BigEndian
+	le = binary.LittleEndian // where the order does not matter
+)
 
 // HeaderLen returns how many bytes of a packet come before its payload: IPv6 and
 // TCP or UDP right behind it; 0 for other packets.
@@ -99,7 +102,8 @@ type Splitter struct {
 	size    int // of a packet's payload
 	header  int
 	payload []byte // what is left
-	at      int    // offset of it
+	seq     uint32 // TCP: of what is left
+	flags   byte   // TCP: of what is left, as if it were the last
 	common  uint64 // sum of what all packets share
 }
 
@@ -114,17 +118,17 @@ func (s *Splitter) Begin(pkt []byte, size int) error {
 	if h == 0 || size <= 0 {
 		return ErrNotSplittable
 	}
-	var common uint64
+	*s = Splitter{pkt: pkt, size: size, header: h, payload: pkt[h:]}
+	t := pkt[ip6Size:]
+	common := sum(pkt[8:ip6Size+4], uint64(pkt[6]))
 	if pkt[6] == protoTCP {
 		// Sequence number, flags and checksum are each packet's own.
-		common = sum(pkt[8:ip6Size+4], 0)
-		common = sum(pkt[ip6Size+8:ip6Size+12], common)
-		common = sum(pkt[ip6Size+14:ip6Size+tcpSum], common)
-		common = sum(pkt[ip6Size+18:h], common)
-	} else {
-		common = sum(pkt[8:ip6Size+4], 0)
+		s.seq, s.flags = be.Uint32(t[4:]), t[13]
+		common = sum(t[8:12], common+uint64(t[12])<<8)
+		common = sum(t[14:tcpSum], common)
+		common = sum(t[18:h-ip6Size], common)
 	}
-	*s = Splitter{pkt: pkt, size: size, header: h, payload: pkt[h:], common: fold(common + uint64(pkt[6]))}
+	s.common = fold(common)
 	return nil
 }
 
@@ -151,38 +155,38 @@ func (s *Splitter) Next(dst []byte) (n, length int, err error) {
 		}
 		p := dst[n : n+s.header+len(part)]
 		n += len(p)
+		s.payload = s.payload[len(part):]
 		copy(p, s.pkt[:s.header])
 		copy(p[s.header:], part)
-		last := len(part) == len(s.payload)
-		s.finish(p, part, last)
-		s.payload, s.at = s.payload[len(part):], s.at+len(part)
-		if last {
+		s.finish(p, part)
+		if len(s.payload) == 0 {
 			s.pkt = nil
 		}
 	}
 	return n, length, nil
 }
 
-// finish writes the fields that are a packet's own.
-func (s *Splitter) finish(p, part []byte, last bool) {
-	be.PutUint16(p[4:], uint16(len(p)-ip6Size))
+// finish writes the fields that are a packet's own. It reads nothing of p:
+// what was only just written there, in other pieces, would have to be waited for.
+func (s *Splitter) finish(p, part []byte) {
+	length := len(p) - ip6Size
+	be.PutUint16(p[4:], uint16(length))
 	t := p[ip6Size:]
-	acc := s.common + uint64(len(t))
-	if p[6] == protoTCP {
-		be.PutUint32(t[4:], be.Uint32(t[4:])+uint32(s.at))
-		if s.at > 0 {
-			t[13] &^= flagCWR
+	if s.pkt[6] == protoTCP {
+		flags := s.flags
+		if len(s.payload) > 0 {
+			flags &^= flagFIN | flagPSH
 		}
-		if !last {
-			t[13] &^= flagFIN | flagPSH
-		}
-		acc += uint64(be.Uint16(t[4:])) + uint64(be.Uint16(t[6:])) + uint64(be.Uint16(t[12:]))
+		be.PutUint32(t[4:], s.seq)
+		t[13] = flags
+		acc := s.common + uint64(length) + uint64(s.seq>>16) + uint64(s.seq&0xffff) + uint64(flags)
 		be.PutUint16(t[tcpSum:], ^uint16(fold(sum(part, acc))))
+		s.seq += uint32(len(part))
+		s.flags &^= flagCWR // the first's alone
 		return
 	}
-	be.PutUint16(t[4:], uint16(len(t)))
-	acc += uint64(len(t))
-	c := ^uint16(fold(sum(part, acc)))
+	be.PutUint16(t[4:], uint16(length))
+	c := ^uint16(fold(sum(part, s.common+2*uint64(length))))
 	if c == 0 {
 		c = 0xffff // RFC 768: zero means that there is none
 	}
