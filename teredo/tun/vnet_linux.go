@@ -75,14 +75,14 @@ func (d *vnetDevice) read(pkts []packet.Packet) (int, error) {
 func (r *vnetReading) fill(fd uintptr) bool {
 	for r.n < len(r.pkts) {
 		if !r.parts.More() {
-			n, err := unix.Read(int(fd), r.buf)
+			n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&r.buf[0])), uintptr(len(r.buf)))
 			switch {
-			case err == unix.EINTR:
+			case errno == unix.EINTR:
 				continue
-			case err == unix.EAGAIN:
+			case errno == unix.EAGAIN:
 				return r.n > 0
-			case err != nil:
-				r.err = os.NewSyscallError("read", err)
+			case errno != 0:
+				r.err = os.NewSyscallError("read", errno)
 				return true
 			case n < vnetHeader || !r.begin(r.buf[vnetHeader:n]):
 				continue
@@ -210,7 +210,7 @@ func (w *vnetWriting) add(b []byte) {
 // writev writes one packet. A device that is busy loses it.
 func (w *vnetWriting) writev(fd uintptr) bool {
 	for {
-		_, _, w.errno = unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iovs[0])), uintptr(len(w.iovs)))
+		_, _, w.errno = unix.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iovs[0])), uintptr(len(w.iovs)))
 		if w.errno != unix.EINTR {
 			return true
 		}

@@ -26,9 +26,13 @@ type reading struct {
 
 // receive is called when the socket may be readable, and reports whether there
 // was a result.
+//
+// The call is raw, here and wherever packets move: it does not wait, and the
+// runtime, not told of it, has no reason to look every 20 µs for a processor to
+// take away meanwhile, which cost a fifth of the time and more on a busy tunnel.
 func (r *reading) receive(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.hdrs[0])), uintptr(len(r.hdrs)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.hdrs[0])), uintptr(len(r.hdrs)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case unix.EINTR:
 			continue

@@ -41,7 +41,7 @@ type writing struct {
 // a result: everything sent, or an error that belongs to message done.
 func (w *writing) send(fd uintptr) bool {
 	for w.done < w.n {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.hdrs[w.done])), uintptr(w.n-w.done), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.hdrs[w.done])), uintptr(w.n-w.done), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			w.done += int(n)
