@@ -11,7 +11,7 @@ import (
 type SocketStats = udp.Stats
 
 const (
-	batchLen = 32 // packets or runs a system call, and a step of the machine
+	batchLen = 64 // packets or runs a system call, and a step of the machine
 	batches  = 2  // one being read while the other is worked on
 )
 

@@ -41,11 +41,11 @@ func (h *half) packets(n int) []packet.Packet {
 	return h.scratch[:n]
 }
 
-// run reads until the source fails. Under the lock, take hands a packet or run
+// run reads until the source fails. Under the lock, take hands packets and runs
 // to the machine, and settle sees to what else the machine wants: it reports
 // false if that was all.
 func (m *mover) run(read func([]packet.Packet) (int, error), next func() time.Time,
-	take func(time.Time, *packet.Packet, *engine.Output), settle func(*half) bool) error {
+	take func(time.Time, []packet.Packet, *engine.Output), settle func(*half) bool) error {
 	pkts := packet.NewBatch(batchLen, packet.RunSize)
 	var h half
 	for {
@@ -55,9 +55,7 @@ func (m *mover) run(read func([]packet.Packet) (int, error), next func() time.Ti
 		}
 		now := time.Now()
 		m.mu.Lock()
-		for i := range pkts[:n] {
-			take(now, &pkts[i], &h.out)
-		}
+		take(now, pkts[:n], &h.out)
 		more := settle(&h)
 		due := next()
 		sooner := !due.IsZero() && (m.due.IsZero() || due.Before(m.due))

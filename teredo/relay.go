@@ -170,7 +170,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	news, broken := make(chan string, 1), make(chan error, 2)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { broken <- v.run(v.socket.ReadBatch, v.machine.Next, v.receive, something) })
+	helpers.Go(func() { broken <- v.run(v.socket.ReadBatch, v.machine.Next, v.machine.ReceiveBatch, something) })
 	helpers.Go(func() { broken <- v.run(device.ReadBatch, v.machine.Next, v.send, something) })
 	if r.cfg.Listen == nil {
 		helpers.Go(func() { watchLinks(ctx, r.log, news) })
@@ -244,17 +244,10 @@ func (v *relaying) serve(host netip.Addr) error {
 	return v.device.SetAddr(host)
 }
 
-// receive hands what the socket brought to the machine.
-func (v *relaying) receive(now time.Time, p *packet.Packet, out *engine.Output) {
-	for d := range p.Datagrams() {
-		v.machine.Receive(now, p.Addr, d, out)
-	}
-}
-
 // send hands what the device brought to the machine.
-func (v *relaying) send(now time.Time, p *packet.Packet, out *engine.Output) {
-	for d := range p.Datagrams() {
-		v.machine.Send(now, d, out)
+func (v *relaying) send(now time.Time, pkts []packet.Packet, out *engine.Output) {
+	for i := range pkts {
+		v.machine.SendRun(now, pkts[i].Data(), pkts[i].Segment, out)
 	}
 }
 

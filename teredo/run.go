@@ -161,16 +161,16 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 }
 
 // receive hands what the socket brought to the machine.
-func (r *running) receive(now time.Time, p *packet.Packet, out *engine.Output) {
-	for d := range p.Datagrams() {
-		r.machine.Receive(now, p.Addr, d, out)
-	}
+func (r *running) receive(now time.Time, pkts []packet.Packet, out *engine.Output) {
+	r.machine.ReceiveBatch(now, pkts, out) // the machine may be replaced
 }
 
 // send hands what the device brought to the machine.
-func (r *running) send(now time.Time, p *packet.Packet, out *engine.Output) {
+func (r *running) send(now time.Time, pkts []packet.Packet, out *engine.Output) {
 	r.gate.used = now
-	r.machine.SendRun(now, p.Data(), p.Segment, out)
+	for i := range pkts {
+		r.machine.SendRun(now, pkts[i].Data(), pkts[i].Segment, out)
+	}
 }
 
 // settle does, under the lock, what takes more than moving packets: news, and

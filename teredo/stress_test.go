@@ -199,15 +199,23 @@ type node struct {
 	runs  atomic.Int64
 }
 
-func (n *node) send(_ time.Time, p *packet.Packet, out *engine.Output) {
-	to := n.peers[netip.AddrFrom16([16]byte(p.Data()[24:40]))]
-	if p.Segment > 0 {
-		n.runs.Add(1)
+func (n *node) send(_ time.Time, pkts []packet.Packet, out *engine.Output) {
+	for _, p := range pkts {
+		to := n.peers[netip.AddrFrom16([16]byte(p.Data()[24:40]))]
+		if p.Segment > 0 {
+			n.runs.Add(1)
+		}
+		out.Transmit = append(out.Transmit, engine.Transmit{To: to, Payload: p.Data(), Segment: p.Segment})
 	}
-	out.Transmit = append(out.Transmit, engine.Transmit{To: to, Payload: p.Data(), Segment: p.Segment})
 }
 
-func (n *node) receive(_ time.Time, p *packet.Packet, out *engine.Output) {
+func (n *node) receive(_ time.Time, pkts []packet.Packet, out *engine.Output) {
+	for i := range pkts {
+		n.receiveRun(&pkts[i], out)
+	}
+}
+
+func (n *node) receiveRun(p *packet.Packet, out *engine.Output) {
 	for d := range p.Datagrams() {
 		switch {
 		case n.rng == nil:

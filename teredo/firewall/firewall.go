@@ -174,6 +174,14 @@ func (f *Filter) Inbound(now time.Time, b []byte) Verdict {
 	return Pass
 }
 
+// Continues reports whether b, at the same instant, fares as before did, which
+// passed in the same direction: another packet of the same flow, which neither
+// begins nor ends it.
+func Continues(before, b []byte) bool {
+	return wire.Packet(before).Continues(b) && (b[6] == wire.ProtoTCP && len(b) >= wire.HeaderSize+tcpHeaderLen &&
+		b[wire.HeaderSize+13]&(tcpFIN|tcpSYN|tcpRST) == 0 || b[6] == wire.ProtoUDP && len(b) >= wire.HeaderSize+udpHeaderLen)
+}
+
 // quoted judges an ICMPv6 error by the packet of ours that it quotes, which
 // may be cut off anywhere behind the ports.
 func (f *Filter) quoted(now time.Time, icmp []byte) Verdict {

@@ -2,7 +2,9 @@ package firewall
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -287,4 +289,54 @@ func FuzzFilter(f *testing.F) {
 			t.Errorf("%x left", b)
 		}
 	})
+}
+
+// TestContinues: to leave out packets that continue one that passed changes
+// neither a verdict nor what is remembered. T-25
+func TestContinues(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	skipped := 0
+	for range 300 {
+		all, brief := newFilter(Config{}), newFilter(Config{})
+		for _, f := range []*Filter{all, brief} {
+			f.Open(Port{wire.ProtoTCP, 22})
+			f.Outbound(start, tcp(own, 1000, peer, 80, tcpSYN))
+			f.Outbound(start, udp(own, 1000, peer, 80))
+			f.Outbound(start, udp(own, 22, other, 80))
+		}
+		now := start.Add(time.Duration(rng.IntN(int(2 * tcpTransit))))
+		var last []byte
+		for range 30 {
+			from, port := []netip.Addr{peer, peer, peer, other}[rng.IntN(4)], []uint16{1000, 1000, 1000, 22}[rng.IntN(4)]
+			var b []byte
+			switch rng.IntN(8) {
+			case 0:
+				b = udp(from, 80, own, port)
+			case 1:
+				b = fragment(rng.IntN(2) == 0, wire.ProtoTCP, tcp(from, 80, own, port, 0x10))
+			case 2:
+				b = [][]byte{tcp(from, 80, own, port, 0x10), udp(from, 80, own, port)}[rng.IntN(2)]
+				b = b[:len(b)-rng.IntN(5)]
+				b[5] = byte(len(b) - wire.HeaderSize)
+			case 3:
+				b = tcp(from, 80, own, port, byte(rng.Uint32()))
+			default:
+				b = tcp(from, 80, own, port, 0x10)
+			}
+			v := all.Inbound(now, b)
+			if last != nil && Continues(last, b) {
+				if skipped++; v != Pass {
+					t.Fatalf("%x behind %x: %v", b, last, v)
+				}
+			} else if brief.Inbound(now, b) == Pass {
+				last = b
+			}
+		}
+		if !reflect.DeepEqual(all.flows, brief.flows) {
+			t.Fatalf("remembered %+v, want %+v", brief.flows, all.flows)
+		}
+	}
+	if skipped < 300 {
+		t.Errorf("%d packets continued one", skipped)
+	}
 }

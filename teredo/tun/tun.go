@@ -269,11 +269,15 @@ func (d *Device) inbound(pkts []packet.Packet) bool {
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.toHost = d.toHost[:0]
+	var last []byte // that passed
 	for i := range pkts {
 		for b := range pkts[i].Datagrams() {
-			if v := d.filter.Inbound(now, b); v != firewall.Pass {
-				d.drops[v].Add(1)
-				continue
+			if !firewall.Continues(last, b) {
+				if v := d.filter.Inbound(now, b); v != firewall.Pass {
+					d.drops[v].Add(1)
+					continue
+				}
+				last = b
 			}
 			d.toHost = append(d.toHost, b)
 		}

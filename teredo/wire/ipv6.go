@@ -119,6 +119,20 @@ func (p Packet) Upper() (proto byte, offset int, err error) {
 	}
 }
 
+// Continues reports whether b is one whole packet, as Parse and CheckPacket
+// want it, with the protocol, addresses and ports of p, and with UDP or TCP
+// right behind the fixed header: what passes for p then passes for b.
+func (p Packet) Continues(b []byte) bool {
+	const ends = HeaderSize + 4
+	if len(p) < ends || len(b) < ends || len(b) > MaxPacket || b[0]>>4 != 6 || HeaderSize+int(binary.BigEndian.Uint16(b[4:])) != len(b) {
+		return false
+	}
+	if proto := b[6]; proto != p[6] || proto != ProtoTCP && proto != ProtoUDP {
+		return false
+	}
+	return [ends - 8]byte(p[8:]) == [ends - 8]byte(b[8:])
+}
+
 // upperSize is the least size of an upper-layer header, in bytes.
 func upperSize(proto byte) int {
 	switch proto {
