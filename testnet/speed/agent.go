@@ -36,8 +36,10 @@ type answer struct {
 	Address string        `json:"address,omitempty"` // of the tunnel's end
 	Bytes   int64         `json:"bytes,omitempty"`
 	Packets int64         `json:"packets,omitempty"`
+	Sources int64         `json:"sources,omitempty"` // addresses that asked, which come round
 	Took    time.Duration `json:"took,omitempty"`
-	Times   []float64     `json:"times,omitempty"` // round trips in ms
+	Again   int64         `json:"again,omitempty"` // of Packets, sent again
+	Times   []float64     `json:"times,omitempty"` // round trips in µs
 	Allocs  uint64        `json:"allocs,omitempty"`
 }
 

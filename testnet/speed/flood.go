@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -28,6 +27,10 @@ const (
 	floodWindow = 256
 	floodLost   = 20 * time.Millisecond
 	floodBatch  = 64
+
+	// Peers greet at a rate that any client keeps up with.
+	greetBatch = 8
+	greetEvery = time.Millisecond
 )
 
 // A flood asks a server as fast as it answers. Every packet has another source
@@ -67,7 +70,7 @@ func floodRole(_ context.Context, _ []string) (string, map[string]func(order) (a
 		h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
 		f.out.setTo(i, &f.to[i])
 	}
-	return "", map[string]func(order) (answer, error){"solicit": f.solicit, "bubble": f.bubble, "greet": f.greet, "sources": f.sources}, nil
+	return "", map[string]func(order) (answer, error){"solicit": f.solicit, "bubble": f.bubble, "greet": f.greet}, nil
 }
 
 // source sets another source of a datagram and returns it.
@@ -140,6 +143,7 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 				return a, err
 			}
 			open += sent
+			a.Sources += int64(sent)
 		}
 		_ = f.conn.SetReadDeadline(time.Now().Add(floodLost))
 		got, err := f.in.receive(open >= floodWindow)
@@ -153,74 +157,50 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 	}
 	a.Took = time.Since(began)
 	// What comes late is not the next run's.
-	for time.Sleep(floodLost); ; {
-		if n, err := f.in.receive(false); n == 0 || err != nil {
-			return a, nil
-		}
-	}
+	time.Sleep(floodLost)
+	f.drain()
+	return a, nil
 }
 
 // greet has o.Count peers, each a Teredo client of its own, ping the client
-// whose Teredo address is o.To, and again after its answer: that proves them.
+// whose Teredo address is o.To twice: the second time they have its answer, and
+// are proven to it. It returns how many answers there were.
 func (f *flood) greet(o order) (a answer, err error) {
 	to, err := wire.ParseAddress(o.To)
 	if err != nil {
 		return a, err
 	}
-	for range o.Count {
-		own := wire.AddressFrom(to.Server(), 0, f.source(0))
-		b, err := wire.AppendEcho(nil, &wire.Echo{Src: own.Addr(), Dst: to.Addr(), HopLimit: 64, Data: make([]byte, 8)})
-		if err != nil {
-			return a, err
-		}
-		f.aim(b, to.Mapped())
-		for range 2 {
+	first := f.next
+	for range 2 {
+		f.next = first
+		for i := range o.Count {
+			own := wire.AddressFrom(to.Server(), 0, f.source(0))
+			b, err := wire.AppendEcho(nil, &wire.Echo{Src: own.Addr(), Dst: to.Addr(), HopLimit: 64, Data: make([]byte, 8)})
+			if err != nil {
+				return a, err
+			}
+			f.aim(b, to.Mapped())
 			if _, err := f.out.send(1); err != nil {
 				return a, err
 			}
-			_ = f.conn.SetReadDeadline(time.Now().Add(floodLost))
-			n, _ := f.in.receive(true)
-			a.Packets += int64(n)
+			if i%greetBatch == 0 {
+				time.Sleep(greetEvery)
+				a.Packets += f.drain()
+			}
 		}
+		time.Sleep(floodLost)
+		a.Packets += f.drain()
 	}
 	return a, nil
 }
 
-// sources returns how many sources there were, which come round.
-func (f *flood) sources(order) (answer, error) { return answer{Packets: int64(f.next)}, nil }
-
-// servers measures servers, each on a processor of its own, and then what they
-// remember of their clients.
-func (b *bench) servers() error {
-	for _, t := range []struct{ test, do string }{{"server-rs", "solicit"}, {"server-bubble", "bubble"}} {
-		for _, s := range b.serving {
-			if !b.cfg.wants(t.test) || !b.cfg.only.MatchString(s.name) {
-				continue
-			}
-			a, err := b.flood.order(order{Do: t.do, To: s.address, For: b.cfg.span})
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-			b.add(t.test, s.name, float64(a.Packets)/a.Took.Seconds()/1e3)
-			if t.do == "bubble" && b.cfg.wants("rss") {
-				b.addRSS(s.name+afterMany, s.process)
-			}
+// drain takes what has come and returns how much.
+func (f *flood) drain() (sum int64) {
+	for {
+		n, err := f.in.receive(false)
+		if n == 0 || err != nil {
+			return sum
 		}
+		sum += int64(n)
 	}
-	return nil
-}
-
-// grown says by how much a server has grown since its tables were full, after
-// the first round, if it saw a million sources.
-func (b *bench) grown() error {
-	a, err := b.flood.order(order{Do: "sources"})
-	if err != nil || a.Packets < 1e6*int64(len(b.serving)) {
-		return err
-	}
-	for _, s := range b.serving {
-		if v := b.values[series{"rss", s.name + afterMany}]; len(v) > 1 {
-			b.add("growth", s.name, v[len(v)-1]/v[0])
-		}
-	}
-	return nil
 }

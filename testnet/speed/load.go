@@ -22,6 +22,9 @@ const (
 
 	// chunk is how much a write or a read of TCP moves at most.
 	chunk = 128 << 10
+
+	// tcpWithin is how long connections may take beyond the time to send.
+	tcpWithin = 6 * time.Second
 )
 
 // A host is where load comes from and goes to: the kernel's sockets in a
@@ -30,6 +33,7 @@ type host interface {
 	Listen(ctx context.Context, port uint16) (net.Listener, error)
 	ListenPacket(ctx context.Context, port uint16) (net.PacketConn, error)
 	dial(ctx context.Context, network, from string, to netip.AddrPort) (net.Conn, error)
+	pinger(from, to netip.Addr) (p pinger, stop func(), err error)
 }
 
 // A loader sends load from a host, and takes it.
@@ -83,15 +87,17 @@ func (l *loader) orders(ctx context.Context) map[string]func(order) (answer, err
 	return map[string]func(order) (answer, error){
 		"tcp":     func(o order) (answer, error) { return l.tcp(ctx, o) },
 		"udp":     func(o order) (answer, error) { return l.udp(ctx, o) },
+		"ping":    func(o order) (answer, error) { return l.ping(ctx, o) },
+		"wake":    func(o order) (answer, error) { return l.wake(ctx, o) },
 		"expect":  l.expect,
 		"counted": l.counted,
 	}
 }
 
 // tcp sends o.Streams streams to o.To for o.For, and returns how much arrived
-// there in which time, the last byte's included.
+// there in which time, the last byte's included, and how much was sent twice.
 func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, o.For+5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, o.For+tcpWithin)
 	defer cancel()
 	conns := make([]net.Conn, o.Streams)
 	for i := range conns {
@@ -99,7 +105,7 @@ func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
 			return a, err
 		}
 		defer conns[i].Close()
-		_ = conns[i].SetDeadline(time.Now().Add(o.For + 5*time.Second))
+		_ = conns[i].SetDeadline(time.Now().Add(o.For + tcpWithin))
 	}
 	var streams sync.WaitGroup
 	var sum atomic.Int64
@@ -120,7 +126,31 @@ func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
 	case err = <-errs:
 	default:
 	}
+	for _, c := range conns {
+		sent, again := segments(c)
+		a.Packets += sent
+		a.Again += again
+	}
 	return a, err
+}
+
+// segments returns how many segments of data a connection has sent, and how many
+// of those not for the first time. The userspace stack does not tell.
+func segments(c net.Conn) (sent, again int64) {
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return 0, 0
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return 0, 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			sent, again = int64(info.Data_segs_out), int64(info.Total_retrans)
+		}
+	})
+	return sent, again
 }
 
 // stream writes until a time and returns how much the other end read.

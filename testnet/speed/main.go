@@ -9,25 +9,22 @@
 // something, and that is what the goals below the table are judged by.
 //
 // It needs root (Miredo does; without, its rows are left out and said to be),
-// iproute2, ethtool, ping and taskset. The namespaces are the
-// program's own and go with it, however it ends; no packet leaves them.
+// iproute2, ethtool and taskset. The namespaces are the program's own and go
+// with it, however it ends; no packet leaves them. A path that fails has the
+// reason in its row, and the others go on.
 //
-//	go run ./testnet/speed            the whole table, some ten minutes
-//	go run ./testnet/speed --quick    a look, under two
-//	go run ./testnet/speed --paths 'TUN$|Miredo$' --tests tcp1 --profile /tmp
+//	go run ./testnet/speed                                the whole table, some ten minutes
+//	go run ./testnet/speed --quick                        a look, under a minute
+//	go run ./testnet/speed --only ping --paths tun,miredo one figure, a few seconds a round
+//	go run ./testnet/speed --help                         names of figures and paths
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"syscall"
 	"time"
 
@@ -41,117 +38,93 @@ const (
 	profileEnv = "SPEED_PROFILE"
 )
 
-// config is the command line.
-type config struct {
-	rounds   int
-	quick    bool
-	json     bool
-	markdown bool
-	command  string         // that was given
-	only     *regexp.Regexp // of paths
-	tests    []string       // nil for all
-	profile  string
-	shipworm string // the binary whose memory is measured
-
-	span   time.Duration // of one measurement of throughput
-	probes int           // of the UDP rate, a round
-	pings  int           // a round
-	limit  time.Duration // of the whole run
-}
+// Exit codes, as the shipworm command has them.
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
 
 func main() {
 	if len(os.Args) > 2 && os.Args[1] == agentArg {
 		if err := runAgent(os.Args[2], os.Args[3:]); err != nil {
 			fmt.Fprintf(os.Stderr, "speed: %s: %v\n", os.Args[2], err)
-			os.Exit(1)
+			os.Exit(exitFailure)
 		}
 		return
 	}
-	var c config
-	var paths, tests string
-	flag.IntVar(&c.rounds, "rounds", 0, "rounds, each of which takes every path once (default 6, with --quick 2)")
-	flag.BoolVar(&c.quick, "quick", false, "fewer and shorter rounds: a look, not a result")
-	flag.BoolVar(&c.json, "json", false, "print JSON")
-	flag.BoolVar(&c.markdown, "markdown", false, "print a page of documentation")
-	flag.StringVar(&paths, "paths", "", "only paths that match this regular expression")
-	flag.StringVar(&tests, "tests", "", "only these tests, separated by commas: "+testNames())
-	flag.StringVar(&c.shipworm, "shipworm", "bin/shipworm", "the binary whose memory is measured")
-	flag.StringVar(&c.profile, "profile", "", "write a CPU profile of each of our processes into this directory")
-	flag.Parse()
-	if err := c.check(paths, tests); err != nil {
+	c, err := parse(os.Args[1:])
+	if errors.Is(err, errHelp) {
+		return
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "speed:", err)
-		os.Exit(2)
+		os.Exit(exitUsage)
 	}
 	os.Exit(run(c))
 }
 
-func run(c config) int {
+func run(c *config) int {
+	go endWithParent()
 	inside, code, err := lab.Enter()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "speed:", err)
-		return 1
+		return exitFailure
 	}
 	if !inside {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, c.limit)
-	defer cancel()
-	if err := measure(ctx, &c); err != nil {
-		fmt.Fprintln(os.Stderr, "speed:", err)
-		return 1
+	err = measure(ctx, c)
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "speed: interrupted")
+		return exitInterrupted
 	}
-	return 0
+	fmt.Fprintln(os.Stderr, "speed:", err)
+	return exitFailure
 }
 
-// check completes the configuration, and names every problem.
-func (c *config) check(paths, tests string) error {
-	var errs []error
-	c.span, c.probes, c.pings, c.limit = time.Second, 5, 300, 30*time.Minute
-	if c.quick {
-		c.span, c.probes, c.pings, c.limit = 400*time.Millisecond, 4, 60, 5*time.Minute
+// endWithParent ends this process when the one that started it is gone: go run
+// that is killed takes nothing with it.
+func endWithParent() {
+	for parent := os.Getppid(); os.Getppid() == parent; {
+		time.Sleep(500 * time.Millisecond)
 	}
-	if c.rounds == 0 {
-		c.rounds = 6
-		if c.quick {
-			c.rounds = 2
-		}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+}
+
+// measure runs everything and writes the report. It fails if any figure did.
+func measure(ctx context.Context, c *config) error {
+	limited, cancel := context.WithTimeoutCause(ctx, c.limit, fmt.Errorf("not done within %v", c.limit))
+	defer cancel()
+	began := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
-	if c.rounds < 1 || c.rounds > 1000 {
-		errs = append(errs, fmt.Errorf("--rounds %d: not 1 to 1000", c.rounds))
+	m := thisMachine()
+	if m.Load > 1 {
+		say("warning: load average %.1f: something else uses this machine, and the figures will suffer", m.Load)
 	}
-	if c.json && c.markdown {
-		errs = append(errs, errors.New("--json and --markdown: one of the two"))
+	s, err := newStage(limited, c, say)
+	if err != nil {
+		return err
 	}
-	c.command = strings.Join(append([]string{"go run ./testnet/speed"}, os.Args[1:]...), " ")
-	var err error
-	if c.only, err = regexp.Compile(paths); err != nil {
-		errs = append(errs, fmt.Errorf("--paths: %w", err))
+	b := &bench{stage: s, machine: m, searches: map[string]*search{}}
+	if err = b.memory(limited); err == nil {
+		err = b.rounds(limited)
 	}
-	if tests != "" {
-		c.tests = strings.Split(tests, ",")
+	b.grown()
+	s.close()
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	for _, n := range c.tests {
-		if !known(n) {
-			errs = append(errs, fmt.Errorf("--tests %s: there are %s", n, testNames()))
-		}
+	r := b.report()
+	if err != nil {
+		r.Notes = append(r.Notes, "This run is not complete: "+err.Error()+".")
 	}
-	if c.profile != "" {
-		if c.profile, err = filepath.Abs(c.profile); err == nil {
-			err = errors.Join(os.MkdirAll(c.profile, 0o755), os.Setenv(profileEnv, c.profile))
-		}
-		errs = append(errs, err)
-	}
-	if c.shipworm, err = filepath.Abs(c.shipworm); err != nil {
-		errs = append(errs, err)
-	}
-	for _, part := range []struct{ program, debian string }{
-		{"ip", "iproute2"}, {"ethtool", "ethtool"}, {"ping", "iputils-ping"}, {"taskset", "util-linux"},
-	} {
-		if _, err := exec.LookPath(part.program); err != nil {
-			errs = append(errs, fmt.Errorf("missing: %s (Debian package %s)", part.program, part.debian))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(err, r.write(c), r.failures())
 }

@@ -3,48 +3,63 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
-	"io"
 	"strings"
 )
 
-// writeMarkdown writes the report as a page of documentation: the table, the
-// machine it came from, and how to repeat it. What limits where a goal was not
-// met is for a person to add, from a profile.
-func (r report) writeMarkdown(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Performance of the data plane\n\nMeasured on %s.\n%d rounds of every path in turn.\n", r.Machine, r.Rounds)
-	fmt.Fprintf(&b, "\n## How to repeat it\n\n    %s\n\n", r.Command)
-	fmt.Fprintln(&b, "It needs Linux and root, for Miredo, and the Debian packages that `make lab-packages` installs.")
-	fmt.Fprintln(&b, "Leave the machine alone meanwhile. Its speed changes by the minute all the same: trust the ratios, not the figures.")
-	fmt.Fprint(&b, "\n## What the rows mean\n\n")
-	for _, l := range append(legend(), append(r.Notes, leftOut(r.Missing)...)...) {
-		fmt.Fprintf(&b, "- %s\n", l)
-	}
-	fmt.Fprint(&b, "\n## Goals, as ratios in this run\n\n| | goal | measured | |\n|---|---|---|---|\n")
+// limits is what a person wrote about the goals and what stands in their way.
+//
+//go:embed limits.md
+var limits string
+
+// writeMarkdown writes the report as a page of documentation: the goals, what
+// limits them, the table, the machine it came from, and how to repeat it.
+func (r report) writeMarkdown(b *strings.Builder) {
+	fmt.Fprintf(b, "# Performance of the data plane\n\nWritten by `%s`; what is not a figure comes from `testnet/speed/limits.md`.\n\nMeasured on %s.\n", r.Command, r.Machine)
+	fmt.Fprint(b, "\n## How to repeat it\n\n    make build lab-packages\n    go run ./testnet/speed --markdown docs/performance.md\n\n")
+	fmt.Fprintln(b, "It needs Linux and root, for Miredo. Leave the machine alone meanwhile, some ten minutes. `make bench` prints the same")
+	fmt.Fprintln(b, "table, `go run ./testnet/speed --help` says how to measure one figure or one path only.")
+	fmt.Fprint(b, "\n## Goals, as ratios in this run\n\n| | goal | measured | |\n|---|---|---|---|\n")
 	for _, g := range r.Goals {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", g.Name, g.Goal, g.Measured, g.Result)
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", g.Name, g.Goal, g.Measured, g.Result)
+	}
+	fmt.Fprintf(b, "\n%s\n## What the rows mean\n\n", limits)
+	for _, l := range append(r.legend(), append(r.Notes, leftOut(r.Missing)...)...) {
+		fmt.Fprintf(b, "- %s\n", l)
 	}
 	test := ""
 	for _, x := range r.Rows {
 		if x.Test != test {
 			test = x.Test
-			fmt.Fprintf(&b, "\n## %s\n\n| %s | median | min | max | n | x Miredo | x naive |\n|---|---|---|---|---|---|---|\n", title(test), x.Unit)
+			fmt.Fprintf(b, "\n## %s\n\n| %s | median | min | max | n | x Miredo | x naive |\n|---|---|---|---|---|---|---|\n", title(test), x.Unit)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %s | %s |\n", x.Path, number(x.Median), number(x.Min), number(x.Max), len(x.Values), times(x.Miredo), times(x.Naive))
+		if x.N > 0 {
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %d | %s | %s |\n", x.Path, number(x.Median), number(x.Min), number(x.Max), x.N, times(x.Miredo), times(x.Naive))
+		} else {
+			fmt.Fprintf(b, "| %s | - | - | - | 0 | | |\n", x.Path)
+		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	head := "\n## What failed\n\n"
+	for _, x := range r.Rows {
+		for _, f := range x.Failed {
+			fmt.Fprintf(b, "%s- %s, %s: %s\n", head, title(x.Test), x.Path, f)
+			head = ""
+		}
+	}
 }
 
 // legend says what the reader must know of the rows.
-func legend() []string {
+func (r report) legend() []string {
 	return []string{
+		fmt.Sprintf("%d rounds take every path in turn, one test after the other, every second round backwards.", r.Rounds),
 		"Median, least and most of the rounds; x is the median of the ratios within a round.",
 		"Two namespaces on one veth pair, which takes runs of UDP datagrams whole (USO wire) or has the kernel cut them first (no-USO wire).",
 		"One load for all: TCP is cubic in segments of 1208 bytes on the bare line too, UDP is paced and sent 64 datagrams a call at most.",
+		"Pings of 56 bytes are sent 4 ms apart, so that all on their way have to wake up. Between kernels they take from the system call that sends to the kernel's time stamp on the answer, as ping has it; those of a userspace stack wake up as well.",
 		"CPU and allocations are those of the tunnel's process during one TCP stream, by data segment; a userspace stack is TCP, IP and the load as well.",
-		"A server has one processor and is asked from a million addresses with 256 requests open; its rate limits are on.",
+		"TCP sent again: of 1000 data segments; a userspace stack does not tell.",
+		"A server has one processor, the load on it another, and is asked from a million addresses with 256 requests open; its rate limits are on.",
 	}
 }
 

@@ -5,129 +5,149 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"slices"
 	"time"
 )
-
-// A series is what one row of the table is made of.
-type series struct{ test, path string }
-
-// samples holds the values of each series, by round.
-type samples struct {
-	order  []series
-	values map[series][]float64
-}
-
-func (s *samples) add(test, path string, v float64) {
-	k := series{test, path}
-	if s.values == nil {
-		s.values = map[series][]float64{}
-	}
-	if s.values[k] == nil {
-		s.order = append(s.order, k)
-	}
-	s.values[k] = append(s.values[k], v)
-}
 
 // A bench is a run.
 type bench struct {
 	*stage
 	samples
-	cfg      *config
 	machine  machine
-	searches map[string]*search // of the UDP rate, by path
+	round    int                // from 1; 0 before all rounds
+	searches map[string]*search // of the UDP rate, by row
 	probed   uint64             // number of the last probe
 }
 
-func measure(ctx context.Context, c *config) error {
-	m := thisMachine()
-	if m.Load > 1 {
-		fmt.Fprintf(os.Stderr, "warning: load average %.1f: something else uses this machine, and the figures will suffer\n", m.Load)
-	}
-	s, err := newStage(ctx)
-	if err != nil {
-		return err
-	}
-	b := &bench{stage: s, cfg: c, machine: m, searches: map[string]*search{}}
-	if err = b.memory(ctx); err == nil {
-		err = b.rounds(ctx)
-	}
-	s.close()
-	if err != nil {
-		return err
-	}
-	switch r := b.report(); {
-	case c.json:
-		return r.writeJSON(os.Stdout)
-	case c.markdown:
-		return r.writeMarkdown(os.Stdout)
-	default:
-		return r.writeText(os.Stdout)
-	}
+// A part of a round takes every path once for some figures.
+type part struct {
+	test    string // that stands for it when it fails
+	figures []string
+	wires   []cable
+	take    func(b *bench, ctx context.Context, p *path, row string) error
 }
 
+var parts = []part{
+	// A single packet does not know the wires apart.
+	{"ping-p50", []string{"ping"}, both[:1], (*bench).ping},
+	{"tcp1", []string{"tcp1", "cpu", "allocs", "retrans"}, both, func(b *bench, ctx context.Context, p *path, row string) error {
+		return b.tcp(ctx, p, row, 1)
+	}},
+	{"tcp4", []string{"tcp4", "retrans"}, both, func(b *bench, ctx context.Context, p *path, row string) error {
+		return b.tcp(ctx, p, row, 4)
+	}},
+	{"udp", []string{"udp"}, both, (*bench).udpRate},
+}
+
+// rounds takes everything in turn. It fails only with ctx.
 func (b *bench) rounds(ctx context.Context) error {
-	for i := range b.cfg.rounds {
-		for _, uso := range []bool{true, false} {
-			if err := b.setUSO(ctx, uso); err != nil {
+	for b.round = 1; b.round <= b.cfg.rounds; b.round++ {
+		for _, w := range both {
+			if err := b.setUSO(ctx, w == uso); err != nil {
 				return err
 			}
-			for _, p := range b.paths {
-				if p.uso != uso || !b.cfg.only.MatchString(p.name) {
-					continue
-				}
-				if err := b.take(ctx, p); err != nil {
-					return fmt.Errorf("round %d: %s: %w", i+1, p.name, err)
+			for _, t := range parts {
+				if b.cfg.wants(t.figures...) && slices.Contains(t.wires, w) {
+					if err := b.each(ctx, t, w); err != nil {
+						return err
+					}
 				}
 			}
 		}
-		if err := b.servers(); err != nil {
-			return fmt.Errorf("round %d: %w", i+1, err)
+		if err := b.servers(ctx); err != nil {
+			return err
 		}
-		fmt.Fprintf(os.Stderr, "round %d of %d done\n", i+1, b.cfg.rounds)
 	}
-	return b.grown()
+	return nil
 }
 
-// take measures one path once.
-func (b *bench) take(ctx context.Context, p path) error {
-	if b.cfg.wants("ping-p50", "ping-p99") {
-		if err := b.ping(ctx, p); err != nil {
-			return err
+// each takes the paths of a wire for a part, and every second time backwards:
+// who comes after whom matters on a machine whose speed changes.
+func (b *bench) each(ctx context.Context, t part, w cable) error {
+	order := slices.Clone(kinds)
+	if b.round%2 == 0 {
+		slices.Reverse(order)
+	}
+	began := time.Now()
+	taken := 0
+	for _, k := range order {
+		p := b.paths[k.id]
+		if p == nil || b.serves(k.id) || w == noUSO && !k.plain {
+			continue
 		}
-	}
-	if b.cfg.wants("tcp1", "cpu-tx", "cpu-rx", "allocs-tx", "allocs-rx") {
-		if err := b.tcp(p, 1); err != nil {
-			return err
+		if p.gone() {
+			b.fail(t.test, row(k.id, w), p.err)
+			continue
 		}
-	}
-	if b.cfg.wants("tcp4") {
-		if err := b.tcp(p, 4); err != nil {
-			return err
+		taken++
+		p.err = b.awake(ctx, p)
+		if p.err == nil {
+			p.err = t.take(b, ctx, p, row(k.id, w))
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if p.err == nil {
+			p.failures = 0
+			continue
+		}
+		p.failures++
+		b.say("%s: %s: %v", row(k.id, w), title(t.test), p.err)
+		b.fail(t.test, row(k.id, w), p.err)
 	}
-	if b.cfg.wants("udp") {
-		return b.udpRate(p)
+	if taken > 0 {
+		b.say("round %d of %d, %s: %s, %d paths in %.1f s", b.round, b.cfg.rounds, [2]string{"USO wire", "no-USO wire"}[w], t.figures[0], taken, time.Since(began).Seconds())
 	}
+	return nil
+}
+
+// serves reports whether the kind is a server, no path.
+func (b *bench) serves(id string) bool { return id == "server" || id == "miredo-server" }
+
+// gone reports whether there is no use in trying any more: the path never was,
+// or failed this often in a row.
+func (p *path) gone() bool {
+	return p.err != nil && (p.from.load == nil || p.failures >= 3)
+}
+
+func (b *bench) awake(ctx context.Context, p *path) error {
+	_, err := p.from.load.order(ctx, order{Do: "wake", From: p.from.address, To: p.to.address})
+	return err
+}
+
+func (b *bench) ping(ctx context.Context, p *path, row string) error {
+	a, err := p.from.load.order(ctx, order{Do: "ping", From: p.from.address, To: p.to.address, Count: b.cfg.pings, For: time.Duration(b.cfg.pings) * pingEvery})
+	if err != nil {
+		return err
+	}
+	if len(a.Times) < b.cfg.pings/2 {
+		return fmt.Errorf("%d answers to %d pings", len(a.Times), b.cfg.pings)
+	}
+	slices.Sort(a.Times)
+	b.add("ping-p50", row, a.Times[len(a.Times)/2])
+	b.add("ping-p99", row, a.Times[len(a.Times)*99/100])
 	return nil
 }
 
 // tcp measures the throughput of TCP and, with one stream, what it costs the
 // tunnel.
-func (b *bench) tcp(p path, streams int) error {
+func (b *bench) tcp(ctx context.Context, p *path, row string, streams int) error {
 	ends := [2]*process{p.from.tunnel, p.to.tunnel}
-	var before, after [2]usage
+	var before [2]usage
 	for i, e := range ends {
 		var err error
-		if before[i], err = e.usage(); err != nil {
+		if before[i], err = e.usage(ctx); err != nil {
 			return err
 		}
 	}
-	a, err := p.from.load.order(order{Do: "tcp", From: p.from.address, To: p.to.address, Streams: streams, For: b.cfg.span})
+	a, err := p.from.load.order(ctx, order{Do: "tcp", From: p.from.address, To: p.to.address, Streams: streams, For: b.cfg.span})
 	if err != nil {
 		return err
 	}
-	b.add(fmt.Sprintf("tcp%d", streams), p.name, float64(a.Bytes)*8/a.Took.Seconds()/1e9)
+	b.add(fmt.Sprintf("tcp%d", streams), row, float64(a.Bytes)*8/a.Took.Seconds()/1e9)
+	if a.Packets > 0 {
+		b.add(fmt.Sprintf("retrans%d", streams), row, 1000*float64(a.Again)/float64(a.Packets))
+	}
 	if streams > 1 {
 		return nil
 	}
@@ -136,13 +156,14 @@ func (b *bench) tcp(p path, streams int) error {
 		if e == nil {
 			continue
 		}
-		if after[i], err = e.usage(); err != nil {
+		after, err := e.usage(ctx)
+		if err != nil {
 			return err
 		}
 		at := [2]string{"tx", "rx"}[i]
-		b.add("cpu-"+at, p.name, float64(after[i].cpu-before[i].cpu)/packets)
-		if e.orders != nil {
-			b.add("allocs-"+at, p.name, float64(after[i].allocs-before[i].allocs)/packets)
+		b.add("cpu-"+at, row, float64(after.cpu-before[i].cpu)/packets)
+		if e.in != nil {
+			b.add("allocs-"+at, row, float64(after.allocs-before[i].allocs)/packets)
 		}
 	}
 	return nil
@@ -154,12 +175,12 @@ type usage struct {
 	allocs uint64 // of an agent
 }
 
-func (p *process) usage() (u usage, err error) {
+func (p *process) usage(ctx context.Context) (u usage, err error) {
 	if p == nil {
 		return u, nil
 	}
-	if p.orders != nil {
-		a, err := p.order(order{Do: "allocs"})
+	if p.in != nil {
+		a, err := p.order(ctx, order{Do: "allocs"})
 		if err != nil {
 			return u, err
 		}

@@ -5,76 +5,122 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
 	"time"
 )
 
 const (
+	nameClient       = "shipworm client, TUN"
+	nameMiredoClient = "Miredo client, its three processes"
+	manyPeers        = ", 10,000 peers"
+
 	memoryPeers = 10000
+	memoryTUN   = "memory"
 	// settle is how long a process may take to be at rest.
 	settle = time.Second
 )
 
-// memory measures the client as it is shipped, with a TUN device in a machine
-// of its own: at rest, and after many peers spoke to it.
+// memory measures programs at rest, and clients with a TUN device in a machine
+// of their own also after many peers spoke to them. It fails only with ctx.
 func (b *bench) memory(ctx context.Context) error {
-	if !b.cfg.wants("rss") || b.cfg.only.String() != "" {
+	if !b.cfg.wants("memory") {
 		return nil
 	}
+	b.say("memory")
 	time.Sleep(settle)
-	for _, s := range b.serving {
-		b.addRSS(s.name+idle, s.process)
-	}
-	for _, p := range b.paths {
-		if p.name == nameMiredo {
-			b.addRSS(nameMiredoClient, p.from.tunnel)
+	for _, id := range []string{"server", "miredo-server"} {
+		if s := b.serving[id]; s != nil && b.paths[id] != nil {
+			b.addRSS(row(id, uso)+idle, s.process)
 		}
 	}
+	for _, c := range []struct {
+		path, name string
+		measure    func(context.Context) error
+	}{{"tun", nameClient + idle, b.ourMemory}, {"miredo", nameMiredoClient + idle, b.miredoMemory}} {
+		p := b.paths[c.path]
+		if p == nil {
+			continue
+		}
+		err := p.err
+		if err == nil && b.flood == nil {
+			err = b.startFlood(ctx)
+		}
+		if err == nil {
+			err = c.measure(ctx)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			b.say("memory: %v", err)
+			b.fail("rss", c.name, err)
+		}
+	}
+	return nil
+}
+
+// ourMemory measures our client as it is shipped.
+func (b *bench) ourMemory(ctx context.Context) error {
 	bin := b.cfg.shipworm
 	if _, err := os.Stat(bin); err != nil {
-		b.missing = append(b.missing, "memory of the client: "+err.Error()+", which make build makes")
-		return nil
+		err = fmt.Errorf("%w, which make build makes", err)
+		b.missing = append(b.missing, "memory of the client: "+err.Error())
+		return leftOutError{err}
 	}
 	env := append(os.Environ(), "XDG_RUNTIME_DIR="+scratch, "RUNTIME_DIRECTORY=")
-	p := &process{cmd: exec.CommandContext(ctx, bin, "teredo", "client", "--server", server, "--tun", "memory", "--force", "--user", "root")}
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.said, &p.said
-	if err := b.m.start(p.cmd); err != nil {
+	p, err := b.m.foreign(ctx, -1, env, bin, "teredo", "client", "--server", server, "--tun", memoryTUN, "--force", "--user", "root")
+	if err != nil {
 		return err
 	}
 	defer p.stop() // its peers would keep it busy
-	address, err := b.m.waitTeredo(ctx, "memory")
+	address, err := b.m.waitTeredo(ctx, memoryTUN)
 	if err != nil {
 		return p.blame(err)
 	}
 	time.Sleep(settle)
-	own, helper := p.rss()
-	b.add("rss", nameClient+idle, mib(own))
-	b.add("rss", nameClient+"'s helper process", mib(helper))
-	if _, err := b.flood.order(order{Do: "greet", To: address, Count: memoryPeers}); err != nil {
+	_, helper := p.rss()
+	b.add("rss", nameClient+": its helper process", mib(helper))
+	if err := b.greeted(ctx, nameClient, address, func() int64 { own, _ := p.rss(); return own }); err != nil {
 		return err
 	}
-	show := exec.CommandContext(ctx, bin, "teredo", "show", "--json")
-	var out strings.Builder
-	show.Env, show.Stdout = env, &out
-	if err = b.m.start(show); err == nil {
-		err = show.Wait()
+	out, err := b.m.output(ctx, env, bin, "teredo", "show", "--json")
+	if err != nil {
+		return err
 	}
 	var state struct {
 		Trusted int `json:"peers_trusted"`
 		Other   int `json:"peers_other"`
 	}
-	if err == nil {
-		err = json.Unmarshal([]byte(out.String()), &state)
+	if err := json.Unmarshal([]byte(out), &state); err != nil {
+		return fmt.Errorf("teredo show: %w", err)
 	}
+	b.notes = append(b.notes, fmt.Sprintf("Of the %d peers that spoke to our client for its memory, its bounded table holds %d.", memoryPeers, state.Trusted+state.Other))
+	return nil
+}
+
+func (b *bench) miredoMemory(ctx context.Context) error {
+	p, address, err := b.miredoClient(ctx, b.m)
 	if err != nil {
-		return fmt.Errorf("teredo show: %w\n%s", err, out.String())
+		return err
 	}
-	own, _ = p.rss()
-	b.add("rss", nameClient+manyPeers, mib(own))
-	b.notes = append(b.notes, fmt.Sprintf("Of %d peers that spoke to the client its table holds %d.", memoryPeers, state.Trusted+state.Other))
+	defer p.stop()
+	time.Sleep(settle)
+	return b.greeted(ctx, nameMiredoClient, address, func() int64 { own, others := p.rss(); return own + others })
+}
+
+// greeted measures a client before and after many peers spoke to it.
+func (b *bench) greeted(ctx context.Context, name, address string, rss func() int64) error {
+	b.add("rss", name+idle, mib(rss()))
+	a, err := b.flood.order(ctx, order{Do: "greet", To: address, Count: memoryPeers})
+	if err != nil {
+		return err
+	}
+	if a.Packets == 0 {
+		return errors.New("the client answered none of its peers")
+	}
+	b.add("rss", name+manyPeers, mib(rss()))
 	return nil
 }
 

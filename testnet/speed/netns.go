@@ -67,18 +67,31 @@ func (ns *netns) start(c *exec.Cmd) error {
 	})
 }
 
+// runWithin bounds a program that changes or tells the state of a namespace.
+const runWithin = 10 * time.Second
+
 // run runs a program in the namespace and returns what it printed.
-func (ns *netns) run(ctx context.Context, name string, args ...string) (string, error) {
+func (ns *netns) run(ctx context.Context, argv ...string) (string, error) {
+	return ns.output(ctx, nil, argv...)
+}
+
+// output is run with an environment; nil is this process's.
+func (ns *netns) output(ctx context.Context, env []string, argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, runWithin, fmt.Errorf("not done within %v", runWithin))
+	defer cancel()
 	var out strings.Builder
-	c := exec.CommandContext(ctx, name, args...)
-	c.Stdout, c.Stderr = &out, &out
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	c.Env, c.Stdout, c.Stderr = env, &out, &out
 	err := ns.start(c)
 	if err == nil {
 		err = c.Wait()
 	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
 	if err != nil {
 		text := strings.TrimSpace(out.String())
-		return text, fmt.Errorf("%s: %s: %w\n%s", ns.name, strings.Join(c.Args, " "), err, text)
+		return text, fmt.Errorf("%s: %s: %w: %s", ns.name, strings.Join(c.Args, " "), err, text)
 	}
 	return out.String(), nil
 }

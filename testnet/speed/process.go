@@ -3,42 +3,67 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+)
+
+const (
+	// patience is how long an agent may take for what has no duration of its
+	// own, on a machine that is busy with something else.
+	patience = 15 * time.Second
+	// endWithin is how long a program may take to end.
+	endWithin = 2 * time.Second
 )
 
 // A process is a program under measurement, an agent or a foreign one.
 type process struct {
-	cmd  *exec.Cmd
-	said bytes.Buffer // by a foreign one; read it after stop
+	name   string
+	cmd    *exec.Cmd
+	said   tail          // by a foreign one
+	exited chan struct{} // closed when it has ended
+	err    error         // how; read it after exited
 
-	address string // of an agent's tunnel
+	// Of an agent. What fails here fails for good: answers are told from each
+	// other by their order only.
+	address string // of its tunnel's end
 	in      io.WriteCloser
-	orders  *json.Encoder
-	answers *json.Decoder
+	answers chan answer // one at a time: there is one order at a time
+	failed  error
+}
+
+// launch starts a program in the namespace; it ends with ctx at the latest.
+func (ns *netns) launch(p *process) error {
+	p.exited = make(chan struct{})
+	if err := ns.start(p.cmd); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	return nil
+}
+
+// await collects the process when it ends.
+func (p *process) await() {
+	p.err = p.cmd.Wait()
+	close(p.exited)
 }
 
 // agent starts an agent in a namespace, on one processor if pin is not
 // negative, and waits until it is ready.
 func (ns *netns) agent(ctx context.Context, pin int, role string, args ...string) (*process, error) {
-	argv := append([]string{"/proc/self/exe", agentArg, role}, args...)
-	argv[0], _ = os.Executable()
-	if pin >= 0 {
-		argv = append([]string{"taskset", "-c", strconv.Itoa(pin)}, argv...)
-	}
-	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...)}
-	in, err := p.cmd.StdinPipe()
+	own, err := os.Executable()
 	if err != nil {
+		return nil, err
+	}
+	argv := pinned(pin, append([]string{own, agentArg, role}, args...))
+	p := &process{name: role + " in " + ns.name, cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), answers: make(chan answer, 1)}
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	out, err := p.cmd.StdoutPipe()
@@ -46,56 +71,103 @@ func (ns *netns) agent(ctx context.Context, pin int, role string, args ...string
 		return nil, err
 	}
 	p.cmd.Stderr = os.Stderr
-	if err := ns.start(p.cmd); err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", ns.name, role, err)
+	if err := ns.launch(p); err != nil {
+		return nil, err
 	}
-	p.in, p.orders, p.answers = in, json.NewEncoder(in), json.NewDecoder(out)
-	a, err := p.answer()
+	go func() {
+		defer p.await() // when all that it said has been read
+		for d := json.NewDecoder(out); ; {
+			var a answer
+			if d.Decode(&a) != nil {
+				return
+			}
+			p.answers <- a
+		}
+	}()
+	a, err := p.answer(ctx, "get ready", patience)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", ns.name, role, err)
+		p.stop()
+		return nil, err
 	}
 	p.address = a.Address
 	return p, nil
 }
 
-func (p *process) answer() (a answer, err error) {
-	if err := p.answers.Decode(&a); err != nil {
-		return a, err
+// answer waits for one. An agent that owes it too long says where it is stuck,
+// and ends.
+func (p *process) answer(ctx context.Context, what string, within time.Duration) (answer, error) {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	said := func(a answer) (answer, error) {
+		if a.Err != "" {
+			return a, fmt.Errorf("%s: %s: %s", p.name, what, a.Err)
+		}
+		return a, nil
 	}
-	if a.Err != "" {
-		return a, errors.New(a.Err)
+	select {
+	case a := <-p.answers:
+		return said(a)
+	case <-p.exited:
+		select {
+		case a := <-p.answers: // its last
+			return said(a)
+		default:
+		}
+		p.failed = fmt.Errorf("%s: %s: it ended: %v", p.name, what, p.err)
+	case <-late.C:
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+		p.failed = fmt.Errorf("%s: %s: no answer within %v", p.name, what, within)
+	case <-ctx.Done():
+		p.failed = context.Cause(ctx)
 	}
-	return a, nil
+	return answer{}, p.failed
 }
 
 // order has an agent do something and waits for it.
-func (p *process) order(o order) (answer, error) {
-	err := p.orders.Encode(o)
+func (p *process) order(ctx context.Context, o order) (answer, error) {
+	if p.failed != nil {
+		return answer{}, p.failed
+	}
+	line, err := json.Marshal(o)
 	if err != nil {
 		return answer{}, err
 	}
-	a, err := p.answer()
-	if err != nil {
-		err = fmt.Errorf("%s: %w", o.Do, err)
+	if _, err := p.in.Write(append(line, '\n')); err != nil {
+		p.failed = fmt.Errorf("%s: %s: %w", p.name, o.Do, err)
+		return answer{}, p.failed
 	}
-	return a, err
+	return p.answer(ctx, o.Do, o.For+patience)
 }
 
-// foreign starts a program that is not ours.
-func (ns *netns) foreign(ctx context.Context, name string, args ...string) (*process, error) {
-	p := &process{cmd: exec.CommandContext(ctx, name, args...)}
-	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
-	if err := ns.start(p.cmd); err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", ns.name, name, err)
+// foreign starts a program that is not ours, on one processor if pin is not
+// negative.
+func (ns *netns) foreign(ctx context.Context, pin int, env []string, argv ...string) (*process, error) {
+	p := &process{name: argv[0] + " in " + ns.name}
+	argv = pinned(pin, argv)
+	p.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.said, &p.said
+	if err := ns.launch(p); err != nil {
+		return nil, err
 	}
+	go p.await()
 	return p, nil
+}
+
+func pinned(cpu int, argv []string) []string {
+	if cpu < 0 {
+		return argv
+	}
+	return append([]string{"taskset", "-c", strconv.Itoa(cpu)}, argv...)
 }
 
 // blame ends a foreign process that did not do what it should, and adds to the
 // error what it said.
 func (p *process) blame(err error) error {
 	p.stop()
-	return fmt.Errorf("%w\n%s", err, p.said.String())
+	if s := p.said.String(); s != "" {
+		return fmt.Errorf("%w; %s said: %s", err, p.name, s)
+	}
+	return err
 }
 
 // stop ends the process and waits for it.
@@ -103,62 +175,27 @@ func (p *process) stop() {
 	if p.in != nil {
 		p.in.Close() // an agent ends with it, its profile written
 	} else {
-		_ = p.cmd.Cancel()
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	}
-	_ = p.cmd.Wait()
+	select {
+	case <-p.exited:
+	case <-time.After(endWithin):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	}
 }
 
-// cpu returns how long the process and its descendants have run. The
-// scheduler's own count is exact, where the ticks of stat miss short runs.
-func (p *process) cpu() (sum time.Duration) {
-	for _, pid := range p.family() {
-		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		for _, f := range files {
-			if b, err := os.ReadFile(f); err == nil {
-				var ns int64
-				fmt.Sscan(string(b), &ns)
-				sum += time.Duration(ns)
-			}
-		}
-	}
-	return sum
+// tail keeps the end of what a program says.
+type tail struct{ b []byte }
+
+func (t *tail) Write(b []byte) (int, error) {
+	const most = 1 << 10
+	t.b = append(t.b, b...)
+	t.b = t.b[max(0, len(t.b)-most):]
+	return len(b), nil
 }
 
-// rss returns the resident memory of the process alone, and of its descendants,
-// in bytes. What they share counts for each.
-func (p *process) rss() (own, others int64) {
-	for i, pid := range p.family() {
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-		if f := strings.Fields(string(b)); len(f) > 1 {
-			pages, _ := strconv.ParseInt(f[1], 10, 64)
-			if n := pages * int64(os.Getpagesize()); i == 0 {
-				own = n
-			} else {
-				others += n
-			}
-		}
-	}
-	return own, others
-}
+// String returns it in one line.
+func (t *tail) String() string { return strings.Join(strings.FieldsFunc(string(t.b), newline), "; ") }
 
-// family returns the process and its descendants.
-func (p *process) family() []int {
-	children := map[int][]int{}
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, f := range files {
-		b, _ := os.ReadFile(f)
-		// The program's name, in brackets, may hold anything.
-		if _, rest, ok := strings.Cut(string(b), ") "); ok {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-			if fields := strings.Fields(rest); len(fields) > 1 {
-				parent, _ := strconv.Atoi(fields[1])
-				children[parent] = append(children[parent], pid)
-			}
-		}
-	}
-	all := []int{p.cmd.Process.Pid}
-	for i := 0; i < len(all); i++ {
-		all = append(all, children[all[i]]...)
-	}
-	return all
-}
+func newline(r rune) bool { return r == '\n' || r == '\r' }

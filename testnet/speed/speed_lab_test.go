@@ -25,38 +25,78 @@ func build(t *testing.T) string {
 	return bin
 }
 
-// Every path of the table carries something in either kind of load, whatever
-// else the machine does meanwhile: how much is not for a test to judge.
-func TestEveryPath(t *testing.T) {
+// Every row of the table has figures, however busy the machine is: how good they
+// are is not for a test to judge.
+func TestEveryRow(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
+	shipworm := filepath.Join(t.TempDir(), "shipworm")
+	if out, err := exec.Command("go", "build", "-o", shipworm, "shipworm/cmd/shipworm").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	page := filepath.Join(t.TempDir(), "performance.md")
 	var out, errs bytes.Buffer
-	c := exec.CommandContext(ctx, build(t), "--quick", "--rounds", "1", "--json")
+	c := exec.CommandContext(ctx, build(t), "--quick", "--json", "--markdown", page, "--shipworm", shipworm)
 	c.Stdout, c.Stderr = &out, &errs
 	if err := c.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, &errs)
+		t.Errorf("%v\n%s", err, &errs)
 	}
 	var r report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
+	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte("# Performance")) {
+		t.Errorf("page of documentation: %v\n%s", err, b)
+	}
 	for _, m := range r.Missing {
 		t.Log("left out: ", m)
 	}
-	measured := map[series]bool{}
+	got := map[series]line{}
 	for _, x := range r.Rows {
-		measured[series{x.Test, x.Path}] = true
-		if throughput := strings.HasPrefix(x.Test, "tcp") || strings.HasPrefix(x.Test, "server"); throughput && x.Max <= 0 {
-			t.Errorf("%s: %s: nothing arrived", x.Test, x.Path)
+		got[series{x.Test, x.Path}] = x
+	}
+	for _, want := range everyRow() {
+		x := got[want]
+		if x.N == 0 && (len(r.Missing) == 0 || !strings.Contains(want.path, "Miredo") && !strings.Contains(want.path, "miredo")) {
+			t.Errorf("%s: %s: no figure: %q", want.test, want.path, x.Failed)
+		}
+		if zero := strings.HasPrefix(want.test, "retrans") || strings.HasPrefix(want.test, "allocs"); x.N > 0 && x.Max <= 0 && !zero {
+			t.Errorf("%s: %s: %v", want.test, want.path, x.Values)
 		}
 	}
-	for _, path := range []string{nameTUN, nameStack, nameTUNStack, nameStackTUN, nameRelayOut, nameRelayIn, nameTUNPlain, nameStackPlain, nameNaive, nameVXLAN, nameLine} {
-		for _, test := range []string{"tcp1", "tcp4", "udp", "ping-p50"} {
-			if !measured[series{test, path}] {
-				t.Errorf("%s: %s: no row", test, path)
+}
+
+// everyRow returns the rows of a run of one round.
+func everyRow() (out []series) {
+	for _, k := range kinds {
+		switch k.id {
+		case "server", "miredo-server":
+			for _, name := range []string{idle, afterMany} {
+				out = append(out, series{"rss", k.name + name})
+			}
+			out = append(out, series{"server-rs", k.name}, series{"server-bubble", k.name})
+			continue
+		}
+		out = append(out, series{"ping-p50", k.name}, series{"ping-p99", k.name})
+		for _, w := range both {
+			if w == noUSO && !k.plain {
+				continue
+			}
+			for _, test := range []string{"tcp1", "tcp4", "udp"} {
+				out = append(out, series{test, row(k.id, w)})
+			}
+			if k.id != "line" && k.id != "vxlan" {
+				out = append(out, series{"cpu-tx", row(k.id, w)}, series{"cpu-rx", row(k.id, w)})
+			}
+			if !strings.HasPrefix(k.id, "stack") {
+				out = append(out, series{"retrans1", row(k.id, w)}, series{"retrans4", row(k.id, w)})
 			}
 		}
 	}
+	for _, name := range []string{idle, manyPeers} {
+		out = append(out, series{"rss", nameClient + name}, series{"rss", nameMiredoClient + name})
+	}
+	return out
 }
 
 // A run that is killed leaves nothing: no process, no interface.
@@ -66,7 +106,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	bin := build(t)
-	c := exec.Command(bin, "--rounds", "100", "--tests", "ping-p50")
+	c := exec.Command(bin, "--rounds", "100", "--only", "ping")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,20 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"time"
+	"sync"
 
 	"golang.org/x/sys/unix"
-)
-
-// Names of the interfaces.
-const (
-	oursTUN   = "ours"
-	miredoTUN = "miredo"
 )
 
 // scratch is the directory for files that programs want.
@@ -32,55 +23,146 @@ type end struct {
 	stack   bool     // whether load is our userspace stack
 }
 
-// A path is a way for packets, with a tunnel or without.
+// A path is a way for packets that is there, or failed to be.
 type path struct {
-	name     string
-	uso      bool // whether the line takes UDP runs whole
+	id       string
 	from, to end
+	err      error // why it is not there
+	failures int   // in a row
 }
 
 // A stage is the world with every program in it that is measured. All of them
 // run all the time, and rest while it is another's turn.
 type stage struct {
 	*world
-	paths   []path
-	missing []string // what was left out, and why
+	cfg     *config
+	say     func(format string, args ...any) // progress
+	paths   map[string]*path                 // by id
+	missing []string                         // what was left out, and why
+	notes   []string                         // what the reader of the table must know
 	started []*process
 
-	loadA, loadB, loadN *process  // on the kernels of a, b and n
-	flood               *process  // load on servers
-	serving             []serving // those servers
-	notes               []string  // what the reader of the table must know
+	loadA, loadB, loadN *process            // on the kernels of a, b and n
+	flood               *process            // load on servers
+	tuns, stacks        [2]end              // of ours
+	miredos             [2]end              // clients
+	serving             map[string]*serving // servers under load, by id
 }
 
 // A serving server has its address in the same machine as others.
 type serving struct {
-	name, address string
-	process       *process
+	address string
+	process *process
+	sources int64 // that asked it
 }
 
-func newStage(ctx context.Context) (*stage, error) {
-	w, err := newWorld(ctx)
-	if err != nil {
+// A step starts what paths consist of. One that fails takes its paths with it,
+// and no others.
+type step struct {
+	what  string
+	paths []string
+	start func(context.Context) error
+}
+
+func (s *stage) steps() []step {
+	return []step{
+		{"the load on servers", []string{"server", "miredo-server"}, s.startFlood},
+		{"our server", []string{"server", "tun", "stack", "stack-tun", "tun-stack", "tun-plain", "relay-out", "relay-in"}, s.ourServer},
+		{"our clients, TUN", []string{"tun", "stack-tun", "tun-stack", "relay-out", "relay-in"}, s.ourTUNs},
+		{"our clients, plain device", []string{"tun-plain"}, s.ourPlainTUNs},
+		{"our clients, userspace stack", []string{"stack", "stack-tun", "tun-stack"}, s.ourStacks},
+		{"our relay", []string{"relay-out", "relay-in"}, s.ourRelay},
+		{"Miredo's server", []string{"miredo-server", "miredo", "miredo-out", "miredo-in"}, s.miredoServer},
+		{"Miredo's clients", []string{"miredo", "miredo-out", "miredo-in"}, s.miredoClients},
+		{"Miredo's relay", []string{"miredo-out", "miredo-in"}, s.miredoRelay},
+		{"the naive tunnel", []string{"naive"}, s.naive},
+		{"the kernel's paths", []string{"vxlan", "line"}, s.kernel},
+	}
+}
+
+// newStage starts what the configuration asks for. An error is that of the
+// network itself; what else fails is a path's.
+func newStage(ctx context.Context, c *config, say func(format string, args ...any)) (*stage, error) {
+	s := &stage{cfg: c, say: say, paths: map[string]*path{}, serving: map[string]*serving{}}
+	for _, k := range kinds {
+		if c.takes(k.id) {
+			s.paths[k.id] = &path{id: k.id}
+		}
+	}
+	var err error
+	if s.world, err = newWorld(ctx); err != nil {
 		return nil, err
 	}
-	s := &stage{world: w}
 	// Nothing that is written here outlives the mount namespace, nor meets a
 	// Teredo of the machine's own.
 	if err := unix.Mount("speed", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4m,mode=755"); err != nil {
 		return nil, fmt.Errorf("mount %s: %w", scratch, err)
 	}
-	if err := s.fill(ctx); err != nil {
-		s.close()
-		return nil, err
+	for _, h := range []struct {
+		ns   *netns
+		load **process
+	}{{s.a, &s.loadA}, {s.b, &s.loadB}, {s.n, &s.loadN}} {
+		if *h.load, err = s.agent(ctx, h.ns, -1, "kernel"); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	for _, st := range s.steps() {
+		if err := s.take(ctx, st); err != nil {
+			s.close()
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *stage) close() {
-	for _, p := range s.started {
-		p.stop()
+// A leftOutError is no failure: the machine does not have what a path needs.
+type leftOutError struct{ error }
+
+// take takes a step if a path needs it. It fails only with ctx.
+func (s *stage) take(ctx context.Context, st step) error {
+	var needed []*path
+	for _, id := range st.paths {
+		if p := s.paths[id]; p != nil && p.err == nil {
+			needed = append(needed, p)
+		}
 	}
+	if len(needed) == 0 {
+		return nil
+	}
+	s.say("start %s", st.what)
+	err := st.start(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	s.say("%s: %v", st.what, err)
+	var out leftOutError
+	if errors.As(err, &out) {
+		s.missing = append(s.missing, fmt.Sprintf("%s: %v", st.what, err))
+	}
+	for _, p := range needed {
+		p.err = fmt.Errorf("%s: %w", st.what, err)
+	}
+	return nil
+}
+
+// set says between which ends a path lies, if it is wanted.
+func (s *stage) set(id string, from, to end) {
+	if p := s.paths[id]; p != nil {
+		p.from, p.to = from, to
+	}
+}
+
+// close ends all programs, at the same time.
+func (s *stage) close() {
+	var all sync.WaitGroup
+	for _, p := range s.started {
+		all.Go(p.stop)
+	}
+	all.Wait()
 }
 
 // agent starts an agent that ends with the stage.
@@ -92,206 +174,16 @@ func (s *stage) agent(ctx context.Context, ns *netns, pin int, role string, args
 	return p, err
 }
 
-func (s *stage) foreign(ctx context.Context, ns *netns, name string, args ...string) (*process, error) {
-	p, err := ns.foreign(ctx, name, args...)
+func (s *stage) foreign(ctx context.Context, ns *netns, pin int, argv ...string) (*process, error) {
+	p, err := ns.foreign(ctx, pin, nil, argv...)
 	if err == nil {
 		s.started = append(s.started, p)
 	}
 	return p, err
 }
 
-// fill starts the programs and says which paths there are.
-func (s *stage) fill(ctx context.Context) error {
-	for _, h := range []struct {
-		ns   *netns
-		load **process
-	}{{s.a, &s.loadA}, {s.b, &s.loadB}, {s.n, &s.loadN}} {
-		p, err := s.agent(ctx, h.ns, -1, "kernel")
-		if err != nil {
-			return err
-		}
-		*h.load = p
-	}
-	var err error
-	if s.flood, err = s.agent(ctx, s.a, floodCPU, "flood"); err != nil {
-		return err
-	}
-	for _, part := range []func(context.Context) error{s.ours, s.miredo, s.naive, s.kernel} {
-		if err := part(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ours starts our server, clients and relay.
-func (s *stage) ours(ctx context.Context) error {
-	srv, err := s.agent(ctx, s.s, serverCPU, "server")
-	if err != nil {
-		return err
-	}
-	s.serving = append(s.serving, serving{nameServer, server, srv})
-	ends := [2]end{{ns: s.a, load: s.loadA}, {ns: s.b, load: s.loadB}}
-	for i, ns := range []*netns{s.a, s.b} {
-		p, err := s.agent(ctx, ns, -1, "tun", oursTUN)
-		if err != nil {
-			return err
-		}
-		ends[i].address, ends[i].tunnel = p.address, p
-		if err := ns.shell(ctx, "ip route add %s dev %s", oursPrefix, oursTUN); err != nil {
-			return err
-		}
-	}
-	var stacks [2]end
-	for i, ns := range []*netns{s.a, s.b} {
-		p, err := s.agent(ctx, ns, -1, "stack")
-		if err != nil {
-			return err
-		}
-		stacks[i] = end{ns, p.address, p, p, true}
-	}
-	relay, err := s.agent(ctx, s.r, -1, "relay")
-	if err != nil {
-		return err
-	}
-	node, err := s.relayed(ctx, relay, oursTUN, oursPrefix, nodeOurs)
-	if err != nil {
-		return err
-	}
-	s.paths = append(s.paths,
-		path{nameTUN, true, ends[0], ends[1]},
-		path{nameStack, true, stacks[0], stacks[1]},
-		path{nameTUNStack, true, ends[0], stacks[1]},
-		path{nameStackTUN, true, stacks[0], ends[1]},
-		path{nameRelayOut, true, ends[0], node},
-		path{nameRelayIn, true, node, ends[0]},
-		path{nameTUNPlain, false, ends[0], ends[1]},
-		path{nameStackPlain, false, stacks[0], stacks[1]})
-	return nil
-}
-
-// relayed leads one address of the native node through a relay, whose
-// interface is named, and the client's own. It returns that end.
-func (s *stage) relayed(ctx context.Context, relay *process, name, clients, node string) (end, error) {
-	err := s.r.shell(ctx, "ip route add %s dev %s", clients, name)
-	if err == nil {
-		err = s.a.shell(ctx, "ip route add %s dev %s", node, name)
-	}
-	return end{ns: s.n, address: node, load: s.loadN, tunnel: relay}, err
-}
-
-// miredo starts Miredo's server, clients and relay.
-func (s *stage) miredo(ctx context.Context) error {
-	for _, name := range []string{"miredo", "miredo-server"} {
-		if _, err := exec.LookPath(name); err != nil {
-			s.missing = append(s.missing, "Miredo: "+err.Error())
-			return nil
-		}
-	}
-	if os.Geteuid() != 0 {
-		s.missing = append(s.missing, "Miredo: it needs root")
-		return nil
-	}
-	srv, err := s.miredoProgram(ctx, s.s, serverCPU, "miredo-server",
-		"ServerBindAddress %s\nServerBindAddress2 %s\n", miredoServer, miredoServer2)
-	if err != nil {
-		return err
-	}
-	s.serving = append(s.serving, serving{nameMiredoServer, miredoServer, srv})
-	ends := [2]end{{ns: s.a, load: s.loadA}, {ns: s.b, load: s.loadB}}
-	for i, ns := range []*netns{s.a, s.b} {
-		p, err := s.miredoProgram(ctx, ns, -1, "miredo",
-			"RelayType client\nInterfaceName %s\nServerAddress %s\nBindPort 3610\n", miredoTUN, miredoServer)
-		if err != nil {
-			return err
-		}
-		address, err := ns.waitTeredo(ctx, miredoTUN)
-		if err != nil {
-			return p.blame(err)
-		}
-		ends[i].address, ends[i].tunnel = address, p
-		if err := ns.shell(ctx, "ip route add %s dev %s", miredoPrefix, miredoTUN); err != nil {
-			return err
-		}
-	}
-	relay, err := s.miredoProgram(ctx, s.r, -1, "miredo",
-		"RelayType cone\nInterfaceName %s\nBindAddress %s\nBindPort 3546\n", miredoTUN, addrR)
-	if err != nil {
-		return err
-	}
-	if err := s.r.waitLink(ctx, miredoTUN); err != nil {
-		return relay.blame(err)
-	}
-	node, err := s.relayed(ctx, relay, miredoTUN, miredoPrefix, nodeMiredo)
-	if err != nil {
-		return err
-	}
-	s.paths = append(s.paths,
-		path{nameMiredo, true, ends[0], ends[1]},
-		path{nameMiredoRelayOut, true, ends[0], node},
-		path{nameMiredoRelayIn, true, node, ends[0]},
-		path{nameMiredoPlain, false, ends[0], ends[1]})
-	return nil
-}
-
-func (s *stage) miredoProgram(ctx context.Context, ns *netns, pin int, program, conf string, args ...any) (*process, error) {
-	base := filepath.Join(scratch, ns.name+"-"+program)
-	if err := os.WriteFile(base+".conf", fmt.Appendf(nil, conf, args...), 0o644); err != nil {
-		return nil, err
-	}
-	argv := []string{program, "-f", "-c", base + ".conf", "-p", base + ".pid", "-u", program}
-	if pin >= 0 {
-		argv = append([]string{"taskset", "-c", fmt.Sprint(pin)}, argv...)
-	}
-	return s.foreign(ctx, ns, argv[0], argv[1:]...)
-}
-
-var teredoAddress = regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
-
-// waitLink waits until an interface is up.
-func (ns *netns) waitLink(ctx context.Context, name string) error {
-	_, err := ns.wait(ctx, name, regexp.MustCompile(`inet6 `))
+// startFlood starts the load on servers.
+func (s *stage) startFlood(ctx context.Context) (err error) {
+	s.flood, err = s.agent(ctx, s.a, floodCPU, "flood")
 	return err
-}
-
-// waitTeredo waits until an interface has a Teredo address.
-func (ns *netns) waitTeredo(ctx context.Context, name string) (string, error) {
-	return ns.wait(ctx, name, teredoAddress)
-}
-
-func (ns *netns) wait(ctx context.Context, name string, pattern *regexp.Regexp) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, qualifyWithin)
-	defer cancel()
-	for {
-		out, err := ns.run(ctx, "ip", "-6", "address", "show", "dev", name)
-		if m := pattern.FindStringSubmatch(out); m != nil {
-			return m[len(m)-1], nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("%s: no address on %s: %w", ns.name, name, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func (s *stage) naive(ctx context.Context) error {
-	a, err := s.agent(ctx, s.a, -1, "naive", addrA, addrB, naiveA)
-	if err != nil {
-		return err
-	}
-	b, err := s.agent(ctx, s.b, -1, "naive", addrB, addrA, naiveB)
-	if err != nil {
-		return err
-	}
-	from, to := end{s.a, naiveA, s.loadA, a, false}, end{s.b, naiveB, s.loadB, b, false}
-	s.paths = append(s.paths, path{nameNaive, true, from, to}, path{nameNaivePlain, false, from, to})
-	return nil
-}
-
-func (s *stage) kernel(context.Context) error {
-	s.paths = append(s.paths,
-		path{nameVXLAN, true, end{ns: s.a, address: vxlanA, load: s.loadA}, end{ns: s.b, address: vxlanB, load: s.loadB}},
-		path{nameLine, true, end{ns: s.a, address: plainA, load: s.loadA}, end{ns: s.b, address: plainB, load: s.loadB}})
-	return nil
 }

@@ -4,9 +4,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"os"
 	"strings"
 )
 
@@ -18,78 +19,105 @@ type report struct {
 	Command string   `json:"command"`           // that repeats it
 	Missing []string `json:"missing,omitempty"` // what was left out, and why
 	Notes   []string `json:"notes,omitempty"`
-	Rows    []row    `json:"rows"`
+	Rows    []line   `json:"rows"`
 	Goals   []result `json:"goals"`
 }
 
-// A row is what came out of a series.
-type row struct {
+// A line is what came out of a series. Without N there is no figure, and Failed
+// says why.
+type line struct {
 	Test   string    `json:"test"`
 	Path   string    `json:"path"`
 	Unit   string    `json:"unit"`
+	N      int       `json:"n"` // rounds with a value
 	Median float64   `json:"median"`
 	Min    float64   `json:"min"`
 	Max    float64   `json:"max"`
 	Values []float64 `json:"values"` // in the order of the rounds
 	Miredo *spread   `json:"x_miredo,omitempty"`
 	Naive  *spread   `json:"x_naive,omitempty"`
-}
-
-// A spread is the middle and the ends of a few values.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func spreadOf(values []float64) spread {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
-}
-
-// ratio compares two series round by round; nil if one is missing.
-func ratio(values, base []float64) *spread {
-	if len(values) == 0 || len(values) != len(base) {
-		return nil
-	}
-	var v []float64
-	for i := range values {
-		if base[i] <= 0 {
-			return nil
-		}
-		v = append(v, values[i]/base[i])
-	}
-	s := spreadOf(v)
-	return &s
+	Failed []string  `json:"failed,omitempty"` // rounds without, and why
+	left   bool      // the machine lacks what it needs
 }
 
 func (b *bench) report() report {
 	r := report{Schema: 1, Machine: b.machine, Rounds: b.cfg.rounds, Command: b.cfg.command, Missing: b.missing, Notes: b.notes}
 	for _, t := range tests {
-		for _, k := range b.order {
-			if k.test != t.name || !b.cfg.wants(t.name) {
-				continue
+		for _, k := range b.inOrder(t.name) {
+			if b.cfg.wants(t.figure) {
+				r.Rows = append(r.Rows, b.line(t, k))
 			}
-			s := spreadOf(b.values[k])
-			x := row{Test: k.test, Path: k.path, Unit: t.unit, Median: s.Median, Min: s.Min, Max: s.Max, Values: b.values[k]}
-			if t.compared {
-				x.Miredo = b.against(k, miredoOf[k.path])
-				x.Naive = b.against(k, naiveOf[k.path])
-			}
-			r.Rows = append(r.Rows, x)
 		}
 	}
 	r.Goals = b.results()
 	return r
 }
 
-// against compares a series with that of another path.
-func (b *bench) against(k series, path string) *spread {
-	if path == "" || path == k.path {
-		return nil
+// inOrder returns the series of a test in the order of kinds; others, which
+// are no kind's, come as they were measured.
+func (b *bench) inOrder(test string) (out []series) {
+	for _, w := range both {
+		for _, k := range kinds {
+			if s := (series{test, row(k.id, w)}); b.has(s) {
+				out = append(out, s)
+			}
+		}
 	}
-	return ratio(b.values[k], b.values[series{k.test, path}])
+	for _, s := range b.order {
+		if k, _ := rowOf(s.path); s.test == test && k == nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (b *bench) line(t test, k series) line {
+	x := line{Test: k.test, Path: k.path, Unit: t.unit, Values: values(b.points[k])}
+	if x.N = len(x.Values); x.N > 0 {
+		s := spreadOf(x.Values)
+		x.Median, x.Min, x.Max = s.Median, s.Min, s.Max
+	}
+	if miredo, naive := compared(k.path); t.compared {
+		x.Miredo = ratio(b.points[k], b.points[series{k.test, miredo}])
+		x.Naive = ratio(b.points[k], b.points[series{k.test, naive}])
+	}
+	for _, f := range b.failed[k] {
+		x.left = x.left || errors.As(f.err, new(leftOutError))
+		text := fmt.Sprintf("round %d: %v", f.round, f.err)
+		if n := len(x.Failed); n > 0 && strings.HasSuffix(x.Failed[n-1], ": "+f.err.Error()) {
+			continue // once is enough
+		}
+		x.Failed = append(x.Failed, text)
+	}
+	return x
+}
+
+// failures is an error if a figure is missing that could have been measured.
+func (r report) failures() error {
+	n := 0
+	for _, x := range r.Rows {
+		if len(x.Failed) > 0 && !x.left {
+			n++
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%d rows of the table lack figures and say why", n)
+	}
+	return nil
+}
+
+// write writes the report as the command line wants it.
+func (r report) write(c *config) error {
+	var err error
+	if c.markdown != "" {
+		var b strings.Builder
+		r.writeMarkdown(&b)
+		err = os.WriteFile(c.markdown, []byte(b.String()), 0o644)
+	}
+	if c.json {
+		return errors.Join(err, r.writeJSON(os.Stdout))
+	}
+	return errors.Join(err, r.writeText(os.Stdout))
 }
 
 func (r report) writeJSON(w io.Writer) error {
@@ -100,25 +128,31 @@ func (r report) writeJSON(w io.Writer) error {
 
 func (r report) writeText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n%d rounds of every path in turn.\n", r.Machine, r.Rounds)
-	for _, l := range append(legend(), append(r.Notes, leftOut(r.Missing)...)...) {
+	fmt.Fprintf(&b, "%s.\n", r.Machine)
+	for _, l := range append(r.legend(), append(r.Notes, leftOut(r.Missing)...)...) {
 		fmt.Fprintln(&b, l)
 	}
 	test := ""
 	for _, x := range r.Rows {
 		if x.Test != test {
 			test = x.Test
-			fmt.Fprintf(&b, "\n%-36s %9s %9s %9s %3s %9s %9s\n", title(test)+", "+x.Unit, "median", "min", "max", "n", "x Miredo", "x naive")
+			fmt.Fprintf(&b, "\n%-50s %9s %9s %9s %3s %9s %9s\n", title(test)+", "+x.Unit, "median", "min", "max", "n", "x Miredo", "x naive")
 		}
-		line := fmt.Sprintf("  %-34s %9s %9s %9s %3d %9s %9s", x.Path, number(x.Median), number(x.Min), number(x.Max), len(x.Values), times(x.Miredo), times(x.Naive))
-		fmt.Fprintln(&b, strings.TrimRight(line, " "))
+		text := fmt.Sprintf("  %-48s", x.Path)
+		if x.N > 0 {
+			text += fmt.Sprintf(" %9s %9s %9s %3d %9s %9s", number(x.Median), number(x.Min), number(x.Max), x.N, times(x.Miredo), times(x.Naive))
+		}
+		fmt.Fprintln(&b, strings.TrimRight(text, " "))
+		for _, f := range x.Failed {
+			fmt.Fprintf(&b, "      failed in %s\n", f)
+		}
 	}
 	if len(r.Goals) > 0 {
 		fmt.Fprintf(&b, "\n%-62s %9s %9s\n", "Goals, as ratios in this run", "goal", "measured")
 	}
 	for _, g := range r.Goals {
-		line := fmt.Sprintf("  %-60s %9s %9s  %s", g.Name, g.Goal, g.Measured, g.Result)
-		fmt.Fprintln(&b, strings.TrimRight(line, " "))
+		text := fmt.Sprintf("  %-60s %9s %9s  %s", g.Name, g.Goal, g.Measured, g.Result)
+		fmt.Fprintln(&b, strings.TrimRight(text, " "))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -4,11 +4,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,27 +19,47 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // The three faces of one report of made-up values: a goal that is met, one that
-// is not, one that was not measured, and a path that Miredo lacks.
+// is not, one that was not measured, a path that the machine lacks, one that
+// failed throughout and one that did in a round.
 func TestReport(t *testing.T) {
 	b := &bench{
-		stage:   &stage{missing: []string{"Miredo's relay: a test"}, notes: []string{"A note."}},
-		cfg:     &config{rounds: 3, command: "go run ./testnet/speed", only: regexp.MustCompile("")},
+		stage: &stage{
+			cfg:     &config{rounds: 3, command: "go run ./testnet/speed"},
+			missing: []string{"Miredo's relay: a test"}, notes: []string{"A note."},
+		},
 		machine: machine{CPU: "Some CPU", Cores: 2, Kernel: "6.1", Go: "go1.26", Date: "2026-01-02", Load: 0.25},
 	}
-	for test, paths := range map[string]map[string][]float64{
-		"tcp1":   {nameTUN: {20, 30, 10}, nameMiredo: {2, 2.5, 0.9}, nameNaive: {4, 6, 2.5}, nameRelayOut: {12, 13, 14}},
-		"cpu-tx": {nameTUN: {300, 340, 900}},
-		"rss":    {nameClient + idle: {18.5}},
+	for _, s := range []struct {
+		test, path string
+		values     []float64 // 0 for a failure
+	}{
+		{"tcp1", "Miredo", []float64{2, 2.5, 0.9}},
+		{"tcp1", "shipworm TUN", []float64{20, 30, 10}},
+		{"tcp1", "naive tunnel", []float64{4, 0, 2.5}},
+		{"tcp1", "shipworm relay, client to node", []float64{12, 13, 14}},
+		{"tcp1", "shipworm stack to stack", []float64{0, 0, 0}},
+		{"tcp1", "shipworm TUN, no-USO wire", []float64{8, 9, 10}},
+		{"cpu-tx", "shipworm TUN", []float64{300, 340, 900}},
+		{"rss", nameClient + idle, []float64{18.5}},
 	} {
-		for _, p := range []string{nameTUN, nameMiredo, nameNaive, nameRelayOut, nameClient + idle} {
-			for _, v := range paths[p] {
-				b.add(test, p, v)
+		for i, v := range s.values {
+			if b.round = i + 1; v == 0 {
+				b.fail(s.test, s.path, errors.New("stack in b: tcp: no answer within 15s"))
+			} else {
+				b.add(s.test, s.path, v)
 			}
 		}
 	}
+	b.fail("tcp1", "Miredo relay, client to node", leftOutError{errors.New("not installed")})
 	r := b.report()
 	for name, write := range map[string]func(io.Writer) error{
-		"report.txt": r.writeText, "report.json": r.writeJSON, "report.md": r.writeMarkdown,
+		"report.txt": r.writeText, "report.json": r.writeJSON,
+		"report.md": func(w io.Writer) error {
+			var page strings.Builder
+			r.writeMarkdown(&page)
+			_, err := io.WriteString(w, strings.Replace(page.String(), limits, "(limits.md)\n", 1))
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -61,22 +83,106 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func TestFailures(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		row  line
+		want bool
+	}{
+		{"figures", line{N: 3}, false},
+		{"a round failed", line{N: 2, Failed: []string{"round 1: why"}}, true},
+		{"left out", line{Failed: []string{"round 1: not installed"}, left: true}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := (report{Rows: []line{c.row}}).failures(); (err != nil) != c.want {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Ratios are within a round, and of the rounds that both have.
 func TestRatio(t *testing.T) {
+	series := func(values ...float64) (out []point) {
+		for i, v := range values {
+			if v >= 0 {
+				out = append(out, point{i + 1, v})
+			}
+		}
+		return out
+	}
+	const none = -1
 	for _, c := range []struct {
 		name         string
-		values, base []float64
+		values, base []point
 		want         *spread
 	}{
-		{"within rounds, not of medians", []float64{10, 100, 20}, []float64{1, 50, 1}, &spread{10, 2, 20}},
-		{"of an even number", []float64{1, 3}, []float64{1, 1}, &spread{2, 1, 3}},
-		{"no base", []float64{1}, nil, nil},
-		{"another number of rounds", []float64{1, 2}, []float64{1}, nil},
-		{"base of nothing", []float64{1}, []float64{0}, nil},
-		{"of nothing", []float64{0}, []float64{2}, &spread{0, 0, 0}},
+		{"within rounds, not of medians", series(10, 100, 20), series(1, 50, 1), &spread{10, 2, 20}},
+		{"of an even number", series(1, 3), series(1, 1), &spread{2, 1, 3}},
+		{"no base", series(1), nil, nil},
+		{"rounds without one", series(1, none, 9), series(none, 5, 3), &spread{3, 3, 3}},
+		{"no round with both", series(1, none), series(none, 1), nil},
+		{"base of nothing", series(1), series(0), nil},
+		{"of nothing", series(0), series(2), &spread{0, 0, 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, ratio(c.values, c.base)); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Goals and kinds name what there is.
+func TestNames(t *testing.T) {
+	tested := map[string]bool{}
+	for _, x := range tests {
+		tested[x.name] = true
+		if !slices.ContainsFunc(figures, func(f figure) bool { return f.name == x.figure }) {
+			t.Errorf("test %s: no figure %s", x.name, x.figure)
+		}
+	}
+	for _, g := range goals {
+		if !tested[g.test] || g.path != "" && find(g.path) == nil || g.base != "" && find(g.base) == nil || (g.path == "") == (g.program == "") {
+			t.Errorf("goal %q: test %s, path %q or program %q, base %q", g.name, g.test, g.path, g.program, g.base)
+		}
+		if (g.least == 0) == (g.most == 0) {
+			t.Errorf("goal %q: neither least nor most, or both", g.name)
+		}
+	}
+	for _, k := range kinds {
+		if k.miredo != "" && find(k.miredo) == nil || k.naive != "" && find(k.naive) == nil {
+			t.Errorf("%s is compared with %q and %q", k.id, k.miredo, k.naive)
+		}
+	}
+	for _, s := range (&stage{}).steps() {
+		for _, id := range s.paths {
+			if find(id) == nil {
+				t.Errorf("%s: no path %s", s.what, id)
+			}
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string // part of the error; empty for none
+	}{
+		{"", ""},
+		{"--only ping,udp --paths tun,miredo --rounds 4", ""},
+		{"--only pong", `no "pong"`},
+		{"--paths tun,,miredo", `no ""`},
+		{"--rounds -1", "not 1 to 1000"},
+		{"--rounds 2000 --paths x", `no "x"`},
+		{"--rouns 1", "rouns"},
+		{"tun", "no arguments"},
+		{"--help", errHelp.Error()},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			_, err := parse(strings.Fields(c.args))
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
 	}

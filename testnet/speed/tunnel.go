@@ -19,9 +19,9 @@ import (
 const qualifyWithin = 10 * time.Second
 
 // tunRole is our client with a TUN device of the given name, as `shipworm
-// teredo client --tun` starts it.
+// teredo client --tun` starts it; one of them is a plain one.
 func tunRole(ctx context.Context, args []string) (string, map[string]func(order) (answer, error), error) {
-	dev, err := tun.New(tun.Config{Name: args[0]})
+	dev, err := tun.New(tun.Config{Name: args[0], Plain: args[0] == plainTUN})
 	if err != nil {
 		return "", nil, err
 	}
@@ -49,9 +49,7 @@ func stackRole(ctx context.Context, _ []string) (string, map[string]func(order) 
 	if err != nil {
 		return "", nil, err
 	}
-	orders := l.orders(ctx)
-	orders["ping"] = func(o order) (answer, error) { return pings(ctx, c, o) }
-	return address, orders, nil
+	return address, l.orders(ctx), nil
 }
 
 // relayRole is our public relay, as `shipworm teredo relay --prefix` starts it.
@@ -113,5 +111,7 @@ func started(ctx context.Context, address string, ready chan struct{}, run func(
 		return address, nil, nil
 	case err := <-ran:
 		return "", nil, err
+	case <-time.After(qualifyWithin):
+		return "", nil, fmt.Errorf("not ready within %v", qualifyWithin)
 	}
 }

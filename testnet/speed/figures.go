@@ -1,0 +1,74 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A figure is what --only asks for, and the tests that it consists of.
+type figure struct{ name, text string }
+
+var figures = []figure{
+	{"ping", "round trips: the middle and the last but one per cent"},
+	{"tcp1", "throughput of one TCP stream"},
+	{"tcp4", "throughput of four TCP streams"},
+	{"retrans", "what TCP had to send again, with one stream and with four"},
+	{"udp", "rate of UDP datagrams of 1200 bytes at a loss under 0.1 %"},
+	{"cpu", "processor time of the tunnel's two ends during one TCP stream"},
+	{"allocs", "allocations of the tunnel's two ends during one TCP stream"},
+	{"server", "solicitations and bubbles that a server on one core handles"},
+	{"memory", "resident memory, idle and with many peers; growth of the server"},
+}
+
+// A test is a part of the table.
+type test struct {
+	name, figure, title, unit string
+	compared                  bool // with Miredo and the naive tunnel
+}
+
+var tests = []test{
+	{"tcp1", "tcp1", "TCP, one stream", "Gbit/s", true},
+	{"tcp4", "tcp4", "TCP, four streams", "Gbit/s", true},
+	{"udp", "udp", "UDP 1200 B, loss < 0.1 %", "kpps", true},
+	{"ping-p50", "ping", "Ping, p50", "µs", true},
+	{"ping-p99", "ping", "Ping, p99", "µs", true},
+	{"cpu-tx", "cpu", "Tunnel CPU, sending end", "ns/packet", true},
+	{"cpu-rx", "cpu", "Tunnel CPU, receiving end", "ns/packet", true},
+	{"allocs-tx", "allocs", "Allocations, sending end", "1/packet", false},
+	{"allocs-rx", "allocs", "Allocations, receiving end", "1/packet", false},
+	{"retrans1", "retrans", "TCP sent again, one stream", "1/1000", false},
+	{"retrans4", "retrans", "TCP sent again, four streams", "1/1000", false},
+	{"server-rs", "server", "Solicitations, one core", "1000/s", true},
+	{"server-bubble", "server", "Bubbles forwarded, one core", "1000/s", true},
+	{"rss", "memory", "Resident memory", "MiB", false},
+	{"growth", "memory", "Its growth, first round to last", "x", false},
+}
+
+func title(name string) string {
+	return tests[slices.IndexFunc(tests, func(t test) bool { return t.name == name })].title
+}
+
+// wants reports whether any of the figures was asked for.
+func (c *config) wants(names ...string) bool {
+	return len(c.only) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(c.only, n) })
+}
+
+// takes reports whether any of the kinds was asked for.
+func (c *config) takes(ids ...string) bool {
+	return len(c.paths) == 0 || slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(c.paths, id) })
+}
+
+// partial reports whether a part of the table was asked for.
+func (c *config) partial() bool { return len(c.only)+len(c.paths) > 0 }
+
+// figureNames explains --only.
+func figureNames() string {
+	var b strings.Builder
+	for _, f := range figures {
+		fmt.Fprintf(&b, "  %-14s %s\n", f.name, f.text)
+	}
+	return b.String()
+}
