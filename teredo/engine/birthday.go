@@ -27,6 +27,7 @@ const (
 	birthdayWait  = 300 * time.Millisecond // for bubbles that do without
 	birthdayGap   = 20 * time.Millisecond  // between bursts
 	birthdayBurst = 32                     // so 1,600 a second
+	birthdayAgain = 2 * time.Second        // half of the probes are left
 	lowestPort    = 1024
 
 	// Both must know of each other before it begins. Each message may be lost,
@@ -47,6 +48,7 @@ type birthday struct {
 	left int       // ports to open, or ports to probe
 	at   uint32    // the last number probed, in steps of step
 	step uint32
+	open []uint16 // ports whose packets went no farther than our NAT
 }
 
 // chance reports whether only a birthday may join us with the peer.
@@ -97,12 +99,14 @@ func (p *peer) doubtful(now time.Time) bool {
 
 // nag has p invited again and again, now that it is known to be there: where a
 // NAT is symmetric, the ends need each other's messages to find a way. The answers
-// of a sequential NAT take longer than that: it would only be confused.
+// of a sequential NAT take longer than that: it would only be confused. Two ends
+// that both cannot be foretold have nothing to tell each other.
 func (c *Client) nag(now time.Time, p *peer) {
 	x := p.x
 	symmetric := (c.symmetric() || x.nat > wire.NATIndependent) && c.nat != wire.NATSequential && x.nat != wire.NATSequential
 	done := c.chance(x) && c.nat == wire.NATIndependent && !x.probed.IsZero()
-	if !p.trying || p.waiting || !x.announced || !symmetric || done {
+	hopeless := c.nat == wire.NATRandom && x.nat == wire.NATRandom && !x.mapped && c.forward() == 0
+	if !p.trying || p.waiting || !x.announced || !symmetric || done || hopeless {
 		return
 	}
 	if x.nags == 0 {
@@ -126,27 +130,43 @@ func coprime(n uint32) uint32 {
 	return n
 }
 
-// goOnBirthday opens or probes a burst of ports.
+// goOnBirthday opens or probes a burst of ports. What opens one is not to arrive,
+// see openerTTL; but our NAT may be farther away than it gets, so in the end
+// each port sends once more.
 func (c *Client) goOnBirthday(now time.Time, out *Output) {
 	b := &c.birthday
 	p := b.peer
 	t := c.asking(p, solicits)
-	for range min(birthdayBurst, b.left) {
-		b.left--
-		if b.step == 0 {
-			if port := c.openPort(p, out); port != 0 {
-				c.bubbleTo(now, p, port, p.embedded(), 0, t, out)
-			}
-			continue
-		}
-		b.at = (b.at + b.step) % portSpace
-		to := netip.AddrPortFrom(p.embedded().Addr(), uint16(lowestPort+b.at))
-		if portPermitted(to.Port()) {
-			c.bubbleTo(now, p, 0, to, 0, t, out)
-		}
-	}
 	b.next = now.Add(birthdayGap)
-	if b.left == 0 {
+	switch {
+	case b.step != 0:
+		for range min(birthdayBurst, b.left) {
+			b.left--
+			b.at = (b.at + b.step) % portSpace
+			to := netip.AddrPortFrom(p.embedded().Addr(), uint16(lowestPort+b.at))
+			if portPermitted(to.Port()) {
+				c.bubbleTo(now, p, 0, to, 0, t, out)
+			}
+		}
+	case b.left > 0:
+		for range min(birthdayBurst, b.left) {
+			b.left--
+			if port := c.openPort(p, out); port != 0 {
+				b.open = append(b.open, port)
+				c.bubbleTo(now, p, port, p.embedded(), openerTTL, t, out)
+			}
+		}
+		if b.left == 0 {
+			b.next = now.Add(birthdayAgain)
+		}
+	default:
+		n := min(birthdayBurst, len(b.open))
+		for _, port := range b.open[:n] {
+			c.bubbleTo(now, p, port, p.embedded(), 0, t, out)
+		}
+		b.open = b.open[n:]
+	}
+	if b.left == 0 && len(b.open) == 0 {
 		c.birthday = birthday{}
 	}
 }

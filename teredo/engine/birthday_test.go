@@ -32,3 +32,39 @@ func TestTwoHits(t *testing.T) {
 		}
 	}
 }
+
+// A router that answers what nobody there asked for, and whose connection
+// tracking then moves the mapping that is about to be opened, sees none of the
+// packets that open ports for it. It does see one of the service port, which
+// others need: a probe that by chance meets the mapping of that, as one of 250
+// attempts does, moves all that follow.
+func TestBirthdayTalkativeRouter(t *testing.T) {
+	for _, pair := range [][2]string{{"linux-open-input", "symmetric"}, {"symmetric", "linux-open-input"}} {
+		n, failed := times(1000), 0
+		for seed := range uint64(n) {
+			d := &disposable{TB: t}
+			r := tryPair(d, pair[0], pair[1], seed+1)
+			d.end()
+			if !r.ok {
+				failed++
+			}
+		}
+		t.Logf("%s to %s: %d of %d not connected", pair[0], pair[1], failed, n)
+		if failed*100 > n {
+			t.Error("more than 1 of 100")
+		}
+	}
+}
+
+// Where the NAT that gives the ports is behind another router, or more than one,
+// the packets that open them come no farther than those: the second ones do.
+func TestBirthdayFarNAT(t *testing.T) {
+	l := newLab(t, 1, link.Config{Delay: 20 * time.Millisecond})
+	na, nb := l.kindNode("port-restricted"), l.kindNode("symmetric")
+	nb.far = true
+	l.qualify(na, nb)
+	l.run(time.Second)
+	if took, ok := l.call(7*time.Second, na, nb); !ok || took < 2*time.Second {
+		t.Errorf("connected %v after %v", ok, took)
+	}
+}

@@ -164,6 +164,7 @@ type node struct {
 	sent   func(engine.Transmit)               // sees what the client sends
 	seen   func(from netip.AddrPort, b []byte) // sees what it is about to receive
 	deaf   bool                                // datagrams do not reach the client
+	far    bool                                // from its NAT: what has a short time to live gets no farther than routers before it
 	asleep bool                                // the host is suspended
 }
 
@@ -276,6 +277,9 @@ func (n *node) transmit(t engine.Transmit) {
 		if port = n.extra[t.Port]; port == nil {
 			return
 		}
+	}
+	if t.TTL != 0 && n.far {
+		return
 	}
 	if t.TTL != 0 {
 		port.SendTTL(t.To, t.TTL, t.Payload)
