@@ -64,6 +64,7 @@ type street struct {
 	server *lab.Host
 	homes  int
 	line   link.Config
+	dir    string // with a short name: sockets are in it
 }
 
 func newStreet(t *testing.T) *street {
@@ -73,6 +74,10 @@ func newStreet(t *testing.T) *street {
 	}
 	s := &street{t: t, lab: l, line: link.Config{Delay: 5 * time.Millisecond}}
 	t.Cleanup(func() { l.Close() })
+	if s.dir, err = os.MkdirTemp("", "shipworm-lab"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(s.dir) })
 	if s.server, err = l.Host("server", s.line, primary, secondary); err != nil {
 		t.Fatal(err)
 	}
@@ -151,11 +156,11 @@ func (p *process) stop(sig syscall.Signal) error {
 // runtimeDir is a directory for control sockets, each host its own: hosts
 // share the file system.
 func (s *street) runtimeDir(h *lab.Host) string {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("shipworm-lab-%d-%s", os.Getpid(), h.Name()))
+	s.t.Helper()
+	dir := filepath.Join(s.dir, h.Name())
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
 

@@ -143,8 +143,8 @@ func (y *tally) why(routers ...string) string {
 }
 
 // call pings once a second until an answer comes, and tells how long that took.
-func (s *street) call(from *resident, to string) (took time.Duration, ok bool) {
-	out, _ := s.shell(from.Host, "ping -6 -n -c 1 -w 7 "+to)
+func (s *street) call(from *resident, to string, seconds int) (took time.Duration, ok bool) {
+	out, _ := s.shell(from.Host, fmt.Sprintf("ping -6 -n -c 1 -w %d %s", seconds, to))
 	m := regexp.MustCompile(`icmp_seq=(\d+) .*time=([0-9.]+) ms`).FindStringSubmatch(out)
 	if m == nil {
 		return 0, false
@@ -186,7 +186,7 @@ func TestLabReach(t *testing.T) {
 			calls.Go(func() {
 				j := (i + round) % len(kinds)
 				from, to := callers[i], called[j]
-				took, ok := s.call(from, to.addr)
+				took, ok := s.call(from, to.addr, 7)
 				mu.Lock()
 				defer mu.Unlock()
 				pair := kinds[i].name + " to " + kinds[j].name
