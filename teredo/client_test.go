@@ -303,5 +303,5 @@ func TestSocketError(t *testing.T) {
 	if _, err := c.WaitQualified(t.Context()); !errors.As(err, &q) {
 		t.Errorf("WaitQualified = %v", err)
 	}
-	<-d.closed
+	<-d.Closed()
 }

@@ -14,8 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/teredo/devicetest"
 	"shipworm/teredo/engine"
-	"shipworm/teredo/packet"
 	"shipworm/testnet/invariant"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
@@ -147,42 +147,18 @@ func (w *world) client(h *sim.Host, change func(*ClientConfig)) (*Client, *memor
 	return c, d
 }
 
-// memory is a Device of channels, for virtual time.
+// memory is an in-memory device, under the names of the tunnel's side.
 type memory struct {
-	toTunnel chan []byte // write here what the host sends
-	fromIt   chan []byte // what arrived
-	addrs    chan netip.Addr
-	closed   chan struct{}
-	once     sync.Once
+	*devicetest.Memory
+	toTunnel chan<- []byte // write here what the host sends
+	fromIt   <-chan []byte // what arrived
+	addrs    <-chan netip.Addr
 }
 
 func newMemory() *memory {
-	return &memory{
-		toTunnel: make(chan []byte, 100), fromIt: make(chan []byte, 100),
-		addrs: make(chan netip.Addr, 100), closed: make(chan struct{}),
-	}
+	m := devicetest.NewMemory()
+	return &memory{m, m.FromHost, m.ToHost, m.Addrs}
 }
-
-func (m *memory) ReadBatch(pkts []packet.Packet) (int, error) {
-	select {
-	case b := <-m.toTunnel:
-		pkts[0].Off, pkts[0].Len = 0, copy(pkts[0].Buf, b)
-		return 1, nil
-	case <-m.closed:
-		return 0, net.ErrClosed
-	}
-}
-
-func (m *memory) WriteBatch(pkts []packet.Packet) (int, error) {
-	for i := range pkts {
-		m.fromIt <- append([]byte(nil), pkts[i].Data()...)
-	}
-	return len(pkts), nil
-}
-
-func (m *memory) SetAddr(a netip.Addr) error { m.addrs <- a; return nil }
-
-func (m *memory) Close() error { m.once.Do(func() { close(m.closed) }); return nil }
 
 // udp6 is an IPv6 packet with a UDP datagram; the checksum is not looked at
 // on the way.

@@ -61,7 +61,7 @@ func TestRelay(t *testing.T) {
 			t.Errorf("after Run: %+v", s)
 		}
 		select {
-		case <-device.closed:
+		case <-device.Closed():
 		default:
 			t.Error("the device is open")
 		}
