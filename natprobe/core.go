@@ -26,6 +26,7 @@ type core struct {
 	repeated      bool // the control was asked twice
 	mapping       bool
 	remapped      bool // asked once more, on a fresh socket
+	mappingOver   bool
 	tcp           tcpAnswer
 	refused       report.Silence // what an ICMP error said of the server
 }
@@ -255,6 +256,7 @@ func (m *machine) mapped() {
 // askControl repeats the questions that met silence where the filter must let
 // the answers in: on a socket that has sent to where they come from.
 func (m *machine) askControl() {
+	m.mappingOver = true
 	if m.f2.reply == nil && m.a2.IsValid() && !m.f2.lie && m.f2.code == 0 {
 		m.c2 = m.control(m.f2, m.m22)
 		if m.f3.reply == nil {

@@ -2,6 +2,7 @@ package natprobe
 
 import (
 	"net/netip"
+	"slices"
 
 	"shipworm/natprobe/message"
 	"shipworm/natprobe/report"
@@ -76,6 +77,29 @@ func (m *machine) extraOver() {
 		return
 	}
 	m.end()
+}
+
+// dropUnfinished forgets the tests of an interrupted run that are not over:
+// half of one says something else than all of it.
+func (x *extras) dropUnfinished() {
+	open := func(list ...*ask) bool {
+		return slices.ContainsFunc(list, func(a *ask) bool { return a != nil && !a.over })
+	}
+	if open(x.ports...) || open(x.again...) || open(x.guess) {
+		x.ports, x.again, x.guess = nil, nil, nil
+	}
+	if slices.ContainsFunc(x.hairpins, func(h *hairpin) bool { return !h.over }) {
+		x.hairpins = nil
+	}
+	if open(x.padded, x.bulky) {
+		x.padded, x.bulky = nil, nil
+	}
+	if open(x.sized...) {
+		x.sized = nil
+	}
+	if i := slices.IndexFunc(x.layers, func(a *ask) bool { return !a.over }); i >= 0 {
+		x.layers = x.layers[:i]
+	}
 }
 
 func (m *machine) askHairpin(from, at *socket, to netip.AddrPort) {

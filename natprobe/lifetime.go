@@ -151,7 +151,7 @@ func (l *lifetime) bound(stream bool) (b report.Bound) {
 
 func (m *machine) reportLifetimes(r *report.Report) {
 	l := &m.extras.lifetime
-	if !l.begun {
+	if !l.begun || l.usable == report.Unknown && !m.ended {
 		return
 	}
 	if l.usable != report.Yes {
@@ -161,7 +161,7 @@ func (m *machine) reportLifetimes(r *report.Report) {
 	}
 	r.Lifetimes.Single, r.Lifetimes.Stream = l.bound(false), l.bound(true)
 	for _, p := range l.points {
-		if p.poke > 0 && p.probe != nil {
+		if p.poke > 0 && p.probe != nil && p.probe.over {
 			r.Lifetimes.InboundRefresh = report.Is(p.alive())
 		}
 	}
@@ -182,6 +182,7 @@ func addLifetimes(r, later *report.Report) {
 			r.Evidence = append(r.Evidence, e)
 		}
 	}
+	r.Interrupted = r.Interrupted || later.Interrupted
 	r.Duration += later.Duration
 	r.Packets.Sent += later.Packets.Sent
 	r.Packets.Received += later.Packets.Received

@@ -8,7 +8,10 @@ import (
 
 // report returns what the run found.
 func (m *machine) report() *report.Report {
-	r := &report.Report{Time: m.began, Duration: report.Duration(m.now.Sub(m.began))}
+	r := &report.Report{Time: m.began, Duration: report.Duration(m.now.Sub(m.began)), Interrupted: !m.ended}
+	if r.Interrupted {
+		m.extras.dropUnfinished()
+	}
 	r.Local, r.Mapped = m.mSock.local, m.m1.mapped()
 	if !r.Mapped.IsValid() && m.f1.mapped().IsValid() {
 		r.Local, r.Mapped = m.fSock.local, m.f1.mapped()
@@ -20,7 +23,7 @@ func (m *machine) report() *report.Report {
 	r.Filtering, why = m.filteringVerdict()
 	r.Note("filtering", why)
 	r.Access, r.Silence = m.access(r.Filtering)
-	if r.Silence != report.Answered {
+	if r.Silence != report.Answered && m.ended {
 		switch m.tcp {
 		case tcpOpen:
 			r.Note("silence", "the server answers over TCP")

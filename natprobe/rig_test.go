@@ -36,6 +36,7 @@ type rig struct {
 	tcp     tcpAnswer                                      // does the server answer over TCP?
 	hops    []netip.Addr                                   // routers that complain of packets that live too short
 	mtu     int                                            // of the way out; 0 = endless
+	stop    time.Duration                                  // when the run is interrupted; 0 = never
 	refuses netip.Addr                                     // who says that the server's port is closed
 	spoof   func(sock int, to netip.AddrPort, data []byte) // sees what is sent
 }
@@ -172,6 +173,11 @@ func (r *rig) run(c Config) time.Duration {
 		}
 		if at.Sub(began) > time.Hour {
 			r.t.Fatal("the machine does not end")
+		}
+		if r.stop > 0 && at.Sub(began) > r.stop {
+			r.w.Advance(began.Add(r.stop))
+			r.m.advance(began.Add(r.stop))
+			break
 		}
 		r.w.Advance(at)
 		r.m.tick(at)

@@ -2,6 +2,9 @@ package natprobe
 
 import "shipworm/natprobe/report"
 
+// interrupted is why what a run did not come to is unknown.
+const interrupted = "the probe was interrupted"
+
 // mappingVerdict names the mapping behaviour, and what it rests on or what is
 // in the way of naming it.
 func (m *machine) mappingVerdict() (report.Behavior, string) {
@@ -10,6 +13,8 @@ func (m *machine) mappingVerdict() (report.Behavior, string) {
 	switch {
 	case m.translated() == report.No:
 		return report.EndpointIndependent, "no address is translated"
+	case !m.mappingOver && !m.ended:
+		return report.BehaviorUnknown, interrupted
 	case !x11.IsValid():
 		return report.BehaviorUnknown, "no answer"
 	case !m.a2.IsValid() && cross == x11:
@@ -64,6 +69,8 @@ func (m *machine) pattern() (b report.Behavior, clear bool) {
 // may be the server's.
 func (m *machine) filteringVerdict() (report.Behavior, string) {
 	switch {
+	case !m.judged && !m.ended:
+		return report.BehaviorUnknown, interrupted
 	case !m.judged:
 		return report.BehaviorUnknown, "no answer"
 	case !m.a2.IsValid() && m.reject != "":
@@ -74,6 +81,8 @@ func (m *machine) filteringVerdict() (report.Behavior, string) {
 		return report.BehaviorUnknown, "the other address of the server had been asked before"
 	case m.f2.reply != nil:
 		return report.EndpointIndependent, "an answer came from an address that nothing was sent to"
+	case !m.extras.begun && !m.ended:
+		return report.BehaviorUnknown, interrupted // the control is not over
 	case m.f2.lie || m.f3.lie || m.c2 != nil && m.c2.lie || m.c3 != nil && m.c3.lie:
 		return report.BehaviorUnknown, "the server does not answer from where it is asked to"
 	case m.f2.code != 0:
@@ -127,6 +136,8 @@ func (m *machine) access(filtering report.Behavior) (report.Access, report.Silen
 		return report.Firewall, report.Answered
 	}
 	switch {
+	case !m.ended:
+		return report.AccessUnknown, report.SilenceUnknown
 	case m.refused == report.ServerDead:
 		return report.AccessUnknown, report.ServerDead
 	case m.tcp == tcpOpen, m.refused == report.UDPBlocked:

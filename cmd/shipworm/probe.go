@@ -66,7 +66,8 @@ Behind a NAT the router is asked, too, for its external address: another one tha
 the servers see is a second NAT. If no server answers, a Teredo server tells what
 it can.
 
-What is not certain is said to be unknown. Exit code 3 if UDP is blocked, if
+What is not certain is said to be unknown. A probe that is interrupted, or not
+finished in time, prints what it knows by then. Exit code 3 if UDP is blocked, if
 nobody answers, or if it remains unknown what there is: for a NAT its mapping,
 without a NAT whether a firewall filters.`,
 		Example: `  shipworm probe --server stun.example.net
@@ -189,10 +190,14 @@ func (f *probeFlags) run(c *cobra.Command) error {
 	var last *report.Report
 	for {
 		r, err := f.probe(c.Context(), p, names)
-		if err != nil {
-			return err
+		// Of a probe that was ended what is known by then is shown; what changed
+		// cannot be told from it.
+		if r != nil && (err == nil || last == nil) {
+			if err := f.show(c.OutOrStdout(), last, r); err != nil {
+				return err
+			}
 		}
-		if err := f.show(c.OutOrStdout(), last, r); err != nil {
+		if err != nil {
 			return err
 		}
 		if f.save != "" {
@@ -203,6 +208,9 @@ func (f *probeFlags) run(c *cobra.Command) error {
 		if !f.watch {
 			return probeResult(r)
 		}
+		if last != nil {
+			r = report.Carry(last, r)
+		}
 		last = r
 		select {
 		case <-c.Context().Done():
@@ -212,6 +220,8 @@ func (f *probeFlags) run(c *cobra.Command) error {
 	}
 }
 
+// probe returns a report, or one of what was known when it was ended with the
+// error that says why.
 func (f *probeFlags) probe(ctx context.Context, p *natprobe.Prober, names map[netip.AddrPort]string) (*report.Report, error) {
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
@@ -225,11 +235,14 @@ func (f *probeFlags) probe(ctx context.Context, p *natprobe.Prober, names map[ne
 	r, err := p.Run(ctx)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, negativeError(fmt.Errorf("probe: not finished after %v", f.timeout))
+		err = negativeError(fmt.Errorf("probe: not finished after %v", f.timeout))
 	case errors.Is(err, syscall.ENETUNREACH):
-		return nil, withHint(oneLine(err), "this host has no route there: is it online?")
+		err = withHint(oneLine(err), "this host has no route there: is it online?")
 	case err != nil:
-		return nil, oneLine(err)
+		err = oneLine(err)
+	}
+	if r == nil {
+		return nil, err
 	}
 	for _, half := range []*report.Report{r, r.IPv6} {
 		if half == nil {
@@ -244,7 +257,7 @@ func (f *probeFlags) probe(ctx context.Context, p *natprobe.Prober, names map[ne
 	if f.redact {
 		r = f.redactor.Redact(r)
 	}
-	return r, nil
+	return r, err
 }
 
 // show prints a report, or, when watching, what changed since the last one.

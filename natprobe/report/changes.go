@@ -47,3 +47,37 @@ func Changes(from, to *Report) []string {
 	}
 	return out
 }
+
+// Carry returns a copy of a report in which what it does not know, and an
+// earlier one did, is as it was then: who watches compares the next report with
+// it, and sees what changed while no server answered.
+func Carry(before, r *Report) *Report {
+	out := *r
+	if !out.Mapped.IsValid() {
+		out.Mapped = before.Mapped
+	}
+	if !out.Local.IsValid() {
+		out.Local = before.Local
+	}
+	carry(&out.Access, before.Access, AccessUnknown)
+	carry(&out.Mapping, before.Mapping, BehaviorUnknown)
+	carry(&out.Filtering, before.Filtering, BehaviorUnknown)
+	carry(&out.PortPreserving, before.PortPreserving, Unknown)
+	carry(&out.Allocation.Kind, before.Allocation.Kind, AllocationUnknown)
+	carry(&out.Pooling, before.Pooling, PoolingUnknown)
+	carry(&out.Hairpin.Verdict, before.Hairpin.Verdict, Unknown)
+	carry(&out.Fragments.Out, before.Fragments.Out, Unknown)
+	carry(&out.Fragments.In, before.Fragments.In, Unknown)
+	carry(&out.ALG, before.ALG, Unknown)
+	carry(&out.CGNAT, before.CGNAT, Unknown)
+	if out.IPv6 != nil && before.IPv6 != nil {
+		out.IPv6 = Carry(before.IPv6, out.IPv6)
+	}
+	return &out
+}
+
+func carry[T ~uint8](v *T, before, unknown T) {
+	if *v <= unknown {
+		*v = before
+	}
+}

@@ -27,8 +27,12 @@ const Schema = 1
 type Report struct {
 	Time     time.Time `json:"time"`     // when the probe began
 	Duration Duration  `json:"duration"` // wall time
-	Servers  []Server  `json:"servers"`  // in the order they were asked
-	Kind     Kind      `json:"kind"`     // what the servers made possible
+	// Interrupted is that the probe was ended before its tests were. What they
+	// had not come to is unknown or not tested.
+	Interrupted bool `json:"interrupted,omitzero"`
+
+	Servers []Server `json:"servers"` // in the order they were asked
+	Kind    Kind     `json:"kind"`    // what the servers made possible
 
 	Local  netip.AddrPort `json:"local,omitzero"`  // of the socket that Mapped belongs to
 	Mapped netip.AddrPort `json:"mapped,omitzero"` // as the first server saw it

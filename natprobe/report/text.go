@@ -80,6 +80,9 @@ func (p *printer) verdict(label string, v Verdict, yes, no string) {
 }
 
 func (p *printer) report(r *Report) {
+	if r.Interrupted {
+		p.line("Interrupted", took(r.Duration), "The probe was ended before its tests were: what is missing was not tested.")
+	}
 	p.servers(r)
 	if r.Local.IsValid() {
 		p.line("Local endpoint", r.Local, "")
@@ -93,7 +96,11 @@ func (p *printer) report(r *Report) {
 	}
 	p.line("Access", access, accessSentence(r))
 	if r.Silence != Answered {
-		p.line("Silence", r.Silence, silenceSentences[r.Silence])
+		sentence := silenceSentences[r.Silence]
+		if r.Interrupted {
+			sentence = "No server had answered yet."
+		}
+		p.line("Silence", r.Silence, sentence)
 		return
 	}
 	if !r.NoNAT() {

@@ -167,4 +167,16 @@ func TestChanges(t *testing.T) {
 	if got := Changes(&from, &gone); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %q", got)
 	}
+	// What was different before and after an outage is told after it, and once.
+	back := home()
+	back.Mapped, back.Filtering = ap("203.0.113.8:9"), EndpointIndependent
+	out := Carry(&from, &gone)
+	want = []string{"access: nat, was blocked", "servers answer again", "external address: 203.0.113.8, was 203.0.113.7",
+		"filtering: endpoint-independent, was address-and-port-dependent"}
+	if got := Changes(out, &back); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got %q", got)
+	}
+	if got := Changes(Carry(out, &back), &back); got != nil {
+		t.Errorf("told again: %q", got)
+	}
 }

@@ -1,0 +1,101 @@
+//go:build lab && linux
+
+package main
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"shipworm/testnet/lab"
+	"shipworm/testnet/link"
+	"shipworm/testnet/nat"
+	"shipworm/testnet/sim"
+)
+
+// TestProbeWatch runs TestProbeSignals inside the namespaces.
+func TestProbeWatch(t *testing.T) {
+	t.Parallel()
+	runInLab(t, "TestProbeSignals")
+}
+
+// C-07: a probe that is interrupted ends at once with 130 and says what it knows
+// by then; one that watches tells that the router has been restarted.
+func TestProbeSignals(t *testing.T) {
+	if os.Getenv(inLab) == "" {
+		t.Skip("TestProbeWatch runs it, inside the namespaces")
+	}
+	l, err := lab.New(lab.Config{Seed: 1})
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	addrs := []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
+	host, err := l.Host("server", link.Config{}, addrs...)
+	must(t, err)
+	bin := shipworm(t)
+	server := host.Command(context.Background(), bin, "probe", "server", "--listen", addrs[0].String(), "--listen", addrs[1].String())
+	must(t, server.Start())
+	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
+	must(t, host.WaitReady(t.Context(), "udp", 3478))
+	cfg, _ := nat.Profile("port-restricted")
+	cfg.External = []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	r, err := l.Router("router", cfg, line)
+	must(t, err)
+	h, err := r.Host("home", link.Config{}, netip.MustParseAddr("192.168.1.2"))
+	must(t, err)
+	start := func(args ...string) *side {
+		return startSideAt(t, h.Do, bin, t.TempDir(), nil, append([]string{"probe", "--no-upnp", "--server", addrs[0].String()}, args...)...)
+	}
+	interrupt := func(s *side) {
+		t.Helper()
+		must(t, s.cmd.Process.Signal(syscall.SIGINT))
+		if stderr := s.ends(exitInterrupted, 5*time.Second); stderr != "" {
+			t.Errorf("stderr: %s", stderr)
+		}
+	}
+
+	t.Run("in the middle", func(t *testing.T) {
+		s := start("--lifetime", "2m")
+		time.Sleep(3 * time.Second)
+		interrupt(s)
+		s.hasSaid("\nFiltering               : address-and-port-dependent\n")
+		s.hasSaid("Interrupted             : ")
+	})
+	t.Run("before an answer", func(t *testing.T) {
+		must(t, cut(r))
+		s := start()
+		time.Sleep(time.Second)
+		interrupt(s)
+		s.hasSaid("No server had answered yet.")
+		must(t, r.Change(func(r *sim.Router) error { return r.SetLink(line) }))
+	})
+	t.Run("as JSON", func(t *testing.T) {
+		s := start("--lifetime", "2m", "--json")
+		time.Sleep(3 * time.Second)
+		interrupt(s)
+		s.hasSaid("\n  \"interrupted\": true,\n")
+	})
+	t.Run("watching", func(t *testing.T) {
+		s := start("--watch", "--interval", "10s")
+		s.wait("For Remote Assistance")
+		first := s.said()
+		must(t, cut(r))
+		s.wait("no server answers any more\n")
+		must(t, r.Change(func(r *sim.Router) error { return r.SetExternal(netip.MustParseAddr("198.51.100.77")) }))
+		must(t, r.NAT(func(n *nat.NAT) error { n.Reset(); return nil }))
+		must(t, r.Change(func(r *sim.Router) error { return r.SetLink(line) }))
+		s.wait("servers answer again\n")
+		s.wait("external address: 198.51.100.77, was 198.51.100.1\n")
+		interrupt(s)
+		more := strings.TrimPrefix(s.said(), first)
+		for l := range strings.Lines(more) {
+			if at, _, _ := strings.Cut(l, " "); !strings.HasPrefix(at, "20") || !strings.HasSuffix(l, "\n") {
+				t.Errorf("line %q", l)
+			}
+		}
+		t.Log("\n" + more)
+	})
+}
