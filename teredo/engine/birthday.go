@@ -136,7 +136,7 @@ func coprime(n uint32) uint32 {
 func (c *Client) goOnBirthday(now time.Time, out *Output) {
 	b := &c.birthday
 	p := b.peer
-	t := c.asking(p, solicits)
+	t := c.asking(now, p, solicits, p.embedded())
 	b.next = now.Add(birthdayGap)
 	switch {
 	case b.step != 0:

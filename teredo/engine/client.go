@@ -221,7 +221,7 @@ func (c *Client) SetPolicy(p Policy) {
 	c.policy = p.compile()
 	for _, p := range c.peers.entries {
 		if !c.permitsPeer(p) {
-			c.peers.remove(latest(p.lastRx, p.lastTx), p, c, DropDenied)
+			c.peers.remove(later(p.lastRx, p.lastTx), p, c, DropDenied)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"shipworm/teredo/engine"
-	"shipworm/teredo/wire"
 )
 
 // stepWall returns t as time.Now would have returned it had the wall clock been
@@ -48,9 +47,9 @@ func TestWallClockSteps(t *testing.T) {
 			t.Fatalf("nonce expired: %v", r.c.Snapshot().Drops)
 		}
 		peer := peerAt(peerPort)
-		r.send(udp(r.own, peer, 100))
+		tries := r.send(udp(r.own, peer, 100))
 		step()
-		if sent := r.receive(peerPort, wire.AppendBubble(nil, peer, r.own, 64)); len(sent) != 1 || len(sent[0].Payload) != 100 {
+		if sent := r.receive(peerPort, proofOf(t, peer, r.own, tries, peerPort)); len(sent) != 1 || len(sent[0].Payload) != 100 {
 			t.Errorf("queue expired: sent %v", sent)
 		}
 		ping := r.send(udp(r.own, native, 100))

@@ -20,6 +20,7 @@ type crossing struct {
 	heard     bool    // one came
 	announced bool    // with our announcement
 	nonce     [4]byte // Nonce Received; zero: none
+	straight  [4]byte // of a direct bubble since; zero: none
 	nat       wire.NAT
 	mapped    bool   // peerPort is a port forward
 	peerPort  uint16 // Peer Random Port; 0: none
@@ -125,11 +126,13 @@ func (c *Client) newPort(p *peer, target netip.AddrPort, out *Output) {
 // reach sends direct bubbles wherever p may be, from each port that it may
 // expect: they open our NAT, and perhaps arrive.
 func (c *Client) reach(now time.Time, p *peer, ttl uint8, kind trailerKind, out *Output) {
-	t := c.asking(p, kind)
-	c.bubbleTo(now, p, 0, p.mapped, ttl, t, out)
+	ask := func(port uint16, to netip.AddrPort, ttl uint8) {
+		c.bubbleTo(now, p, port, to, ttl, c.asking(now, p, kind, to), out)
+	}
+	ask(0, p.mapped, ttl)
 	embedded := p.embedded()
 	if embedded != p.mapped {
-		c.bubbleTo(now, p, 0, embedded, ttl, t, out)
+		ask(0, embedded, ttl)
 	}
 	x := p.x
 	if x == nil {
@@ -138,14 +141,14 @@ func (c *Client) reach(now time.Time, p *peer, ttl uint8, kind trailerKind, out 
 	if random := p.random(); random.IsValid() && random != p.mapped {
 		// A symmetric NAT has an extra port for it, unless anybody may send there.
 		if !c.symmetric() || x.mapped || c.nat == wire.NATRandom {
-			c.bubbleTo(now, p, 0, random, ttl, t, out)
+			ask(0, random, ttl)
 		}
 	}
 	if x.port != 0 && x.target.IsValid() && x.test.next.IsZero() {
-		c.bubbleTo(now, p, x.port, x.target, ttl, t, out)
+		ask(x.port, x.target, ttl)
 	}
 	for _, side := range x.alternate[:x.sides] {
-		c.bubbleTo(now, p, 0, side, 0, t, out)
+		ask(0, side, 0)
 	}
 }
 
@@ -158,14 +161,18 @@ func (c *Client) invite(now time.Time, p *peer, out *Output) {
 	}
 	x := p.across()
 	says := c.says(x)
-	nonce, err := x.nonces.draw(now, c.rand, says)
+	nonce, err := x.nonces.draw(now, c.rand, netip.Addr{}, says)
 	if err != nil {
 		c.drop(DropRandom)
 		return
 	}
-	x.told = x.told || x.nonce != [4]byte{}
+	echo := x.nonce
+	if echo == [4]byte{} {
+		echo = x.straight // its indirect bubbles were lost
+	}
+	x.told = x.told || echo != [4]byte{}
 	t := wire.Trailers{HasNonce: true, Nonce: nonce}
-	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: x.nonce, Aim: says.aim, Open: says.open, Mapped: c.forward() != 0}
+	t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: echo, Aim: says.aim, Open: says.open, Mapped: c.forward() != 0}
 	t.RandomPort = says.port
 	c.addAlternates(a, &t)
 	server := netip.AddrPortFrom(a.Server(), wire.Port)
@@ -206,18 +213,33 @@ func trailersOf(p *peer, kind trailerKind) wire.Trailers {
 	case advertises:
 		t.Discovery = wire.DiscoveryAdvertisement
 	}
-	if p.x != nil && p.x.nonce != [4]byte{} {
-		t.HasNonce, t.Nonce = true, p.x.nonce
+	if p.x != nil {
+		t.Nonce = p.x.nonce
+		if p.x.straight != [4]byte{} {
+			t.Nonce = p.x.straight
+		}
+		t.HasNonce = t.Nonce != [4]byte{}
 	}
 	return t
 }
 
 // asking returns the trailers of a direct bubble to a peer that may not have
-// got our indirect ones: one that knows announcements is given our nonce again.
-func (c *Client) asking(p *peer, kind trailerKind) wire.Trailers {
+// got our indirect ones, or has not proved itself: it is given a nonce. Where
+// it was not heard, that is one of those that went through its server.
+func (c *Client) asking(now time.Time, p *peer, kind trailerKind, to netip.AddrPort) wire.Trailers {
 	t := trailersOf(p, kind)
-	if kind == solicits && p.x != nil && p.x.announced {
-		t.Announce = wire.Announcement{Present: true, NAT: c.nat, Echo: p.x.nonces.latest()}
+	if kind != solicits {
+		return t
+	}
+	t.Announce = wire.Announcement{Present: true, NAT: c.nat}
+	if x := p.across(); to.Addr() == p.source.Addr() {
+		p.proof.next = later(p.proof.next, now.Add(proofGap))
+		var err error
+		if t.Announce.Echo, err = x.nonces.straight(now, c.rand, to.Addr()); err != nil {
+			c.drop(DropRandom)
+		}
+	} else {
+		t.Announce.Echo = x.nonces.latest()
 	}
 	return t
 }
@@ -235,6 +257,7 @@ func (c *Client) bubbleTo(now time.Time, p *peer, port uint16, to netip.AddrPort
 	start := len(out.buf)
 	out.buf = wire.AppendBubble(out.buf, c.own, p.ip(), wire.BubbleHopLimit)
 	out.buf = wire.AppendTrailers(out.buf, &t)
+	p.proof.spend(len(out.buf) - start)
 	out.builtFrom(port, to, ttl, start)
 }
 
@@ -250,7 +273,7 @@ func (c *Client) bubble(to netip.AddrPort, src, dst netip.Addr, t *wire.Trailers
 // shows that the peer lacks what our last one said.
 func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
 	t, x := &c.t, p.across()
-	x.heard, x.nonce = true, [4]byte{}
+	x.heard, x.nonce, x.straight = true, [4]byte{}, [4]byte{}
 	if t.HasNonce {
 		x.nonce = t.Nonce
 	}

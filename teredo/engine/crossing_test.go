@@ -116,7 +116,8 @@ func TestExtraPortKept(t *testing.T) {
 			r.receiveOn(port, s.To, r.advertise(s, netip.AddrPortFrom(mapping.Addr(), 41000)))
 		}
 	}
-	known := wire.Trailers{Announce: wire.Announcement{Present: true, Echo: [4]byte{1}}} // it has told its nonce
+	_, tr := trailers(t, sent[1].Payload)
+	known := wire.Trailers{HasNonce: true, Nonce: tr.Announce.Echo, Announce: wire.Announcement{Present: true, Echo: [4]byte{1}}} // it has told its nonce
 	sent = r.receiveOn(port, peerPort, wire.AppendTrailers(wire.AppendBubble(nil, peer, r.own, 64), &known))
 	if i := slices.IndexFunc(sent, func(s engine.Transmit) bool { return len(s.Payload) == 100 }); i < 0 || sent[i].Port != port {
 		t.Fatalf("the queued packet did not leave the extra port: %v", sent)

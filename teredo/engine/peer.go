@@ -56,7 +56,8 @@ type peer struct {
 	told    time.Time // last PeerFailed
 	hold    time.Time // data waits until then for a sign that the peer knows our mapping
 	pinged  time.Time // last connectivity test that a received packet caused
-	tests   tests     // of a native node
+	tests   tests     // of a native node, or of whether a peer receives
+	proof   proof
 	x       *crossing // nil until an indirect bubble was sent or received
 
 	out, in queue // to the peer; from an unproven native source
@@ -158,7 +159,7 @@ func (t *peerTable) next() time.Time {
 // add makes an entry for a stranger, or for a peer that the host wants. It
 // never fails; an older one may have to go.
 func (t *peerTable) add(now time.Time, key [16]byte, mapped netip.AddrPort, teredo, wanted bool, c *Client) *peer {
-	p := &peer{wanted: wanted, key: key, mapped: mapped, source: mapped, teredo: teredo, index: -1, answers: bucket{rate: peerAnswerRate, burst: peerAnswerBurst}}
+	p := &peer{wanted: wanted, key: key, mapped: mapped, source: mapped, teredo: teredo, index: -1, proof: proof{given: !teredo}, answers: bucket{rate: peerAnswerRate, burst: peerAnswerBurst}}
 	p.history, _ = t.past.get(key)
 	t.entries[key] = p
 	t.place(now, p, c)
@@ -219,6 +220,9 @@ func (t *peerTable) used(p *peer) {
 // move changes where p's packets go to and come from; a stranger's lists depend
 // on it.
 func (t *peerTable) move(now time.Time, p *peer, mapped netip.AddrPort, c *Client) {
+	if p.teredo && p.source.Addr() != mapped.Addr() {
+		p.proof = proof{} // others may be there
+	}
 	p.source = mapped
 	if p.mapped != mapped {
 		t.unlink(p)
@@ -271,7 +275,7 @@ func (t *peerTable) remove(now time.Time, p *peer, c *Client, why Drop) {
 // sweep forgets peers that were silent for long.
 func (t *peerTable) sweep(now time.Time, c *Client) {
 	for _, l := range t.lists() {
-		for p := l.oldest; p != nil && !p.trying && now.Sub(latest(p.lastRx, p.lastTx)) > peerForget; p = l.oldest {
+		for p := l.oldest; p != nil && !p.trying && now.Sub(later(p.lastRx, p.lastTx)) > peerForget; p = l.oldest {
 			t.remove(now, p, c, DropQueueOld)
 		}
 	}
@@ -281,7 +285,7 @@ func (t *peerTable) lists() [3]*peerList {
 	return [3]*peerList{&t.trusted, &t.wanted, &t.others}
 }
 
-func latest(a, b time.Time) time.Time {
+func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

@@ -85,8 +85,8 @@ func (g *pinger) token(own, node netip.Addr, age time.Duration, seq uint16) [tok
 	return t
 }
 
-// pingThroughServer sends a test to the native node p.
-func (c *Client) pingThroughServer(now time.Time, p *peer, out *Output) {
+// test sends p a test by way of to: the server, if p is a native node.
+func (c *Client) test(now time.Time, p *peer, to netip.AddrPort, out *Output) {
 	c.ping.seq++
 	token := c.ping.token(c.own, p.ip(), now.Sub(c.origin), c.ping.seq)
 	start := len(out.buf)
@@ -100,7 +100,7 @@ func (c *Client) pingThroughServer(now time.Time, p *peer, out *Output) {
 	}
 	p.lastTx = now
 	p.tests.add(c.ping.seq)
-	out.built(c.server(0), start)
+	out.built(to, start)
 }
 
 // testReply reports whether packet is an answer to one of our tests, from the
@@ -142,5 +142,5 @@ func (c *Client) testSource(now time.Time, from netip.AddrPort, packet wire.Pack
 	}
 	p.history.add(now)
 	p.pinged = now
-	c.pingThroughServer(now, p, out)
+	c.test(now, p, c.server(0), out)
 }

@@ -78,6 +78,10 @@ func (s *ports) drain(out *Output) {
 // as long as data was sent lately or for some minutes more: without it the
 // NAT's mapping is gone, and no other port leads back (RFC 6081, 5.4.2.1).
 func (c *Client) keepPort(now time.Time, p *peer, out *Output) {
+	if p.port == 0 {
+		c.peers.due.remove(p)
+		return
+	}
 	x := p.x
 	switch {
 	case now.Sub(p.lastData) <= portRefresh:

@@ -37,7 +37,7 @@ func (c *Client) startEcho(now time.Time, p *peer, out *Output) {
 		}
 	}
 	c.echo(p, 0, out)
-	c.bubbleTo(now, p, p.x.port, p.x.target, 0, trailersOf(p, solicits), out)
+	c.bubbleTo(now, p, p.x.port, p.x.target, 0, c.asking(now, p, solicits, p.x.target), out)
 	c.echo(p, 1, out)
 	t.tries, t.next = 1, now.Add(echoGap)
 }

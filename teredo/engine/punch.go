@@ -31,6 +31,8 @@ func (c *Client) tickPeers(now time.Time, out *Output) {
 
 func (c *Client) tickPeer(now time.Time, p *peer, out *Output) {
 	switch {
+	case !p.trying && c.goOnDemanding(now, p, out):
+		return
 	case !p.trying:
 		c.keepPort(now, p, out)
 		return
@@ -72,7 +74,7 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 	if !p.teredo {
 		p.trying = true
 		p.tries++
-		c.pingThroughServer(now, p, out)
+		c.test(now, p, c.server(0), out)
 		c.again(p, now.Add(bubbleGap))
 		return
 	}
@@ -113,7 +115,7 @@ func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	if p.tries == 1 && p.trust == proven && now.Sub(p.lastRx) < quietPath && !p.doubtful(now) {
 		// The way is there as like as not: the server is left in peace (RFC 6081,
 		// 3.6). The RFC asks three times before it gives up; once is enough here.
-		c.bubbleTo(now, p, p.port, p.mapped, 0, c.asking(p, solicits), out)
+		c.bubbleTo(now, p, p.port, p.mapped, 0, c.asking(now, p, solicits, p.mapped), out)
 		return
 	}
 	ttl := uint8(0)
@@ -199,5 +201,8 @@ func (c *Client) acknowledge(now time.Time, p *peer, kind trailerKind, out *Outp
 		c.drop(DropAnswerLimit)
 		return
 	}
-	c.bubbleTo(now, p, p.port, p.mapped, 0, trailersOf(p, kind), out)
+	if !p.proof.given && kind == noTrailers {
+		kind = solicits
+	}
+	c.bubbleTo(now, p, p.port, p.mapped, 0, c.asking(now, p, kind, p.mapped), out)
 }

@@ -60,8 +60,16 @@ func (c *Client) pop(q *queue) waiting {
 // flush sends what waits for p, and delivers what waited for its proof.
 func (c *Client) flush(now time.Time, p *peer, out *Output) {
 	for len(p.out.packets) > 0 && !now.Before(p.hold) {
+		old := now.Sub(p.out.packets[0].since) > queueAge
+		if !old && !p.proof.affords(len(p.out.packets[0].packet)) {
+			c.demand(now, p, out)
+			if !p.trying {
+				c.peers.due.set(p, now.Add(proofGap))
+			}
+			break
+		}
 		w := c.pop(&p.out)
-		if now.Sub(w.since) > queueAge {
+		if old {
 			c.drop(DropQueueOld)
 			continue
 		}

@@ -134,18 +134,26 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 	}
 	fresh, waiting := !p.usable(now), len(p.out.packets) > 0
 	seq, reply := uint16(0), false
-	if !p.teredo {
-		if seq, reply = c.testReply(now, d.IPv6); reply {
-			p.tests.answer(seq) // used up: nobody else is to prove himself with it
+	if !p.teredo || !p.proof.given {
+		if seq, reply = c.testReply(now, d.IPv6); reply && p.tests.answer(seq) { // used up: nobody else is to prove himself with it
+			p.proof.given = true
 		}
 	}
+	p.proof.earn(len(d.IPv6) + len(d.Trailers))
 	c.heard(now, p, out)
-	if bubble && c.t.Announce.Echo != [4]byte{} && p.x != nil {
-		p.x.nonce = c.t.Announce.Echo // in case its indirect bubbles were lost
+	if bubble && c.t.Announce.Echo != [4]byte{} {
+		p.across().straight = c.t.Announce.Echo // its indirect bubbles may be lost
+	}
+	switch {
+	case p.proof.given:
+	case bubble && d.IPv6.Destination() != c.own: // it returned a token
+		p.proof.given = c.vouched(p)
+	case bubble && c.t.HasNonce:
+		c.believe(now, p, c.t.Nonce)
 	}
 	// A peer that gave us a nonce may know us by nothing else: before the data
 	// that waits for it.
-	told := p.x != nil && p.x.nonce != [4]byte{}
+	told := p.x != nil && (p.x.nonce != [4]byte{} || p.x.straight != [4]byte{})
 	if fresh && waiting && bubble && !told && c.symmetric() && p.x != nil {
 		// Only a nonce makes it accept our packets, and that is on its way.
 		p.hold = now.Add(holdData)
@@ -331,7 +339,7 @@ func (c *Client) ask(now time.Time, p *peer, port uint16, from netip.AddrPort, o
 	case !p.trying:
 		c.invite(now, p, out)
 	case from.Addr() == p.embedded().Addr():
-		c.bubbleTo(now, p, port, from, 0, c.asking(p, solicits), out)
+		c.bubbleTo(now, p, port, from, 0, c.asking(now, p, solicits, from), out)
 	}
 }
 

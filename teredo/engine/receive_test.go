@@ -118,8 +118,8 @@ func TestReceiveMatching(t *testing.T) {
 		t.Fatalf("not delivered: %v", r.c.Snapshot().Drops)
 	}
 	sent := r.send(udp(r.own, peer, 120))
-	if len(sent) != 1 || sent[0].To != peerPort || len(sent[0].Payload) != 120 {
-		t.Fatalf("answer went as %v", sent)
+	if len(sent) != 2 || bubbles(sent[:1]) != 1 || sent[1].To != peerPort || len(sent[1].Payload) != 120 {
+		t.Fatalf("answer went as %v, want a bubble that asks for a proof before it", sent)
 	}
 	for range 3 {
 		r.receive(peerPort, wire.AppendBubble(nil, peer, r.own, 64))

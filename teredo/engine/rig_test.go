@@ -167,11 +167,24 @@ func (r *rig) expectDrop(t *testing.T, d engine.Drop, f func() []engine.Transmit
 // connect makes peer known and proven, as after a round of bubbles.
 func (r *rig) connect(peer netip.Addr, from netip.AddrPort) {
 	r.t.Helper()
-	r.send(udp(r.own, peer, 100))
-	r.receive(from, wire.AppendBubble(nil, peer, r.own, 64))
+	r.receive(from, proofOf(r.t, peer, r.own, r.send(udp(r.own, peer, 100)), from))
 	if p, _ := r.c.Peer(r.now, peer); !p.Up {
 		r.t.Fatalf("%v is not up: %v", peer, r.c.Snapshot().Drops)
 	}
+}
+
+// proofOf makes the bubble that returns the nonce of the one sent straight to
+// to: peer's proof that it is there.
+func proofOf(t testing.TB, peer, own netip.Addr, sent []engine.Transmit, to netip.AddrPort) []byte {
+	t.Helper()
+	for _, s := range sent {
+		if s.To == to {
+			_, tr := trailers(t, s.Payload)
+			return answer(peer, own, tr.Announce.Echo)
+		}
+	}
+	t.Fatalf("no bubble to %v among %v", to, sent)
+	return nil
 }
 
 // indirect makes what the server passes on of a bubble.

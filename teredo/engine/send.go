@@ -46,7 +46,7 @@ func (c *Client) ready(now time.Time, packet []byte) *peer {
 		return nil
 	}
 	p := c.peers.get([16]byte(ip[24:40]))
-	if p == nil || !p.usable(now) || now.Before(p.hold) || len(p.out.packets) > 0 {
+	if p == nil || !p.usable(now) || now.Before(p.hold) || len(p.out.packets) > 0 || !p.proof.given {
 		return nil
 	}
 	return p
@@ -81,7 +81,15 @@ func (c *Client) send(now time.Time, packet []byte, out *Output) {
 		if len(p.out.packets) > 0 {
 			c.flush(now, p, out)
 		}
-		c.transmitData(now, p, packet, 0, out)
+		if !p.proof.given {
+			c.demand(now, p, out)
+		}
+		if len(p.out.packets) > 0 || !p.proof.affords(len(packet)) {
+			c.push(now, &p.out, packet, netip.AddrPort{})
+			c.flush(now, p, out)
+		} else {
+			c.transmitData(now, p, packet, 0, out)
+		}
 		c.watch(now, p, out)
 		return
 	}
@@ -132,6 +140,7 @@ func (c *Client) transmitData(now time.Time, p *peer, packet []byte, size int, o
 	if p.unanswered.IsZero() {
 		p.unanswered = now
 	}
+	p.proof.spend(len(packet))
 	c.stats.sent++
 	out.Transmit = append(out.Transmit, Transmit{To: p.mapped, Payload: packet, Segment: size, Port: p.port})
 }

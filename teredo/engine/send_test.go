@@ -116,10 +116,11 @@ func TestServicePortLapses(t *testing.T) {
 func TestQueue(t *testing.T) {
 	r := qualifiedRig(t)
 	peer := peerAt(peerPort)
+	var tries []engine.Transmit
 	for i := range 6 {
-		r.send(udp(r.own, peer, 100+i))
+		tries = append(tries, r.send(udp(r.own, peer, 100+i))...)
 	}
-	sent := r.receive(peerPort, wire.AppendBubble(nil, peer, r.own, 0))
+	sent := r.receive(peerPort, proofOf(t, peer, r.own, tries, peerPort))
 	if len(sent) != 4 || r.drops(engine.DropQueueFull) != 2 {
 		t.Fatalf("%d packets left of 6, %d dropped", len(sent), r.drops(engine.DropQueueFull))
 	}
