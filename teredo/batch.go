@@ -13,7 +13,27 @@ type SocketStats = udp.Stats
 const (
 	batchLen = 64 // packets or runs a system call, and a step of the machine
 	batches  = 2  // one being read while the other is worked on
+
+	// batchBytes is how much a step should move at most: what is read has to be
+	// in the processor's cache still when it is written.
+	batchBytes = 256 << 10
+	minBatch   = 4
 )
+
+// A pace says how many packets or runs a step takes, by how long those of the
+// last ones were.
+type pace struct{ longest int }
+
+func (p *pace) most() int {
+	return min(max(batchBytes/max(p.longest, 1), minBatch), batchLen)
+}
+
+func (p *pace) saw(pkts []packet.Packet) {
+	p.longest -= p.longest / 8
+	for i := range pkts {
+		p.longest = max(p.longest, pkts[i].Len)
+	}
+}
 
 // batch is what one read brought. It travels from the reader to the owner of
 // the machine and back.

@@ -48,14 +48,16 @@ func (m *mover) run(read func([]packet.Packet) (int, error), next func() time.Ti
 	take func(time.Time, []packet.Packet, *engine.Output), settle func(*half) bool) error {
 	pkts := packet.NewBatch(batchLen, packet.RunSize)
 	var h half
+	var pace pace
 	for {
-		n, err := read(pkts)
+		n, err := read(pkts[:pace.most()])
 		if err != nil {
 			return err
 		}
 		now := time.Now()
 		m.mu.Lock()
 		take(now, pkts[:n], &h.out)
+		pace.saw(pkts[:n])
 		more := settle(&h)
 		due := next()
 		sooner := !due.IsZero() && (m.due.IsZero() || due.Before(m.due))

@@ -27,8 +27,8 @@ import (
 func poisoned(read func([]packet.Packet) (int, error)) func([]packet.Packet) (int, error) {
 	last := 0
 	return func(pkts []packet.Packet) (int, error) {
-		for i := range pkts[:last] {
-			spoil(pkts[i].Data())
+		for _, p := range pkts[:last] { // perhaps more than are asked for now
+			spoil(p.Data())
 		}
 		n, err := read(pkts)
 		last = n
