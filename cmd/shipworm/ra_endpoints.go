@@ -9,9 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/term"
 
 	"shipworm/ra"
 	"shipworm/ra/invite"
@@ -29,6 +33,13 @@ const (
 // mapPatience is how long an invitation waits for the router to open a port:
 // as long as an attempt by every protocol takes.
 const mapPatience = 3200 * time.Millisecond
+
+// restPatience is how long an invitation that could be written waits for the
+// networks that are missing. A Teredo client has asked four times by then, of
+// which one in ten thousand is not answered where one packet in twenty is lost.
+const restPatience = 4 * time.Second
+
+var errTooLate = fmt.Errorf("no answer yet after %v", restPatience)
 
 // raEndpoints are the sockets at which the User waits, and what keeps them
 // reachable.
@@ -54,16 +65,39 @@ func newRAEndpoints(ports *upnp.Mapper, stderr io.Writer) *raEndpoints {
 	return e
 }
 
-// open opens the sources, all at once; list is in their order. It fails if none
-// opens.
+// open opens the sources, all at once; list is in their order. Once there is one
+// that strangers may reach the others have restPatience. It fails if none opens.
 func (e *raEndpoints) open(ctx context.Context, sources []raSource) error {
 	got := make([]ra.Endpoint, len(sources))
 	errs := make([]error, len(sources))
-	var wg sync.WaitGroup
+	waited, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	opened := make(chan int, len(sources))
 	for i, s := range sources {
-		wg.Go(func() { got[i], errs[i] = s.open(ctx) })
+		go func() {
+			got[i], errs[i] = s.open(waited)
+			opened <- i
+		}()
 	}
-	wg.Wait()
+	missing := map[int]bool{}
+	for i := range sources {
+		missing[i] = true
+	}
+	tell := time.After(time.Second)
+	var rest <-chan time.Time
+	for len(missing) > 0 {
+		select {
+		case i := <-opened:
+			delete(missing, i)
+			if errs[i] == nil && sources[i].kind != invite.LAN && rest == nil {
+				rest = time.After(restPatience)
+			}
+		case <-tell:
+			e.tellWaiting(sources, missing)
+		case <-rest:
+			giveUp(errTooLate)
+		}
+	}
 	for i := range sources {
 		if errs[i] == nil {
 			e.list = append(e.list, got[i])
@@ -87,6 +121,21 @@ func (e *raEndpoints) open(ctx context.Context, sources []raSource) error {
 		}
 	}
 	return nil
+}
+
+// tellWaiting says on a terminal what is waited for.
+func (e *raEndpoints) tellWaiting(sources []raSource, missing map[int]bool) {
+	f, ok := e.stderr.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return
+	}
+	var names []string
+	for i, s := range sources {
+		if missing[i] {
+			names = append(names, s.kind)
+		}
+	}
+	fmt.Fprintf(e.stderr, "waiting for %s ...\n", strings.Join(names, ", "))
 }
 
 // close closes the sockets and has the router close its ports.
@@ -158,7 +207,7 @@ func (e *raEndpoints) mapped() raSource {
 		case <-patience.C:
 			return ra.Endpoint{}, errNoMapping
 		case <-ctx.Done():
-			return ra.Endpoint{}, ctx.Err()
+			return ra.Endpoint{}, context.Cause(ctx)
 		}
 	}}
 }
@@ -201,6 +250,7 @@ func (e *raEndpoints) teredo(f teredoFlags, log *slog.Logger) raSource {
 			return tunnel.client.ListenPacket(ctx, port)
 		})
 		if err != nil {
+			tunnel.stop()
 			return ra.Endpoint{}, err
 		}
 		return ra.Endpoint{Kind: invite.Teredo, Addr: netip.AddrPortFrom(addr, portOf(pc)), Conn: pc}, nil
