@@ -78,6 +78,9 @@ func newStreet(t *testing.T) *street {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(s.dir) })
+	if err := os.Chmod(s.dir, 0o755); err != nil { // the client's user goes through it
+		t.Fatal(err)
+	}
 	if s.server, err = l.Host("server", s.line, primary, secondary); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +121,7 @@ func (s *street) start(h *lab.Host, name string, args ...string) *process {
 	s.t.Helper()
 	p := &process{t: s.t, lines: make(chan string, 1000)}
 	p.cmd = h.Command(context.Background(), name, args...)
-	p.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+s.runtimeDir(h))
+	p.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+s.runtimeDir(h), "STATE_DIRECTORY="+s.runtimeDir(h))
 	p.cmd.Stderr = &p.stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

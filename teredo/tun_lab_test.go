@@ -176,7 +176,7 @@ func statuses(t *testing.T, pid string) (all []string) {
 }
 
 // The process that reads what strangers send has no privilege left in any
-// thread, nor has the one that watches it, its helper one; a new Teredo address reaches the interface all the
+// thread, nor has the one that watches it, its helper has one; a new Teredo address reaches the interface all the
 // same, and both end within a second with nothing left behind. C-02 TR-02
 // TR-03 TR-13
 func TestTUNConfined(t *testing.T) {
@@ -207,8 +207,8 @@ func TestTUNConfined(t *testing.T) {
 		}
 	}
 	for _, st := range statuses(t, watcher) {
-		if !strings.HasSuffix(st, nothing) {
-			t.Errorf("a thread of the watcher has\n%s, want\n%s", st, nothing)
+		if want := "Uid=" + nobody + " Groups=" + nothing; st != want {
+			t.Errorf("a thread of the watcher has\n%s, want\n%s", st, want)
 		}
 	}
 	const netAdmin = "0000000000001000"

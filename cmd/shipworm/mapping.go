@@ -38,19 +38,19 @@ func (f *mapFlags) kind() (upnp.Network, error) {
 	return n, nil
 }
 
-// mapper returns what opens ports, or nil where nothing may. Its journal is
-// this user's, if there can be one: a client must not fail because a disk is
-// full. journal says whether the process will be able to write it.
-func (f *mapFlags) mapper(log *slog.Logger, journal bool) (*upnp.Mapper, error) {
+// mapper returns what opens ports, or nil where nothing may. Its journal is in
+// the directory that journal names, if there can be one: a client must not fail
+// because a disk is full. Without journal there is none.
+func (f *mapFlags) mapper(log *slog.Logger, journal func() (string, error)) (*upnp.Mapper, error) {
 	n, err := f.kind()
 	if err != nil || f.off || n == upnp.Public {
 		return nil, err
 	}
 	cfg := upnp.Config{Network: n, Logger: log}
-	if !journal {
+	if journal == nil {
 		return upnp.New(cfg)
 	}
-	cfg.Journal, err = mappingDir()
+	cfg.Journal, err = journal()
 	if err == nil {
 		var m *upnp.Mapper
 		if m, err = upnp.New(cfg); err == nil {
@@ -90,4 +90,18 @@ func teredoMap(m *upnp.Mapper, lease time.Duration) func(context.Context, netip.
 			changed(now.External)
 		})
 	}
+}
+
+// sweepMappings deletes from the router what the journal in a directory has of
+// processes that died.
+func sweepMappings(ctx context.Context, dir string) error {
+	m, err := upnp.New(upnp.Config{Journal: dir})
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil // nothing was written down either
+	case err != nil:
+		return err
+	}
+	_, err = m.Sweep(ctx)
+	return err
 }

@@ -125,7 +125,7 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 	if f.all && f.lifetime == 0 {
 		cfg.Tests.Lifetime, cfg.Tests.StreamLifetime = allLifetime, allLifetime
 	}
-	ports, err := f.router.mapper(cfg.Logger, false)
+	ports, err := f.router.mapper(cfg.Logger, nil)
 	if err != nil {
 		return cfg, nil, err
 	}

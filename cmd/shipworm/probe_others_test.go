@@ -51,7 +51,7 @@ func TestNobodyIsAsked(t *testing.T) {
 		{mapFlags{network: "public"}, false},
 		{mapFlags{network: "private", off: true}, false},
 	} {
-		m, err := tt.flags.mapper(nil, true)
+		m, err := tt.flags.mapper(nil, mappingDir)
 		if err != nil {
 			t.Fatal(err)
 		}

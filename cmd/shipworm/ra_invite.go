@@ -112,7 +112,7 @@ func (f *raInviteFlags) endpoints(ctx context.Context, stderr io.Writer) (*raEnd
 		return nil, withHint(negativeError(fmt.Errorf("nobody is invited to a %v network", kind)),
 			"--network private, with --no-upnp if the router is to be asked for nothing")
 	}
-	ports, err := f.router.mapper(f.logger(), true)
+	ports, err := f.router.mapper(f.logger(), mappingDir)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (f *raOpenFlags) run(c *cobra.Command, name string) error {
 	}
 	var tunnel *teredoNetwork
 	start := func(server string) (err error) {
-		ports, err := f.router.mapper(f.logger(), true)
+		ports, err := f.router.mapper(f.logger(), mappingDir)
 		if err == nil {
 			tunnel, err = startTeredo(teredoFlags{system: f.system, server: server}, ports, f.logger())
 		}

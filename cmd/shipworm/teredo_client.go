@@ -68,7 +68,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			if err := opts.forbidden(); err != nil {
 				return err
 			}
-			m, err := router.mapper(cfg.Logger, !tunnel.changesUser())
+			m, err := router.mapper(cfg.Logger, tunnel.journalDir)
 			if err != nil {
 				return err
 			}

@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -16,6 +19,9 @@ import (
 	"shipworm/teredo/firewall"
 	"shipworm/teredo/tun"
 )
+
+// systemStateDir is where root keeps what must outlive its processes.
+const systemStateDir = "/var/lib/shipworm"
 
 // tunFlags are those of a client that ends its tunnel in the kernel.
 type tunFlags struct {
@@ -106,7 +112,7 @@ func (f *tunFlags) confine(log *slog.Logger, maps bool) error {
 	keep := confine.Config{User: f.user, ReadDirs: resolverDirs(), ConnectTCP: []uint16{53}}
 	if maps {
 		keep.ReadDirs, keep.ConnectAnyTCP = append(keep.ReadDirs, "/proc/self"), true
-		if dir, err := mappingDir(); err == nil && !f.changesUser() {
+		if dir, err := f.journalDir(); err == nil {
 			keep.WriteDirs = []string{dir}
 		}
 	}
@@ -120,6 +126,38 @@ func (f *tunFlags) confine(log *slog.Logger, maps bool) error {
 // changesUser reports whether start makes the process another user's.
 func (f *tunFlags) changesUser() bool {
 	return f.name != "" && f.user != "" && os.Geteuid() == 0
+}
+
+// journalDir is where mappings are written down: where the user's others are, or
+// for a process of root, which becomes another user, in a directory of that
+// user's that it makes.
+func (f *tunFlags) journalDir() (string, error) {
+	if !f.changesUser() {
+		return mappingDir()
+	}
+	to, err := user.Lookup(f.user)
+	if err != nil {
+		return "", err
+	}
+	uid, _ := strconv.Atoi(to.Uid) // numbers, where there is a root
+	gid, _ := strconv.Atoi(to.Gid)
+	base := systemStateDir
+	if d, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(d) {
+		base = d
+	}
+	dir := filepath.Join(base, "mappings-"+f.user)
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", err
+	}
+	for up := base; up != filepath.Dir(up); up = filepath.Dir(up) {
+		if info, err := os.Stat(up); err != nil || info.Mode().Perm()&0o001 == 0 {
+			return "", errors.Join(fmt.Errorf("%s is not open to %s", up, f.user), err)
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return dir, os.Lchown(dir, uid, gid)
 }
 
 func parsePort(s string) (firewall.Port, error) {

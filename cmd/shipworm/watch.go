@@ -38,39 +38,72 @@ func watched(c *cobra.Command, holds ...string) *cobra.Command {
 	return c
 }
 
-// undo gives back what a command, whose flags were read, held when it died.
-type undo func(ctx context.Context, c *cobra.Command) error
+// undo prepares, in the process that watches and with all of its privileges, to
+// give back what a command, whose flags were read, held when it died.
+type undo func(c *cobra.Command) func(ctx context.Context) error
 
 func undoers() map[string]undo {
 	return map[string]undo{
-		holdsMappings: func(ctx context.Context, _ *cobra.Command) error {
-			m, err := (&upnpFlags{network: "private"}).mapper()
-			if err == nil {
-				_, err = m.Sweep(ctx)
+		holdsMappings: func(c *cobra.Command) func(context.Context) error {
+			tunnel := tunnelOf(c)
+			dir, err := tunnel.journalDir()
+			return func(ctx context.Context) error {
+				if err != nil {
+					return err
+				}
+				return sweepMappings(ctx, dir)
 			}
-			return err
 		},
-		holdsInput: func(_ context.Context, c *cobra.Command) error {
-			display, err := c.Flags().GetString("display")
-			if err == nil {
-				err = input.ReleaseStuck(display)
+		holdsInput: func(c *cobra.Command) func(context.Context) error {
+			return func(context.Context) error {
+				display, err := c.Flags().GetString("display")
+				if err == nil {
+					err = input.ReleaseStuck(display)
+				}
+				return err
 			}
-			return err
 		},
 	}
 }
 
-// undoAll undoes what c's annotation names, all at once.
-func (p *program) undoAll(c *cobra.Command) error {
+// tunnelOf is what a command's flags say of a tunnel in the kernel.
+func tunnelOf(c *cobra.Command) tunFlags {
+	value := func(name string) string {
+		if f := c.Flags().Lookup(name); f != nil {
+			return f.Value.String()
+		}
+		return ""
+	}
+	return tunFlags{name: value("tun"), user: value("user")}
+}
+
+// becomesUser is whom a command becomes when it has opened what it needs, and
+// whoever watches it as well; empty if both stay who they are.
+func becomesUser(c *cobra.Command) string {
+	if f := tunnelOf(c); f.changesUser() {
+		return f.user
+	}
+	return ""
+}
+
+// prepareUndo prepares for what c's annotation names.
+func (p *program) prepareUndo(c *cobra.Command) (prepared []func(context.Context) error) {
+	for _, name := range strings.Fields(c.Annotations[watchKey]) {
+		prepared = append(prepared, p.undo[name](c))
+	}
+	return prepared
+}
+
+// undoAll does what was prepared, all at once.
+func undoAll(prepared []func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
-	names := strings.Fields(c.Annotations[watchKey])
-	done := make(chan error, len(names))
-	for _, name := range names {
-		go func() { done <- p.undo[name](ctx, c) }()
+	done := make(chan error, len(prepared))
+	for _, f := range prepared {
+		go func() { done <- f(ctx) }()
 	}
 	var errs []error
-	for range names {
+	for range prepared {
 		select {
 		case err := <-done:
 			errs = append(errs, err)

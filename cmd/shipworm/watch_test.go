@@ -57,7 +57,9 @@ func frail(file string) int {
 	}
 	root := newRoot(systemConfig)
 	root.AddCommand(c)
-	p := program{root, map[string]undo{"file": func(context.Context, *cobra.Command) error { return os.Remove(file) }}}
+	p := program{root, map[string]undo{"file": func(*cobra.Command) func(context.Context) error {
+		return func(context.Context) error { return os.Remove(file) }
+	}}}
 	return p.run(os.Args[1:])
 }
 

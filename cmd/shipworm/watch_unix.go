@@ -39,6 +39,9 @@ func (p *program) watch(args []string) (code int, ok bool) {
 	if _, watched := c.Annotations[watchKey]; !watched || c.ParseFlags(rest) != nil {
 		return 0, false
 	}
+	if c.PreRunE != nil && c.PreRunE(c, rest) != nil { // reads the configuration
+		return 0, false
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
@@ -49,7 +52,8 @@ func (p *program) watch(args []string) (code int, ok bool) {
 		signal.Stop(signals)
 		return 0, false // without a watcher it works as well
 	}
-	if err := confine.DropCapabilities(); err != nil {
+	undo := p.prepareUndo(c)
+	if err := confine.DropCapabilities(becomesUser(c)); err != nil {
 		fmt.Fprintf(os.Stderr, "shipworm: %v\n", err)
 		near.Close()
 		_ = child.Wait()
@@ -78,7 +82,7 @@ func (p *program) watch(args []string) (code int, ok bool) {
 	if end == inOrder {
 		return code, true
 	}
-	err = p.undoAll(c)
+	err = undoAll(undo)
 	switch {
 	case end == crashed && err == nil:
 		fmt.Fprintln(os.Stderr, "shipworm: it ended by a fault of its own; what it held was given back")

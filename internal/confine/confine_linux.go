@@ -39,10 +39,10 @@ func Process(c Config) (landlocked bool, err error) {
 }
 
 // DropCapabilities gives up what the running process may beyond its user, for
-// ever: its capabilities, and to gain any. Of root that leaves the owner of
-// root's files.
-func DropCapabilities() error {
-	if err := dropPrivileges(Config{}); err != nil {
+// ever: its capabilities, and to gain any. A process of root becomes that user,
+// or, if it is empty, the mere owner of root's files.
+func DropCapabilities(user string) error {
+	if err := dropPrivileges(Config{User: user}); err != nil {
 		return fmt.Errorf("give up privileges: %w", err)
 	}
 	return verify(status{uid: os.Getuid(), gid: os.Getgid()})

@@ -8,4 +8,4 @@ import "errors"
 func Process(Config) (landlocked bool, err error) { return false, errors.ErrUnsupported }
 
 // DropCapabilities does nothing: only Linux has them.
-func DropCapabilities() error { return nil }
+func DropCapabilities(string) error { return nil }
