@@ -103,8 +103,8 @@ func (x *extras) dropUnfinished() {
 }
 
 func (m *machine) askHairpin(from, at *socket, to netip.AddrPort) {
-	if !to.IsValid() {
-		return
+	if !m.policy.permitsExternal(to) {
+		return // also where a server lies about it
 	}
 	h := &hairpin{at: at}
 	h.ask = m.ask(m.extra(&ask{sock: from, to: to, limit: hairpinCopies, share: 0.5}))

@@ -46,20 +46,39 @@ func (p Policy) compile() Policy {
 	return p
 }
 
-// permits reports whether a packet may be sent to ap. Services that answer
-// strangers loudly live at low ports and a few others.
+// permits reports whether a packet may be sent to ap.
 func (p *Policy) permits(ap netip.AddrPort) bool {
+	ip := ap.Addr()
+	return quietPort(ap.Port()) && p.outside(ip) && !slices.ContainsFunc(p.Ranges, contains(ip))
+}
+
+// permitsExternal is permits for what a server calls this host's own external
+// endpoint. Behind two NATs that is private or shared space; it is never in a
+// network that this host is attached to.
+func (p *Policy) permitsExternal(ap netip.AddrPort) bool {
+	ip := ap.Addr()
+	return p.permits(ap) || quietPort(ap.Port()) && p.outside(ip) && (ip.IsPrivate() || shared.Contains(ip))
+}
+
+// outside reports whether ip is a plain address and neither this host's nor in
+// one of its networks.
+func (p *Policy) outside(ip netip.Addr) bool {
+	return ip.IsValid() && !ip.Is4In6() && ip.Zone() == "" && !slices.Contains(p.Own, ip) && !slices.ContainsFunc(p.Inside, contains(ip))
+}
+
+func contains(ip netip.Addr) func(netip.Prefix) bool {
+	return func(r netip.Prefix) bool { return r.Contains(ip) }
+}
+
+// shared is the address space of carriers' NATs (RFC 6598).
+var shared = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10)
+
+// quietPort is false for ports where services answer strangers loudly.
+func quietPort(port uint16) bool {
 	const ssdp, wsDiscovery, mdns, memcached = 1900, 3702, 5353, 11211
-	switch port := ap.Port(); port {
+	switch port {
 	case ssdp, wsDiscovery, mdns, memcached:
 		return false
-	default:
-		if port < 1024 {
-			return false
-		}
 	}
-	ip := ap.Addr()
-	within := func(r netip.Prefix) bool { return r.Contains(ip) }
-	return ip.IsValid() && !ip.Is4In6() && ip.Zone() == "" && !slices.Contains(p.Own, ip) &&
-		!slices.ContainsFunc(p.Ranges, within) && !slices.ContainsFunc(p.Inside, within)
+	return port >= 1024
 }
