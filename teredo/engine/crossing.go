@@ -19,6 +19,7 @@ type crossing struct {
 	// Of the peer, from its indirect bubbles.
 	heard     bool    // one came
 	announced bool    // with our announcement
+	trailers  bool    // it knows those of RFC 6081
 	nonce     [4]byte // Nonce Received; zero: none
 	straight  [4]byte // of a direct bubble since; zero: none
 	nat       wire.NAT
@@ -278,6 +279,7 @@ func (c *Client) learn(now time.Time, p *peer) (lacks bool) {
 		x.nonce = t.Nonce
 	}
 	x.announced = t.Announce.Present
+	x.trailers = x.trailers || t.HasNonce
 	x.peerPort, x.nat, x.mapped, x.open, x.aim = 0, t.Announce.NAT, t.Announce.Mapped, t.Announce.Open, t.Announce.Aim
 	if to := netip.AddrPortFrom(p.embedded().Addr(), t.RandomPort); t.RandomPort != 0 {
 		if why, ok := c.policy.permitsNew(to); ok {

@@ -8,9 +8,10 @@
 // relay RFC 4380, 5.4.
 // Both ends of a connection punch: a client that receives a bubble through
 // its server answers it and starts its own attempt, so that one lost packet
-// does not cost a time-out. Left out so far: the symmetric NAT extensions of
-// RFC 6081, secure qualification, local discovery and the determination of
-// the refresh interval.
+// does not cost a time-out. NATs that RFC 4380 gives up on are crossed as
+// RFC 6081 does, and some that it gives up on by a trailer of our own and by
+// trying many ports. docs/rfc-conformance.md has each rule of the three RFCs,
+// and what is done otherwise.
 //
 // A driver calls Receive for each datagram, Send for each outgoing IPv6
 // packet and Tick once Next is due, one call at a time, and drains the Output

@@ -17,6 +17,12 @@ const (
 	// mappings that were answered live for two minutes and more.
 	quietPath = 2 * time.Minute
 
+	quietAsks = 2 // then both at once: a third, and the peer's server
+
+	// A known peer that does not answer is tried beyond the limit above.
+	knownGap  = 5 * time.Second
+	knownMost = 30 * time.Second
+
 	holdData = time.Second // data, for the nonce of a peer that we know already
 
 	peerAnswerRate  = 2 // the same for one peer

@@ -24,8 +24,8 @@ func TestServerLateAtStart(t *testing.T) {
 }
 
 // Miredo is silent for some 295 s after a peer was away for 15 s while packets
-// went to it. Ours goes on within 5 s after 15 s and after 30 s; what is away for
-// longer meets the limit of four bubbles in 300 s (RFC 4380, 5.2.6).
+// went to it. Ours goes on within 5 s after 15 s and after 30 s; for longer
+// absences see TestAwayUnderTraffic.
 func TestPeerAway(t *testing.T) {
 	for _, away := range []time.Duration{15, 30} {
 		l := newLab(t, 1, link.Config{Delay: 20 * time.Millisecond})

@@ -49,6 +49,8 @@ type peer struct {
 	trying  bool // an attempt is under way: due is in the schedule
 	wanted  bool // by the host; else known only because of a received packet
 	tries   int  // in this attempt
+	asked   int  // straight, since it was heard (Count of Solicitations Transmitted, RFC 6081, 5.7.1)
+	repeats int  // tries beyond the bubble limit, since it was heard
 	due     time.Time
 	index   int // in the schedule, -1 if not in it
 	history history
@@ -81,6 +83,33 @@ func (p *peer) ip() netip.Addr { return netip.AddrFrom16(p.key) }
 // usable reports whether data may go straight to the peer.
 func (p *peer) usable(now time.Time) bool {
 	return p.trust != unknown && now.Sub(p.lastRx) < peerValid
+}
+
+// known reports whether the peer proved not long ago that it is there.
+func (p *peer) known(now time.Time) bool {
+	return p.teredo && p.proof.given && now.Sub(p.lastRx) < peerForget
+}
+
+// allowed reports whether p may be sent bubbles that it does not answer, and if
+// not, when. RFC 4380, 5.2.6 has it four in 300 s, and so it is for whoever did
+// not prove that it is there: a victim, perhaps, or a NAT that no bubble
+// crosses. A peer that did is neither. It is away, and the rule would keep it so
+// for minutes after its return. While the host goes on sending, it is tried
+// again at gaps that double up to knownMost, until its entry is forgotten.
+func (p *peer) allowed(now time.Time) (bool, time.Time) {
+	ok, at := p.history.allowed(now)
+	if n := p.history.n; n == bubbleTries && p.known(now) {
+		at = p.history.at[n-1].Add(min(knownGap<<min(p.repeats, 8), knownMost))
+		ok = !now.Before(at)
+	}
+	return ok, at
+}
+
+// quiet reports whether p is likely to be there still where it was heard, and to
+// say so if it is asked (RFC 6081, 3.6).
+func (p *peer) quiet(now time.Time) bool {
+	return p.teredo && p.trust == proven && p.x != nil && p.x.trailers && p.history.n == 0 &&
+		now.Sub(p.lastRx) < quietPath && !p.doubtful(now)
 }
 
 // peerList is a list of peers in order of use.

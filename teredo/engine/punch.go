@@ -67,6 +67,14 @@ func (c *Client) plan(p *peer) {
 
 // attempt makes the next try of p's attempt, or ends it.
 func (c *Client) attempt(now time.Time, p *peer, out *Output) {
+	if p.quiet(now) && p.asked < quietAsks {
+		// The way is there as like as not: the server is left in peace.
+		p.asked++
+		p.trying = true
+		c.bubbleTo(now, p, p.port, p.mapped, 0, c.asking(now, p, solicits, p.mapped), out)
+		c.again(p, now.Add(bubbleGap))
+		return
+	}
 	if p.tries == bubbleTries {
 		c.fail(now, p, out)
 		return
@@ -78,11 +86,14 @@ func (c *Client) attempt(now time.Time, p *peer, out *Output) {
 		c.again(p, now.Add(bubbleGap))
 		return
 	}
-	ok, at := p.history.allowed(now)
+	ok, at := p.allowed(now)
 	switch {
 	case ok && (p.wanted || c.answers.take(now, 2)):
 		p.trying = true
 		p.tries++
+		if p.history.n == bubbleTries {
+			p.repeats++
+		}
 		c.punch(now, p, out)
 		c.again(p, now.Add(bubbleGap))
 	case !ok && at.Sub(now) <= bubbleGap:
@@ -112,12 +123,6 @@ func (c *Client) again(p *peer, at time.Time) {
 func (c *Client) punch(now time.Time, p *peer, out *Output) {
 	p.history.add(now)
 	x := p.across()
-	if p.tries == 1 && p.trust == proven && now.Sub(p.lastRx) < quietPath && !p.doubtful(now) {
-		// The way is there as like as not: the server is left in peace (RFC 6081,
-		// 3.6). The RFC asks three times before it gives up; once is enough here.
-		c.bubbleTo(now, p, p.port, p.mapped, 0, c.asking(now, p, solicits, p.mapped), out)
-		return
-	}
 	ttl := uint8(0)
 	if p.tries == 1 && !x.heard && p.lastRx.IsZero() {
 		ttl = openerTTL
@@ -147,8 +152,8 @@ func (c *Client) fail(now time.Time, p *peer, out *Output) {
 		return
 	}
 	p.told = now
-	at := p.history.retryAt(now)
-	if at.IsZero() {
+	ok, at := p.allowed(now)
+	if ok {
 		at = now
 	}
 	out.Events = append(out.Events, Event{Kind: PeerFailed, Peer: p.ip(), RetryAt: at})
@@ -175,7 +180,7 @@ func (c *Client) heard(now time.Time, p *peer, out *Output) {
 	up := p.trust == proven && p.usable(now)
 	solicited := !p.lastTx.IsZero()
 	p.lastRx, p.unanswered = now, time.Time{}
-	p.history.n = 0
+	p.history.n, p.asked, p.repeats = 0, 0, 0
 	if solicited {
 		c.peers.prove(now, p, c)
 		c.lastPeer = now

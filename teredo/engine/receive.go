@@ -144,6 +144,9 @@ func (c *Client) receiveFrom(now time.Time, p *peer, out *Output) {
 	if bubble && c.t.Announce.Echo != [4]byte{} {
 		p.across().straight = c.t.Announce.Echo // its indirect bubbles may be lost
 	}
+	if bubble && (c.t.HasNonce || c.t.Discovery != wire.NoDiscovery) {
+		p.across().trailers = true
+	}
 	switch {
 	case p.proof.given:
 	case bubble && d.IPv6.Destination() != c.own: // it returned a token

@@ -74,7 +74,9 @@ func (c *Client) Peer(now time.Time, ip netip.Addr) (PeerState, bool) {
 	}
 	s := PeerState{Endpoint: p.mapped, Up: p.usable(now), Trying: p.trying, LastSeen: p.lastRx}
 	if !s.Up && !s.Trying {
-		s.RetryAt = p.history.retryAt(now)
+		if ok, at := p.allowed(now); !ok {
+			s.RetryAt = at
+		}
 	}
 	return s, true
 }
