@@ -38,6 +38,11 @@ func (k *Link) SetMTU(n int) error { return k.wrap("MTU", netlink.LinkSetMTU(k.l
 // SetQueue sets how many packets wait for the device to be read.
 func (k *Link) SetQueue(n int) error { return k.wrap("queue", netlink.LinkSetTxQLen(k.l, n)) }
 
+// SetSegments bounds the segments of a super-packet.
+func (k *Link) SetSegments(n int) error {
+	return k.wrap("segments", netlink.LinkSetGSOMaxSegs(k.l, n))
+}
+
 // Up lets packets through.
 func (k *Link) Up() error { return k.wrap("up", netlink.LinkSetUp(k.l)) }
 
