@@ -31,6 +31,9 @@ type Config struct {
 	// Local is the address to probe from; invalid = the one that the system
 	// would send to the server from. It must be specific where Listen is set.
 	Local netip.Addr
+	// Second is another address of this host behind the same NAT, to see what
+	// becomes of two hosts that use one port; invalid = not tested.
+	Second netip.Addr
 	// Listen opens a UDP socket; nil = a kernel socket.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 	// Dial opens a TCP connection to a server that is silent over UDP, to see
@@ -101,6 +104,9 @@ func (c Config) Validate() error {
 	}
 	if count[true] > 2 || count[false] > 2 {
 		errs = append(errs, errors.New("more than two servers of one address family"))
+	}
+	if s := c.Second; s.IsValid() && (s.IsUnspecified() || s.IsMulticast() || s == c.Local) {
+		errs = append(errs, fmt.Errorf("second address %v is not another one of this host", s))
 	}
 	if t := c.Tests; t.Lifetime < 0 || t.StreamLifetime < 0 || t.Lifetime > MaxLifetime || t.StreamLifetime > MaxLifetime {
 		errs = append(errs, fmt.Errorf("an idle time is not in 0..%v", MaxLifetime))

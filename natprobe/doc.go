@@ -15,7 +15,7 @@
 // and about twenty packets. A [Prober] sends at most [MaxPackets] a pass, the
 // first [Burst] at once and [Rate] a second beyond.
 //
-// Left out: TCP and TLS as transports, and collisions of two hosts.
+// Left out: TCP and TLS as transports.
 //
 //	p, err := natprobe.New(natprobe.Config{Servers: []netip.AddrPort{server}})
 //	if err != nil {

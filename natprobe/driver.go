@@ -156,6 +156,9 @@ func (d *driver) act(ctx context.Context) error {
 
 func (d *driver) open(ctx context.Context, a action) error {
 	local := netip.AddrPortFrom(d.cfg.Local, a.port)
+	if a.second {
+		local = netip.AddrPortFrom(d.cfg.Second, a.port)
+	}
 	listen := d.cfg.Listen
 	if listen == nil {
 		listen = func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error) {
@@ -166,7 +169,7 @@ func (d *driver) open(ctx context.Context, a action) error {
 	c, err := listen(ctx, local)
 	d.conns = append(d.conns, c)
 	if err == nil {
-		if err = tune(c, a.options); err == errUnsupported && a.options == (options{}) {
+		if err = tune(c, a.options); err == errUnsupported && a.ttl == 0 && !a.whole {
 			err = nil // it will do without ICMP errors
 		} else if err != nil {
 			c.Close()

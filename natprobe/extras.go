@@ -25,6 +25,8 @@ type extras struct {
 	bulky    *ask // in pieces, answered in one
 	sized    []*ask
 	lifetime lifetime
+
+	collision collision
 }
 
 // A hairpin is a request from one socket to the other's external endpoint.
@@ -51,6 +53,7 @@ func (m *machine) askExtras() {
 	if m.cfg.Tests.MTU {
 		m.askSizes()
 	}
+	m.askCollision()
 	m.extraOver()
 }
 

@@ -267,3 +267,51 @@ func TestCGNAT(t *testing.T) {
 		}
 	}
 }
+
+// What becomes of two hosts that use one port, which a second address of this
+// host plays (RFC 4787, 4.2.1 and 8).
+func TestCollision(t *testing.T) {
+	for name, tt := range map[string]struct {
+		collision     report.Collision
+		deterministic report.Verdict
+	}{
+		"port-restricted":  {report.Moved, report.NotTested},
+		"cone":             {report.Moved, report.NotTested},
+		"linux":            {report.Moved, report.No},
+		"linux-open-input": {report.Moved, report.No},
+		"home-overloading": {report.Overloaded, report.NotTested},
+		"symmetric":        {report.CollisionUnknown, report.NotTested},
+		"firewall":         {report.CollisionUnknown, report.NotTested},
+	} {
+		for seed := range uint64(20) {
+			for _, loss := range []float64{0, 0.1} {
+				r := newRig(t, seed, loss, profile(t, name))
+				r.server(correct, a1, a2)
+				c := Config{Second: r.client.Addrs()[1]}
+				r.run(c)
+				got := r.m.report()
+				if loss > 0 && got.Collision == report.CollisionUnknown && got.Deterministic == report.NotTested {
+					continue
+				}
+				if got.Collision != tt.collision || got.Deterministic != tt.deterministic {
+					t.Errorf("%s, seed %d, loss %v: %v, deterministic %v: %v", name, seed, loss, got.Collision, got.Deterministic, got.Evidence)
+				}
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		refuse func(o options, to netip.AddrPort) bool
+		want   report.Collision
+	}{
+		"the second's question": {func(o options, to netip.AddrPort) bool { return o.second && to == addrPort(a1+":3478") }, report.Refused},
+		"the second":            {func(o options, _ netip.AddrPort) bool { return o.second }, report.CollisionUnknown},
+	} {
+		r := newRig(t, 1, 0, profile(t, "port-restricted"))
+		r.refuse = tt.refuse
+		r.server(correct, a1, a2)
+		r.run(Config{Second: r.client.Addrs()[1]})
+		if got := r.m.report(); got.Collision != tt.want || got.Filtering != report.AddressAndPortDependent {
+			t.Errorf("%s is refused: %v, %v", name, got.Collision, got.Evidence)
+		}
+	}
+}

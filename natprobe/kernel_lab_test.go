@@ -211,7 +211,7 @@ table ip probe {
 	%s
 }
 END`, inner.Netns(), lan, r))
-		output(t, inner, fmt.Sprintf("ip address add %s.2/24 dev eth0; ip link set eth0 up; ip route add default via %s.1", lan, lan))
+		output(t, inner, fmt.Sprintf("ip address add %s.2/24 dev eth0; ip address add %s.3/24 dev eth0; ip link set eth0 up; ip route add default via %s.1", lan, lan, lan))
 		outer = inner
 	}
 	return outer

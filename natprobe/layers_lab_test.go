@@ -61,6 +61,25 @@ func TestKernelExtras(t *testing.T) {
 			}
 		})
 	}
+	// Two hosts that use one port behind Linux: the second keeps it where the
+	// first has not been, and is moved where it has (RFC 4787, 8).
+	for i, k := range []struct {
+		name, rules   string
+		collision     report.Collision
+		deterministic report.Verdict
+	}{
+		{"collide", masquerade, report.Moved, report.No},
+		{"collide-random", `chain post { type nat hook postrouting priority 100;
+			oifname eth0 masquerade fully-random
+		}`, report.CollisionUnknown, report.NotTested},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			got := probeBoth(t, kernelHome(t, l, 5+i, k.name, []string{k.rules}))
+			if got.Collision != k.collision || got.Deterministic != k.deterministic {
+				t.Errorf("%v, deterministic %v: %v", got.Collision, got.Deterministic, got.Evidence)
+			}
+		})
+	}
 	t.Run("refused", func(t *testing.T) {
 		h := kernelHome(t, l, 10, "refused", []string{`chain stop { type filter hook forward priority 0;
 			meta l4proto udp reject

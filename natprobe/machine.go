@@ -61,8 +61,9 @@ type socket struct {
 
 // options of a socket that not every system has.
 type options struct {
-	ttl   int  // hops that its packets live; 0 = enough
-	whole bool // its packets are never sent in pieces
+	ttl    int  // hops that its packets live; 0 = enough
+	whole  bool // its packets are never sent in pieces
+	second bool // its address is Config.Second
 }
 
 type timer struct {

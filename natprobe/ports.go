@@ -131,6 +131,9 @@ func (m *machine) reportPorts(r *report.Report) {
 	for i, a := range []*ask{m.m1, m.f1} {
 		if x, y := a.mapped(), m.extras.again[i].mapped(); x.IsValid() && y.IsValid() && r.Deterministic != report.No {
 			r.Deterministic = report.Is(x == y)
+			if x != y {
+				r.Note("deterministic", "a socket had another endpoint at the end than at the beginning")
+			}
 		}
 	}
 	if g := m.extras.guess; g != nil {

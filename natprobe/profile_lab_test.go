@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"shipworm/natprobe/report"
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
@@ -27,7 +28,7 @@ func TestKernelsRebuilt(t *testing.T) {
 	startProgram(t, l, "shipworm", "")
 	for i, k := range kernels {
 		t.Run(k.name, func(t *testing.T) {
-			first := probeFrom(t, kernelHome(t, l, i, k.name, k.rules))
+			first := probeBoth(t, kernelHome(t, l, i, k.name, k.rules))
 			if k.name == "blocked" {
 				if _, err := first.Profile(); err == nil {
 					t.Errorf("a profile of %+v", first)
@@ -51,24 +52,33 @@ func TestKernelsRebuilt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			home, err := router.Host(fmt.Sprint("home-", k.name), link.Config{}, inside)
+			home, err := router.Host(fmt.Sprint("home-", k.name), link.Config{}, inside, inside.Next())
 			if err != nil {
 				t.Fatal(err)
 			}
-			second := probeFrom(t, home)
+			second := probeBoth(t, home)
 			switch k.name {
 			case "coneport":
 				// Ports in the router's range are kept, and whether one of ours
 				// is there is chance.
 				second.PortPreserving, second.Allocation = first.PortPreserving, first.Allocation
-			case "restricted":
+				second.Collision, second.Deterministic = first.Collision, first.Deterministic
+			case "restricted", "fullcone":
 				// Linux has a mapping for each destination, and a set of rules
 				// makes the filter here; the laboratory makes both of one table.
-				second.EarlyInbound = first.EarlyInbound
+				second.EarlyInbound, second.Deterministic = first.EarlyInbound, first.Deterministic
 			}
 			if d := cmp.Diff(first, second, behaviour); d != "" {
 				t.Errorf("%s\nfrom %s", d, saved)
 			}
 		})
 	}
+}
+
+// probeBoth probes from a host and lets its second address play another one.
+func probeBoth(t *testing.T, h *lab.Host) *report.Report {
+	t.Helper()
+	c := probeConfig(t, h, Tests{})
+	c.Second = c.Local.Next()
+	return runFrom(t, c)
 }

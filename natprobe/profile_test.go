@@ -38,7 +38,7 @@ func rebuilt(t *testing.T, routers ...nat.Config) (first, second *report.Report,
 		const most = 6 * time.Minute
 		var all *report.Report
 		for _, pass := range (Tests{Ports: true, Hairpin: true, Fragments: true, Lifetime: most, StreamLifetime: most}).passes() {
-			r.run(Config{Tests: pass})
+			r.run(Config{Tests: pass, Second: r.client.Addrs()[1]})
 			if all == nil {
 				all = r.m.report()
 			} else {

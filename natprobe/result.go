@@ -51,6 +51,7 @@ func (m *machine) report() *report.Report {
 		}
 	}
 	m.reportPorts(r)
+	m.reportCollision(r)
 	m.reportHairpin(r)
 	m.reportLifetimes(r)
 	m.reportSizes(r)

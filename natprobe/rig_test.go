@@ -35,6 +35,7 @@ type rig struct {
 	sent    []netip.AddrPort                               // destinations
 	tcp     tcpAnswer                                      // does the server answer over TCP?
 	hops    []netip.Addr                                   // routers that complain of packets that live too short
+	refuse  func(o options, to netip.AddrPort) bool        // drops what is sent
 	mtu     int                                            // of the way out; 0 = endless
 	stop    time.Duration                                  // when the run is interrupted; 0 = never
 	refuses netip.Addr                                     // who says that the server's port is closed
@@ -93,8 +94,8 @@ func newRig(t testing.TB, seed uint64, loss float64, routers ...nat.Config) *rig
 		}
 	}
 	line := link.Config{Delay: 20 * ms, Loss: loss}
-	host := func(name string, l link.Config, a netip.Addr, _ ...netip.Addr) (*sim.Host, error) {
-		return r.w.Host(name, l, a)
+	host := func(name string, l link.Config, a netip.Addr, more ...netip.Addr) (*sim.Host, error) {
+		return r.w.Host(name, l, append([]netip.Addr{a}, more...)...)
 	}
 	router := r.w.Router
 	for i, c := range routers {
@@ -122,7 +123,7 @@ func newRig(t testing.TB, seed uint64, loss float64, routers ...nat.Config) *rig
 		inner = line
 	}
 	var err error
-	r.client, err = host("client", inner, a)
+	r.client, err = host("client", inner, a, a.Next())
 	must(err)
 	return r
 }
@@ -204,7 +205,11 @@ func (r *rig) perform(list []action) {
 		switch a.kind {
 		case actOpen:
 			id := a.sock
-			p, err := r.client.BindUDP(a.port, func(now time.Time, from netip.AddrPort, b []byte) {
+			at := r.client.Addr()
+			if a.second {
+				at = r.m.cfg.Second
+			}
+			p, err := r.client.BindUDPAddr(netip.AddrPortFrom(at, a.port), func(now time.Time, from netip.AddrPort, b []byte) {
 				r.m.receive(now, id, from, b)
 				r.act()
 			})
@@ -229,6 +234,8 @@ func (r *rig) perform(list []action) {
 				})
 			}
 			switch {
+			case r.refuse != nil && r.refuse(o, a.to):
+				continue
 			case o.whole && r.mtu > 0 && len(a.data)+28 > r.mtu:
 				continue
 			case r.refuses.IsValid():

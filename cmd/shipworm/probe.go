@@ -43,6 +43,7 @@ type probeFlags struct {
 	timeout  time.Duration
 	verbose  bool
 	teredo   string
+	second   string
 	system   systemFile
 	router   mapFlags
 }
@@ -91,6 +92,7 @@ without a NAT whether a firewall filters.`,
 	c.Flags().BoolVar(&f.mtu, "mtu", false, "find the largest packet that gets out in one piece (Linux)")
 	c.Flags().DurationVar(&f.lifetime, "lifetime", 0, "test idle mappings of up to this age; takes up to three times as long")
 	c.Flags().BoolVar(&f.all, "all", false, "every test: ports, fragments, hairpin, MTU, lifetimes up to "+allLifetime.String())
+	c.Flags().StringVar(&f.second, "second-address", "", "another `address` of this host behind the same NAT: see what two hosts get that use one port")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "give up a probe after this time (default: as long as its tests take)")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log to stderr")
 	c.Flags().StringVar(&f.teredo, "teredo", "", "Teredo `server` to ask if no STUN server answers (default that of the Teredo client's configuration, or $"+teredoServerEnv+")")
@@ -122,6 +124,12 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 		Ports: more, Fragments: more, Hairpin: f.hairpin || f.all, MTU: f.mtu || f.all,
 		Layers: true, Lifetime: f.lifetime, StreamLifetime: f.lifetime,
 	}
+	if f.second != "" {
+		var err error
+		if cfg.Second, err = ownAddress(f.second); err != nil {
+			return cfg, nil, usageError(fmt.Errorf("probe: --second-address: %w", err))
+		}
+	}
 	if f.all && f.lifetime == 0 {
 		cfg.Tests.Lifetime, cfg.Tests.StreamLifetime = allLifetime, allLifetime
 	}
@@ -147,6 +155,24 @@ func (f *probeFlags) config(ctx context.Context) (natprobe.Config, map[netip.Add
 		}
 	}
 	return cfg, names, nil
+}
+
+// ownAddress reads an address that this host must have.
+func ownAddress(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return a, fmt.Errorf("%q is no address", s)
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return a, err
+	}
+	for _, own := range all {
+		if p, err := netip.ParsePrefix(own.String()); err == nil && p.Addr() == a {
+			return a, nil
+		}
+	}
+	return a, fmt.Errorf("%v is not an address of this host", a)
 }
 
 // resolveSTUN returns one endpoint of each address family that a server has.

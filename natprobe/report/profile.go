@@ -86,11 +86,12 @@ func (r *Report) Profile() ([]byte, error) {
 		p.Parity = r.Parity == Yes && p.Step%2 == 0
 		p.Contiguity = r.Contiguity == Yes && p.Mapping != apdm
 	}
-	if r.EarlyInbound == Yes && p.Mapping == eim && p.Filtering == apdm {
+	early := r.EarlyInbound == Yes
+	if (early || r.Collision == Moved && r.Deterministic == No) && p.Mapping == eim && p.Filtering == apdm {
 		// Linux: each destination has a mapping of its own, and all share one
-		// port until a stray packet takes it. So nothing but the destination
-		// gets in; where a rule lets others in, that rule matters more.
-		p.Mapping, p.Overlap, p.ReuseSource, p.EarlyInbound, p.Reject = apdm, true, true, true, true
+		// port until a stray packet, or another host, takes it. So nothing but the
+		// destination gets in; where a rule lets others in, that rule matters more.
+		p.Mapping, p.Overlap, p.ReuseSource, p.EarlyInbound, p.Reject = apdm, true, true, early, early
 		p.Contiguity = false
 	}
 	p.ArbitraryPooling = r.Pooling == Arbitrary

@@ -49,7 +49,7 @@ type Report struct {
 	Pooling        Pooling    `json:"pooling"`            // RFC 4787, 4.1, REQ-2
 	Pool           int        `json:"pool_seen,omitzero"` // different external addresses seen
 	Deterministic  Verdict    `json:"deterministic"`      // RFC 4787, 8, REQ-11
-	Collision      Collision  `json:"collision"`          // two sockets that want one external port
+	Collision      Collision  `json:"collision"`          // of two hosts that use one port (RFC 4787, 4.2.1)
 
 	Hairpin      Hairpin   `json:"hairpin"`
 	Lifetimes    Lifetimes `json:"lifetimes"`

@@ -188,11 +188,17 @@ func (p *printer) ports(r *Report) {
 	case Arbitrary:
 		p.line("Address pooling", fmt.Sprintf("%v, %d addresses seen", r.Pooling, r.Pool), "Sockets of this host get different external addresses, which breaks programs that use several.")
 	}
-	switch r.Collision {
+	switch why := reason(r, "collision"); r.Collision {
+	case CollisionUnknown:
+		if why != "" {
+			p.line("Port collision", r.Collision, "The observations do not decide it."+why)
+		}
 	case Moved:
-		p.line("Port collision", r.Collision, "Of two sockets that want one external port the second gets another.")
+		p.line("Port collision", r.Collision, "Of two hosts that use one port the second gets another one outside.")
 	case Overloaded:
-		p.line("Port collision", r.Collision, "Two sockets share one external port, and answers may reach the wrong one.")
+		p.line("Port collision", r.Collision, "Two hosts that use one port share it outside, and answers may reach the wrong one.")
+	case Refused:
+		p.line("Port collision", r.Collision, "Of two hosts that use one port the second gets no answers.")
 	}
-	p.verdict("Deterministic", r.Deterministic, "The same question had the same answer each time.", "The behaviour changed during the probe: expect other results at other times.")
+	p.verdict("Deterministic", r.Deterministic, "The same question had the same answer each time.", "The behaviour is not always the same: expect other results at other times."+reason(r, "deterministic"))
 }

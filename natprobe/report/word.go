@@ -119,9 +119,10 @@ const (
 	CollisionUnknown Collision = iota
 	Moved                      // it gets another port
 	Overloaded                 // it gets the same one, which RFC 4787, REQ-3 forbids
+	Refused                    // it gets none
 )
 
-var collisions = []string{"unknown", "moved", "overloaded"}
+var collisions = []string{"unknown", "moved", "overloaded", "refused"}
 
 // Source is the source endpoint of a hairpinned packet.
 type Source uint8
