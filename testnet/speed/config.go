@@ -100,7 +100,7 @@ func parse(args []string) (*config, error) {
 func (c *config) check(only, paths string) error {
 	var errs []error
 	rounds := 6
-	c.span, c.probe, c.probes, c.pings, c.limit = 900*time.Millisecond, 250*time.Millisecond, 5, 250, 20*time.Minute
+	c.span, c.probe, c.probes, c.pings, c.limit = 800*time.Millisecond, 250*time.Millisecond, 5, 250, 20*time.Minute
 	if c.quick {
 		rounds = 1
 		c.span, c.probe, c.probes, c.pings = 250*time.Millisecond, 80*time.Millisecond, 2, 40

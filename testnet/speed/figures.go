@@ -43,6 +43,8 @@ var tests = []test{
 	{"retrans4", "retrans", "TCP sent again, four streams", "1/1000", false},
 	{"server-rs", "server", "Solicitations, one core", "1000/s", true},
 	{"server-bubble", "server", "Bubbles forwarded, one core", "1000/s", true},
+	{"server-rs-cpu", "server", "CPU a solicitation", "ns", true},
+	{"server-bubble-cpu", "server", "CPU a bubble", "ns", true},
 	{"rss", "memory", "Resident memory", "MiB", false},
 	{"growth", "memory", "Its growth, first round to last", "x", false},
 }

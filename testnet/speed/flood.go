@@ -22,15 +22,19 @@ const (
 	floodCPU  = 1 // and the load the other
 	floodPort = 40000
 
-	// floodWindow is how many requests may be unanswered, and floodLost how
-	// long one waits for answers before they count as lost.
-	floodWindow = 256
-	floodLost   = 20 * time.Millisecond
+	// floodWindow is how many requests may be unanswered: as many as fit into
+	// the receive buffer that a socket has by default. floodLost is how long
+	// one waits for answers before they count as lost; a server that waits for
+	// its processor must not be taken for one that lost something.
+	floodWindow = 128
+	floodLost   = 200 * time.Millisecond
+	floodSettle = 20 * time.Millisecond // for what comes late
 	floodBatch  = 64
 
 	// Peers greet at a rate that any client keeps up with.
 	greetBatch = 8
-	greetEvery = time.Millisecond
+	greetEvery = 2 * time.Millisecond
+	greetAgain = 128 // peers later
 )
 
 // A flood asks a server as fast as it answers. Every packet has another source
@@ -75,8 +79,13 @@ func floodRole(_ context.Context, _ []string) (string, map[string]func(order) (a
 
 // source sets another source of a datagram and returns it.
 func (f *flood) source(i int) netip.AddrPort {
-	ip := sourceAt(f.next)
 	f.next++
+	return f.from(i, f.next-1)
+}
+
+// from sets the n-th source of all.
+func (f *flood) from(i int, n uint32) netip.AddrPort {
+	ip := sourceAt(n)
 	info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&f.out.oob[i][unix.CmsgLen(0)]))
 	info.Spec_dst = ip.As4()
 	return netip.AddrPortFrom(ip, floodPort)
@@ -157,7 +166,7 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 	}
 	a.Took = time.Since(began)
 	// What comes late is not the next run's.
-	time.Sleep(floodLost)
+	time.Sleep(floodSettle)
 	f.drain()
 	return a, nil
 }
@@ -170,27 +179,33 @@ func (f *flood) greet(o order) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
-	first := f.next
-	for range 2 {
-		f.next = first
-		for i := range o.Count {
-			own := wire.AddressFrom(to.Server(), 0, f.source(0))
-			b, err := wire.AppendEcho(nil, &wire.Echo{Src: own.Addr(), Dst: to.Addr(), HopLimit: 64, Data: make([]byte, 8)})
-			if err != nil {
-				return a, err
-			}
-			f.aim(b, to.Mapped())
-			if _, err := f.out.send(1); err != nil {
-				return a, err
-			}
-			if i%greetBatch == 0 {
-				time.Sleep(greetEvery)
-				a.Packets += f.drain()
-			}
+	ping := func(n uint32) error {
+		own := wire.AddressFrom(to.Server(), 0, f.from(0, n))
+		b, err := wire.AppendEcho(nil, &wire.Echo{Src: own.Addr(), Dst: to.Addr(), HopLimit: 64, Data: make([]byte, 8)})
+		if err != nil {
+			return err
 		}
-		time.Sleep(floodLost)
-		a.Packets += f.drain()
+		f.aim(b, to.Mapped())
+		_, err = f.out.send(1)
+		return err
 	}
+	for i := range o.Count + greetAgain {
+		if i < o.Count {
+			err = ping(uint32(i))
+		}
+		if i >= greetAgain && err == nil {
+			err = ping(uint32(i - greetAgain))
+		}
+		if err != nil {
+			return a, err
+		}
+		if i%greetBatch == 0 {
+			time.Sleep(greetEvery)
+			a.Packets += f.drain()
+		}
+	}
+	time.Sleep(floodSettle)
+	a.Packets += f.drain()
 	return a, nil
 }
 

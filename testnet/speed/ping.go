@@ -22,6 +22,7 @@ const (
 	pingEvery  = 4 * time.Millisecond
 	pingSize   = 56 // bytes of data, as ping sends
 	pingWithin = time.Second
+	pingLate   = 5 * time.Second
 
 	// A path is awake when it has answered wakePings, within wakeWithin.
 	wakePings  = 3
@@ -35,7 +36,8 @@ const (
 // A pinger sends one echo request and returns the time until its answer.
 type pinger func(ctx context.Context, within time.Duration) (time.Duration, error)
 
-// ping sends o.Count pings to o.To, one at a time.
+// ping sends o.Count pings to o.To, one at a time, and fewer if that takes much
+// longer than o.For.
 func (l *loader) ping(ctx context.Context, o order) (a answer, err error) {
 	// A round trip in the kernel ends with the thread that sent.
 	runtime.LockOSThread()
@@ -46,7 +48,8 @@ func (l *loader) ping(ctx context.Context, o order) (a answer, err error) {
 	}
 	defer stop()
 	next := time.Now()
-	for range o.Count {
+	end := next.Add(o.For + pingLate)
+	for i := 0; i < o.Count && time.Now().Before(end); i++ {
 		d, err := p(ctx, pingWithin)
 		if err == nil {
 			a.Times = append(a.Times, float64(d.Nanoseconds())/1e3)

@@ -125,6 +125,13 @@ func (p *process) answer(ctx context.Context, what string, within time.Duration)
 
 // order has an agent do something and waits for it.
 func (p *process) order(ctx context.Context, o order) (answer, error) {
+	select {
+	case <-p.exited:
+		if p.failed == nil {
+			p.failed = fmt.Errorf("%s: it ended: %v", p.name, p.err)
+		}
+	default:
+	}
 	if p.failed != nil {
 		return answer{}, p.failed
 	}

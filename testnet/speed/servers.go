@@ -60,16 +60,19 @@ func (b *bench) servers(ctx context.Context) error {
 // ask loads a server and adds what it did to a test, if one is named.
 func (b *bench) ask(ctx context.Context, id, do, test string) error {
 	s := b.serving[id]
+	before := s.process.cpu()
 	a, err := b.flood.order(ctx, order{Do: do, To: s.address, For: b.cfg.span})
 	if err != nil {
 		return err
 	}
+	used := s.process.cpu() - before
 	if a.Packets == 0 {
 		return fmt.Errorf("%s: no answer", do)
 	}
 	s.sources += a.Sources
 	if test != "" {
 		b.add(test, row(id, uso), float64(a.Packets)/a.Took.Seconds()/1e3)
+		b.add(test+"-cpu", row(id, uso), float64(used)/float64(a.Packets))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,41 +102,97 @@ func everyRow() (out []series) {
 	return out
 }
 
-// A run that is killed leaves nothing: no process, no interface.
-func TestKilled(t *testing.T) {
-	before, err := net.Interfaces()
+// A path that stops working has the reason in its rows, and others go on.
+func TestPathFails(t *testing.T) {
+	bin := build(t)
+	var out bytes.Buffer
+	c := exec.Command(bin, "--only", "ping", "--paths", "line,naive", "--rounds", "4", "--json")
+	c.Stdout = &out
+	said, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := build(t)
-	c := exec.Command(bin, "--rounds", "100", "--only", "ping")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // in the middle of something
-	if running(bin) < 5 {
-		t.Errorf("only %d processes run", running(bin))
-	}
-	_ = c.Process.Signal(syscall.SIGKILL)
-	_ = c.Wait()
-	for end := time.Now().Add(3 * time.Second); running(bin) > 0; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d processes are left", running(bin))
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		if strings.Contains(lines.Text(), "round 1 of 4") {
+			for _, pid := range running(bin, "naive") {
+				_ = syscall.Kill(pid, syscall.SIGSTOP) // as if it hung
+			}
 		}
 	}
-	after, err := net.Interfaces()
-	if err != nil || len(after) != len(before) {
-		t.Errorf("interfaces: %v, before %v (%v)", after, before, err)
+	_ = c.Wait()
+	if code := c.ProcessState.ExitCode(); code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	var r report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	rounds := map[string]int{}
+	for _, x := range r.Rows {
+		rounds[x.Path] = x.N
+		if ok := x.Path == "the bare line" || x.Test == "ping-p99"; ok != (len(x.Failed) == 0) {
+			t.Errorf("%s, %s: failed %q", x.Test, x.Path, x.Failed)
+		}
+	}
+	if rounds["the bare line"] != 4 || rounds["naive tunnel"] == 4 {
+		t.Errorf("rounds with figures: %v", rounds)
+	}
+	if left := running(bin, ""); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
 	}
 }
 
-// running returns how many processes run a program.
-func running(bin string) (n int) {
+// A run that is interrupted or killed leaves nothing: no process, no interface.
+func TestEnds(t *testing.T) {
+	bin := build(t)
+	for _, c := range []struct {
+		signal syscall.Signal
+		code   int
+	}{{syscall.SIGINT, exitInterrupted}, {syscall.SIGTERM, exitInterrupted}, {syscall.SIGKILL, -1}} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			before, err := net.Interfaces()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := exec.Command(bin, "--rounds", "100", "--only", "ping")
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second) // in the middle of something
+			if n := len(running(bin, "")); n < 5 {
+				t.Errorf("only %d processes run", n)
+			}
+			_ = p.Process.Signal(c.signal)
+			_ = p.Wait()
+			if code := p.ProcessState.ExitCode(); code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for end := time.Now().Add(10 * time.Second); len(running(bin, "")) > 0; time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("left: %v", running(bin, ""))
+				}
+			}
+			after, err := net.Interfaces()
+			if err != nil || len(after) != len(before) {
+				t.Errorf("interfaces: %v, before %v (%v)", after, before, err)
+			}
+		})
+	}
+}
+
+// running returns the processes that run a program with an argument.
+func running(bin, arg string) (pids []int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/exe")
 	for _, f := range files {
-		if target, _ := os.Readlink(f); target == bin {
-			n++
+		target, _ := os.Readlink(f)
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
+		if target == bin && (arg == "" || slices.Contains(strings.Split(string(line), "\x00"), arg)) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			pids = append(pids, pid)
 		}
 	}
-	return n
+	return pids
 }
