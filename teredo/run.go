@@ -24,6 +24,8 @@ type running struct {
 	policy  Policy
 	machine *engine.Client
 	own     half // of loop
+	service *servicePort
+	renew   chan struct{} // the service port is to be another one
 	local   netip.AddrPort
 
 	extra    map[uint16]udp.Socket // extra ports
@@ -53,7 +55,7 @@ func (c *Client) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := &running{c: c, mover: newMover(nil, nil), gate: newGate(&c.cfg, time.Now()), set: c.Settings(), policy: c.cfg.Policy, resolved: make(chan found, 1),
-		extra: map[uint16]udp.Socket{}, arrivals: make(chan *arrival), mapped: make(chan mapping)}
+		extra: map[uint16]udp.Socket{}, renew: make(chan struct{}, 1), arrivals: make(chan *arrival), mapped: make(chan mapping)}
 	err := r.open(ctx)
 	if err == nil {
 		err = r.serve(ctx, cancel)
@@ -88,9 +90,12 @@ func (r *running) open(ctx context.Context) (err error) {
 	if err = r.firstServer(ctx); err != nil {
 		return err
 	}
-	if r.socket, err = c.openSocket(ctx); err != nil {
+	s, err := c.openSocket(ctx)
+	if err != nil {
 		return &QualifyError{Server: c.cfg.Server, Stage: StageSocket, Err: err}
 	}
+	r.service = newServicePort(s)
+	r.socket = r.service
 	r.locate()
 	if r.device = c.cfg.Device; r.device != nil {
 		return nil
@@ -246,6 +251,8 @@ func (r *running) loop(ctx context.Context, fromLink *reader, news <-chan string
 				return fmt.Errorf("teredo: %w", err)
 			}
 			continue
+		case <-r.renew:
+			do = func() { r.renewPort(ctx) }
 		case what := <-news:
 			do = func() {
 				r.linkChanged(what)
@@ -304,6 +311,8 @@ func (r *running) event(ctx context.Context, e engine.Event) {
 				c.failure = &QualifyError{Server: r.serverName(), Stage: StageSolicit, Err: ErrServerSilent}
 			})
 		}
+	case engine.PortRefused:
+		r.portRefused()
 	default:
 		c.log.Debug(e.Kind.String(), "peer", e.Peer, "endpoint", e.Endpoint)
 	}

@@ -92,6 +92,10 @@ var (
 	// ErrServerSilent: a whole series of solicitations went unanswered.
 	ErrServerSilent = errors.New("no answer over UDP")
 
+	// ErrPortRefused: the NAT maps the configured port to one that no peer sends
+	// to, such as a service's.
+	ErrPortRefused = errors.New("the NAT shows a port that peers do not send to")
+
 	// ErrServerDenied: the name led only to addresses that the policy
 	// forbids, such as private ones.
 	ErrServerDenied = errors.New("not a public IPv4 address")
