@@ -243,7 +243,11 @@ func (c *Client) State() State {
 	if c.ended {
 		return c.final
 	}
-	return State{ServerName: c.cfg.Server, Port: c.cfg.Port}
+	s = State{ServerName: c.cfg.Server, Port: c.cfg.Port}
+	if s.Refresh = c.cfg.Refresh; s.Refresh == 0 {
+		s.Refresh = engine.DefaultRefresh
+	}
+	return s
 }
 
 // Peer returns what the client knows of the peer with this IPv6 address, such

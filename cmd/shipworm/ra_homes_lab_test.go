@@ -30,7 +30,7 @@ func TestRAHomes(t *testing.T) {
 // runInLab runs a test of this package inside the namespaces.
 func runInLab(t *testing.T, name string) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=2m")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=2m", fmt.Sprint("-update=", *updateGolden))
 	cmd.Env = append(os.Environ(), inLab+"=1", "SHIPWORM_BIN="+shipworm(t))
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+name+"/") {

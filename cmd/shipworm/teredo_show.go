@@ -124,7 +124,7 @@ func (f systemFile) notRunning() ([]byte, error) {
 	st := teredo.State{ServerName: set.server, Port: set.port}
 	st.ClientState.State = engine.Offline
 	if st.Refresh = time.Duration(set.refresh) * time.Second; st.Refresh == 0 {
-		st.Refresh = 30 * time.Second
+		st.Refresh = engine.DefaultRefresh
 	}
 	return shownJSON(st, set.typ, set.managed)
 }

@@ -167,7 +167,7 @@ type clientStats struct {
 func NewClient(config ClientConfig) (*Client, error) {
 	config.Server, config.Secondary = config.Server.Unmap(), config.Secondary.Unmap()
 	if config.Refresh == 0 {
-		config.Refresh = defaultRefresh
+		config.Refresh = DefaultRefresh
 	}
 	if config.Peers == 0 {
 		config.Peers = defaultPeers
@@ -231,7 +231,7 @@ func (c *Client) SetPolicy(p Policy) {
 // error.
 func (c *Client) SetRefresh(now time.Time, d time.Duration) error {
 	if d == 0 {
-		d = defaultRefresh
+		d = DefaultRefresh
 	}
 	if d < minRefresh || d > maxRefresh {
 		return fmt.Errorf("refresh interval %v: not within %v to %v", d, minRefresh, maxRefresh)

@@ -13,15 +13,18 @@ import (
 
 // Timers of qualification and maintenance.
 const (
-	defaultRefresh = 30 * time.Second // RFC 4380, 5.2
-	minRefresh     = 5 * time.Second  // for NATs that forget within 15 s
-	maxRefresh     = 45 * time.Second // RFC 6081, 5.1.1: 150 %
+	minRefresh = 5 * time.Second  // for NATs that forget within 15 s
+	maxRefresh = 45 * time.Second // RFC 6081, 5.1.1: 150 %
 
 	keepAddress = 60 * time.Second // an address outlives its unreachable server
 	nonceLife   = 12 * time.Second // an answer that took longer is not one
 	silence     = 2 * time.Second  // data unanswered this long: is the mapping gone?
 	silenceGap  = 5 * time.Second  // between two solicitations because of silence
 )
+
+// DefaultRefresh is the longest time between two solicitations of a qualified
+// client that was not told otherwise. RFC 4380, 5.2.
+const DefaultRefresh = 30 * time.Second
 
 // quickGaps follow each solicitation of a series. RFC 4380 asks 4 s apart and
 // gives up after three, which at 10 % loss means 22 false alarms a day.
