@@ -22,9 +22,9 @@ func (c *Client) addAlternates(peer wire.Address, t *wire.Trailers) {
 	}
 }
 
-// learnAlternates keeps those addresses of c.t that p may be sent to at: they
-// are where an attached network is, or where its mapping is, and it shares our
-// NAT. Anybody could name anybody's.
+// learnAlternates keeps those addresses of c.t that p may be sent to at: it
+// shares our NAT, and they are on an attached network, on that of our router's
+// outside, or at the NAT. Anybody could name anybody's.
 func (c *Client) learnAlternates(p *peer) {
 	x := p.x
 	x.sides = 0
@@ -48,12 +48,25 @@ func (c *Client) near(a netip.AddrPort, mapped netip.Addr) bool {
 	if !portPermitted(a.Port()) || slices.Contains(c.policy.Own, a.Addr()) || a.Addr().IsLoopback() {
 		return false
 	}
-	if a.Addr() == mapped {
+	if a.Addr() == mapped || c.betweenNATs(a.Addr()) {
 		return true
 	}
 	return a.Addr().IsPrivate() && slices.ContainsFunc(c.policy.Inside, func(n netip.Prefix) bool {
 		return n.Bits() > 0 && n.Contains(a.Addr())
 	})
+}
+
+// betweenNATs reports whether ip is on the network between our router and the
+// NAT that peers see, so far as our port forward tells: beside its outside end
+// (RFC 6081, 3.5 and 6.5).
+func (c *Client) betweenNATs(ip netip.Addr) bool {
+	outside := c.external.Addr()
+	if !outside.Is4() || outside == c.mapping.Addr() {
+		return false
+	}
+	shared := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10)
+	network := netip.PrefixFrom(outside, 24)
+	return (ip.IsPrivate() || shared.Contains(ip)) && network.Contains(ip) && ip != outside
 }
 
 // beside reports whether to is an alternate address of p.

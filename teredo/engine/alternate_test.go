@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +80,73 @@ func TestSameNAT(t *testing.T) {
 	}
 	if p, _ := na.c.Peer(l.w.Now(), nb.addr()); p.Endpoint != nb.port.LocalAddr() {
 		t.Errorf("packets go to %v", p.Endpoint)
+	}
+}
+
+// RFC 6081, 5.6.4.2: an indirect bubble whose alternate addresses are malformed
+// is dropped: neither answered nor its nonce noted. Of a direct one only the
+// trailer counts for nothing.
+func TestMalformedAlternate(t *testing.T) {
+	for _, trailer := range []string{
+		"0104deadbeef 0308 0000 c0a801030000", "0104deadbeef 0307 0000 c0a8010350", "0104deadbeef 0302 0000",
+		"0104deadbeef 0308 0000 e0000001c350", "0104deadbeef 0308 0000 c0a80103",
+	} {
+		r := qualifiedRig(t)
+		tail := unhex(t, strings.ReplaceAll(trailer, " ", ""))
+		r.expectDrop(t, engine.DropTrailer, func() []engine.Transmit {
+			return r.receive(serverPort, append(indirect(neighbour, r.own, neighbourPort), tail...))
+		})
+		if _, known := r.c.Peer(r.now, neighbour); known {
+			t.Errorf("%s: the peer was noted", trailer)
+		}
+		r.receive(peerPort, append(wire.AppendBubble(nil, peerAt(peerPort), r.own, 64), tail...))
+		if p, _ := r.c.Peer(r.now, peerAt(peerPort)); !p.Up {
+			t.Errorf("%s: a direct bubble was dropped", trailer)
+		}
+	}
+}
+
+// Two clients, each behind a router of its own, share the NAT beyond. They meet
+// on the network between by what their routers told them of its forwards
+// (RFC 6081, figure 3 and 6.5), and without forwards not at all.
+func TestMiddleNetwork(t *testing.T) {
+	for _, forwards := range []bool{true, false} {
+		middle := netip.MustParsePrefix("192.168.0.0/16")
+		denied := slices.DeleteFunc(engine.DeniedRanges(), func(p netip.Prefix) bool { return p == middle })
+		l := newLabDenying(t, 1, link.Config{Delay: 20 * time.Millisecond}, denied)
+		cfg, _ := nat.Profile("home-strict")
+		cfg.External = []netip.Addr{addr("198.51.100.77")}
+		outer, err := l.w.Router("outer", cfg, l.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		home := func(i byte) *node {
+			cfg, _ := nat.Profile("upnp-port-restricted")
+			cfg.External = []netip.Addr{netip.AddrFrom4([4]byte{192, 168, 1, 10 + i})}
+			n := &node{l: l, name: fmt.Sprint("home ", i)}
+			var err error
+			if n.router, err = outer.Router(n.name, cfg, link.Config{Delay: time.Millisecond}); err != nil {
+				t.Fatal(err)
+			}
+			private := netip.AddrFrom4([4]byte{10, i, 0, 2})
+			n.host = l.must(n.router.Host(n.name+" host", link.Config{}, private))
+			l.nodes++
+			l.attach(n, func(c *engine.ClientConfig) {
+				c.Secondary = secondary
+				c.Policy.Inside = []netip.Prefix{netip.PrefixFrom(private, 24).Masked()}
+			})
+			return n
+		}
+		na, nb := home(1), home(2)
+		l.qualify(na, nb)
+		if forwards {
+			na.forwardPort()
+			nb.forwardPort()
+		}
+		na.send(nb.addr(), 100)
+		ok := l.until(3*time.Second, func() bool { return len(nb.got) == 1 && na.up(nb) && nb.up(na) })
+		if ok != forwards {
+			t.Errorf("forwards %v, connected %v: %v", forwards, ok, drops(na, nb))
+		}
 	}
 }

@@ -31,7 +31,7 @@ const (
 	DropLoop           // our own packet came back
 	DropDiscovery      // Neighbor Discovery or MLD from the tunnel
 	DropLinkLocal      // bubble from a link-local source, not through the server
-	DropTrailer        // unknown trailer that asks to be discarded
+	DropTrailer        // unknown trailer that asks to be discarded, or malformed alternate addresses
 	DropUnproven       // packet from a native source that did not pass the test in time
 	DropBubbleLimit    // no bubble allowed to this peer yet
 	DropAnswerLimit    // too many bubbles to answer

@@ -265,6 +265,9 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 	case !teredo && !src.IsLinkLocalUnicast() && !c.honest(src):
 		c.drop(DropInnerSource)
 		return
+	case d.IPv6.IsBubble() && c.t.BadAlternate: // RFC 6081, 5.6.4.2
+		c.drop(DropTrailer)
+		return
 	}
 	if why, ok := c.policy.permitsNew(origin); !ok {
 		c.drop(why)

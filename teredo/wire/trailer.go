@@ -109,6 +109,9 @@ type Trailers struct {
 	Discovery  Discovery
 	Announce   Announcement
 	Malformed  bool // the sequence ended in a malformed trailer
+	// BadAlternate: that one has alternate addresses, for which a bubble through
+	// a server is to be dropped (RFC 6081, 5.6.4.2).
+	BadAlternate bool
 }
 
 // ParseTrailers reads b, what followed an IPv6 packet, into t in the manner of
@@ -123,7 +126,7 @@ func ParseTrailers(b []byte, t *Trailers) error {
 	for offset := 0; offset < len(b); {
 		rest := b[offset:]
 		if len(rest) < 2 || len(rest) < 2+int(rest[1]) {
-			t.Malformed = true
+			t.Malformed, t.BadAlternate = true, rest[0] == trailerAlternate
 			return nil
 		}
 		value := rest[2 : 2+int(rest[1])]
@@ -145,7 +148,7 @@ func ParseTrailers(b []byte, t *Trailers) error {
 			}
 		case trailerAlternate:
 			if !t.parseAlternate(value) {
-				t.Malformed = true
+				t.Malformed, t.BadAlternate = true, true
 				return nil
 			}
 		case trailerDiscovery:
@@ -195,8 +198,9 @@ func (t *Trailers) parseAlternate(value []byte) bool {
 }
 
 // AppendTrailers appends the trailers that t holds, in the order nonce,
-// alternate addresses, random port, announcement, neighbor discovery. Malformed is ignored,
-// Alternates beyond [MaxAlternates] or not IPv4 are left out.
+// alternate addresses, random port, announcement, neighbor discovery. Malformed
+// and BadAlternate are ignored, Alternates beyond [MaxAlternates] or not IPv4
+// are left out.
 func AppendTrailers(b []byte, t *Trailers) []byte {
 	if t.HasNonce {
 		b = append(b, trailerNonce, 4)

@@ -12,6 +12,7 @@ func TestParseTrailers(t *testing.T) {
 	nonce := wire.Trailers{HasNonce: true, Nonce: [4]byte{0xde, 0xad, 0xbe, 0xef}}
 	with := func(tr wire.Trailers, change func(*wire.Trailers)) wire.Trailers { change(&tr); return tr }
 	malformed := func(tr *wire.Trailers) { tr.Malformed = true }
+	alternate := func(tr *wire.Trailers) { tr.Malformed, tr.BadAlternate = true, true }
 	two := func(tr *wire.Trailers) {
 		tr.Alternates = 2
 		tr.Alternate[0], tr.Alternate[1] = addrPort("192.168.1.10:40000"), addrPort("10.0.0.5:40000")
@@ -34,11 +35,15 @@ func TestParseTrailers(t *testing.T) {
 		{"nothing behind a malformed one counts", "0103deadbe 0502c350", with(wire.Trailers{}, malformed)},
 		{"wrong length of the port", "0501c3", with(wire.Trailers{}, malformed)},
 		{"random port 0", "05020000 0104deadbeef", with(wire.Trailers{}, malformed)},
-		{"alternate of 7 bytes", "0307 0000 c0a8010a9c", with(wire.Trailers{}, malformed)},
-		{"alternate without entry", "0302 0000", with(wire.Trailers{}, malformed)},
-		{"five alternates", "0320 0000 c0a801019c40 c0a801029c40 c0a801039c40 c0a801049c40 c0a801059c40", with(wire.Trailers{}, malformed)},
-		{"alternate port 0", "0308 0000 c0a8010a0000", with(wire.Trailers{}, malformed)},
-		{"alternate multicast", "0308 0000 e00000fb0001", with(wire.Trailers{}, malformed)},
+		{"alternate of 7 bytes", "0307 0000 c0a8010a9c", with(wire.Trailers{}, alternate)},
+		{"alternate without entry", "0302 0000", with(wire.Trailers{}, alternate)},
+		{"five alternates", "0320 0000 c0a801019c40 c0a801029c40 c0a801039c40 c0a801049c40 c0a801059c40", with(wire.Trailers{}, alternate)},
+		{"alternate port 0", "0308 0000 c0a8010a0000", with(wire.Trailers{}, alternate)},
+		{"alternate multicast", "0308 0000 e00000fb0001", with(wire.Trailers{}, alternate)},
+		{"alternate of class E", "0308 0000 f00000010001", with(wire.Trailers{}, alternate)},
+		{"alternate unspecified", "0308 0000 000000000001", with(wire.Trailers{}, alternate)},
+		{"alternate beyond the datagram", "0104deadbeef 0308 0000 c0a8010a9c", with(nonce, alternate)},
+		{"type of an alternate, no more", "0104deadbeef 03", with(nonce, alternate)},
 		{"unknown discovery", "040402000000", with(wire.Trailers{}, malformed)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,7 +70,7 @@ func FuzzParseTrailers(f *testing.F) {
 		if wire.ParseTrailers(b, &got) != nil {
 			return
 		}
-		got.Malformed = false
+		got.Malformed, got.BadAlternate = false, false
 		if err := wire.ParseTrailers(wire.AppendTrailers(nil, &got), &again); err != nil || again != got {
 			t.Errorf("%+v -> %+v, %v", got, again, err)
 		}
