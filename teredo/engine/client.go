@@ -143,7 +143,7 @@ type Client struct {
 	locals   locals
 	ping     pinger
 	auth     *authenticator // nil: no secure qualification
-	token    relayToken     // of link-local bubbles
+	token    bubbleToken    // of link-local bubbles
 	strange  bucket         // birthdays of peers that the host does not want
 	refusals bucket         // of our mapped port
 	answers  bucket         // bubbles sent because of received ones, server-relayed

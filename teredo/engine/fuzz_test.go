@@ -3,6 +3,7 @@ package engine_test
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,11 +30,12 @@ func fuzzSeeds(own netip.Addr) [][]byte {
 	}
 }
 
-// checkSent fails if a datagram goes where none may go.
-func checkSent(t *testing.T, out *engine.Output) {
+// checkSent fails if a datagram goes where none may go, the neighbours' ways
+// excepted.
+func checkSent(t *testing.T, sent []engine.Transmit, neighbours ...netip.AddrPort) {
 	t.Helper()
-	for _, s := range out.Transmit {
-		if denied(s.To) && s.To != addrPort("192.168.1.3:50000") { // a neighbour's, see T-17
+	for _, s := range sent {
+		if denied(s.To) && !slices.Contains(neighbours, s.To) {
 			t.Errorf("sent %d bytes to %v", len(s.Payload), s.To)
 		}
 		var d wire.Datagram
@@ -41,6 +43,26 @@ func checkSent(t *testing.T, out *engine.Output) {
 			t.Errorf("sent %x: %v", s.Payload, err)
 		}
 	}
+}
+
+// named returns the addresses that a datagram from the server may have a client
+// on 192.168.1.0/24 send to though they are denied: the alternate ones of a
+// client behind the same NAT, on that network (T-17).
+func named(b []byte) (to []netip.AddrPort) {
+	var d wire.Datagram
+	var tr wire.Trailers
+	if wire.Parse(b, &d) != nil || !d.IPv6.IsBubble() || wire.ParseTrailers(d.Trailers, &tr) != nil {
+		return nil
+	}
+	if a, ok := wire.AddressFromAddr(d.IPv6.Source()); !ok || a.Mapped().Addr() != mapping.Addr() {
+		return nil
+	}
+	for _, a := range tr.Alternate[:tr.Alternates] {
+		if ip := a.Addr().As4(); [3]byte(ip[:3]) == [3]byte{192, 168, 1} && ip[3] != 2 && a.Port() >= 1024 {
+			to = append(to, a)
+		}
+	}
+	return to
 }
 
 // denied says independently of the machines what T-01 forbids.
@@ -64,6 +86,12 @@ func FuzzClientReceive(f *testing.F) {
 		r := qualifiedRig(t)
 		peer := peerAt(peerPort)
 		switch who >> 6 {
+		case 0:
+			if who>>3&1 != 0 { // with a network where neighbours may be
+				r = newRig(t, inside)
+				r.receive(serverPort, r.advertise(r.begin()[0], mapping))
+				r.own = r.c.Snapshot().Address.Addr()
+			}
 		case 1:
 			r.become(mapping.Port() + 2) // sequential: extra ports
 			r.send(udp(r.own, peer, 100))
@@ -75,10 +103,14 @@ func FuzzClientReceive(f *testing.F) {
 		}
 		anybody := netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(ip >> 24), byte(ip >> 16), byte(ip >> 8), byte(ip)}), port)
 		from := []netip.AddrPort{serverPort, peerPort, relay, anybody}[who&3]
+		var neighbours []netip.AddrPort
 		for _, b := range [][]byte{first, second} {
+			if who>>6 == 0 && who>>3&1 != 0 && from == serverPort {
+				neighbours = append(neighbours, named(b)...)
+			}
 			r.out.Reset()
 			r.c.ReceiveOn(r.now, port*uint16(who>>5&1), from, b, &r.out)
-			checkSent(t, &r.out)
+			checkSent(t, r.out.Transmit, neighbours...)
 			for _, p := range r.out.Deliver {
 				if wire.Packet(p).Destination() != r.own || wire.Packet(p).IsBubble() {
 					t.Errorf("delivered %x", p)
@@ -87,7 +119,7 @@ func FuzzClientReceive(f *testing.F) {
 			r.now = r.now.Add(100 * time.Millisecond)
 		}
 		r.out.Reset()
-		r.pass(20 * time.Second)
+		checkSent(t, r.pass(20*time.Second), neighbours...)
 		if n := r.c.Snapshot().Queued; n < 0 || n > 4<<20 {
 			t.Errorf("%d bytes queued", n)
 		}
@@ -116,6 +148,10 @@ func FuzzClientPorts(f *testing.F) {
 			t.Fatalf("opened %v", ports)
 		}
 		from := []netip.AddrPort{serverPort, secondaryPort, peerPort, addrPort("192.168.1.3:50000")}[who&3]
+		neighbours := []netip.AddrPort{engine.LocalGroup()}
+		if who&3 == 3 {
+			neighbours = append(neighbours, from) // it may announce itself
+		}
 		for _, b := range [][]byte{first, second} {
 			r.out.Reset()
 			if i := int(who >> 2 & 3); i < len(ports) {
@@ -123,11 +159,7 @@ func FuzzClientPorts(f *testing.F) {
 			} else {
 				r.c.ReceiveLocal(r.now, from, b, &r.out)
 			}
-			for _, s := range r.out.Transmit {
-				if denied(s.To) && s.To != from && s.To != engine.LocalGroup() {
-					t.Errorf("sent %d bytes to %v", len(s.Payload), s.To)
-				}
-			}
+			checkSent(t, r.out.Transmit, neighbours...)
 			for _, p := range r.out.Deliver {
 				if wire.Packet(p).Destination() != r.own || wire.Packet(p).IsBubble() {
 					t.Errorf("delivered %x", p)
@@ -136,7 +168,7 @@ func FuzzClientPorts(f *testing.F) {
 			r.now = r.now.Add(100 * time.Millisecond)
 		}
 		r.out.Reset()
-		r.pass(5 * time.Minute)
+		checkSent(t, r.pass(5*time.Minute), neighbours...)
 	})
 }
 
@@ -157,7 +189,7 @@ func FuzzClientSend(f *testing.F) {
 		for range 2 {
 			r.out.Reset()
 			r.c.Send(r.now, b, &r.out)
-			checkSent(t, &r.out)
+			checkSent(t, r.out.Transmit)
 			for _, s := range r.out.Transmit {
 				if len(s.Payload) > 80 {
 					t.Errorf("sent %x to %v", s.Payload, s.To)
@@ -166,7 +198,7 @@ func FuzzClientSend(f *testing.F) {
 			r.now = r.now.Add(2 * time.Second)
 			r.out.Reset()
 			r.c.Tick(r.now, &r.out)
-			checkSent(t, &r.out)
+			checkSent(t, r.out.Transmit)
 		}
 	})
 }
@@ -233,7 +265,7 @@ func TestRandomAddresses(t *testing.T) {
 			r.c.Send(r.now, udp(r.own, teredo(ap), 60), &r.out)
 		}
 		r.c.Tick(r.now, &r.out)
-		checkSent(t, &r.out)
+		checkSent(t, r.out.Transmit)
 		sent += len(r.out.Transmit)
 		s.out.Reset()
 		to := wire.AddressFrom(primary, 0, draw()).Addr()

@@ -46,7 +46,7 @@ type RelayConfig struct {
 type Relay struct {
 	config RelayConfig
 	policy Policy
-	token  relayToken
+	token  bubbleToken
 	peers  relayTable
 	quota  relayQuota
 	state  RelayState

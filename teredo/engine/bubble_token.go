@@ -12,19 +12,19 @@ import (
 
 const (
 	tokenEpoch  = 15 * time.Second // a token serves in this epoch and the next
-	tokenReason = "relay bubble"
+	tokenReason = "link-local bubble"
 )
 
-// relayToken makes the link-local addresses that bubbles come from. Each is a
-// keyed hash over the client's address and the time, so that no state is kept
-// for it and none serves another client, or later. The key lives as long as the
-// relay.
-type relayToken struct {
+// bubbleToken makes the link-local addresses that bubbles of relays come from,
+// and those of clients for peers that know no nonces. Each is a keyed hash over
+// the peer's address and the time, so that no state is kept for it and none
+// serves another peer, or later. The key lives as long as the machine.
+type bubbleToken struct {
 	mac    hash.Hash
 	origin time.Time // of the first bubble
 }
 
-func (t *relayToken) init(rand io.Reader) error {
+func (t *bubbleToken) init(rand io.Reader) error {
 	var key [32]byte
 	if _, err := io.ReadFull(rand, key[:]); err != nil {
 		return err
@@ -34,7 +34,7 @@ func (t *relayToken) init(rand io.Reader) error {
 }
 
 // epoch counts from 1: the zero epoch is that before the first bubble.
-func (t *relayToken) epoch(now time.Time) uint64 {
+func (t *bubbleToken) epoch(now time.Time) uint64 {
 	if t.origin.IsZero() {
 		t.origin = now
 	}
@@ -42,7 +42,7 @@ func (t *relayToken) epoch(now time.Time) uint64 {
 }
 
 // source returns the address that a bubble to peer comes from in an epoch.
-func (t *relayToken) source(peer [16]byte, epoch uint64) netip.Addr {
+func (t *bubbleToken) source(peer [16]byte, epoch uint64) netip.Addr {
 	const unique = 0x03 // the bits universal and group of an interface identifier
 	var b [16 + 8 + len(tokenReason)]byte
 	copy(b[:], peer[:])
@@ -60,7 +60,7 @@ func (t *relayToken) source(peer [16]byte, epoch uint64) netip.Addr {
 
 // valid reports whether dst, where a bubble from peer went, is the source of
 // one that peer got from us within the last epoch or two.
-func (t *relayToken) valid(now time.Time, peer [16]byte, dst netip.Addr) bool {
+func (t *bubbleToken) valid(now time.Time, peer [16]byte, dst netip.Addr) bool {
 	epoch := t.epoch(now)
 	a, b, d := t.source(peer, epoch).As16(), t.source(peer, epoch-1).As16(), dst.As16()
 	return hmac.Equal(a[:], d[:]) || hmac.Equal(b[:], d[:])
