@@ -6,7 +6,6 @@ import "time"
 const (
 	maxPorts      = 512
 	strangerPorts = 64 // open already: peers that the host does not want get none then
-	portsPerPeer  = birthdayPorts + 1
 
 	portRefresh   = 25 * time.Second // RFC 6081, 5.4.2.1 says 30 s, which many NATs do not wait for
 	portRefreshes = 20               // of a peer that is sent no data
@@ -22,7 +21,7 @@ type ports struct {
 // openPort asks the driver for another port for p; 0 if there is none to have.
 func (c *Client) openPort(p *peer, out *Output) uint16 {
 	n := len(c.ports.open)
-	if n >= maxPorts || p.x.ports >= portsPerPeer || (!p.wanted && n >= strangerPorts && p != c.birthday.peer) {
+	if n >= maxPorts || (!p.wanted && n >= strangerPorts && p != c.birthday.peer) {
 		c.drop(DropPortLimit)
 		return 0
 	}
