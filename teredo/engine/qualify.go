@@ -326,6 +326,9 @@ func (c *Client) advertised(now time.Time, server int, mapping netip.AddrPort, r
 	s.series, s.doubted, s.step, s.expires, s.answered = false, false, 0, time.Time{}, now
 	s.next = now.Add(c.between(0.75, 1, c.refresh))
 	c.stats.rtt = rtt
+	if server == 0 && c.via == 1 && mapping == c.mapping && c.nat == wire.NATUnknown {
+		c.nat = wire.NATIndependent // the test was never due: the secondary came first
+	}
 	if mapping != c.mapping || server == 0 || !c.address.IsValid() {
 		c.via = server // else both told the same
 	}

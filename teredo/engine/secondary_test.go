@@ -107,6 +107,29 @@ func TestSecondaryThenPrimary(t *testing.T) {
 	}
 }
 
+// What two server addresses see tells the NAT, whichever of them answers first.
+func TestSecondaryFirst(t *testing.T) {
+	for _, test := range []struct {
+		profile string
+		want    wire.NAT
+	}{{"port-restricted", wire.NATIndependent}, {"symmetric", wire.NATRandom}} {
+		l := newLab(t, 1, plain)
+		n := l.node(test.profile, withSecondary)
+		asked := 0
+		l.refuse = func(local int) bool {
+			if local == 0 {
+				asked++
+			}
+			return local == 0 && asked == 1
+		}
+		n.start()
+		l.run(3 * time.Second)
+		if s := n.state(); s.NAT != test.want || asked < 2 {
+			t.Errorf("%s: %v NAT, want %v", test.profile, s.NAT, test.want)
+		}
+	}
+}
+
 // TR-02: the external address changes during an outage of up to 10 s, in any
 // phase of the refresh: the new address is live within 32 s of its end. Every
 // other world loses 2 % of the packets afterwards as well.
