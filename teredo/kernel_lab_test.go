@@ -96,6 +96,8 @@ func (c *country) gateway(name string, addr netip.Addr, rules string) *gateway {
 	g := &gateway{Host: c.bare(name), country: c, addr: addr}
 	c.connect(g.Host, addr)
 	c.must(g.Host, "ip link add "+inward+" type bridge && ip address add 192.168.1.1/24 dev "+inward+" && ip link set "+inward+" up && sysctl -qw net.ipv4.ip_forward=1")
+	// What neighbours say to each other is none of the NAT's business.
+	_, _ = c.shell(g.Host, "sysctl -qw net.bridge.bridge-nf-call-iptables=0")
 	c.must(g.Host, "nft -f - <<END\ntable ip home {\n\tcounter strangers { }\n"+strings.ReplaceAll(rules, "WAN", addr.String())+"}\nEND")
 	return g
 }

@@ -3,7 +3,6 @@
 package teredo
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -50,17 +49,6 @@ func (c *country) settle(rules string) *settler {
 	n.gateway = c.gateway(fmt.Sprint("router", c.homes), addr, rules)
 	n.Host, n.outside = n.gateway.host(name), n.gateway.Host
 	return n
-}
-
-// learn asks the client what it found out about its NAT.
-func (c *country) learn(n *settler) {
-	c.t.Helper()
-	out, errOut, _ := c.run(n.Host, "teredo", "show", "--json")
-	var st State
-	if err := json.Unmarshal([]byte(out), &st); err != nil {
-		c.t.Fatalf("%v\n%s%s", err, out, errOut)
-	}
-	n.nat = st.NAT
 }
 
 // reaches has clients behind each kind call clients behind each, every pair for
@@ -148,7 +136,7 @@ func TestLabKernelReach(t *testing.T) {
 			}
 			time.Sleep(3 * time.Second) // for the tests of the NATs
 			for _, n := range homes {
-				c.learn(n)
+				n.nat = c.state(n.Host).NAT
 			}
 		}
 		hopeless := func(i, j int) bool {

@@ -138,7 +138,7 @@ func (s *street) start(h *lab.Host, name string, args ...string) *process {
 	}()
 	s.t.Cleanup(func() {
 		p.stop(syscall.SIGKILL)
-		if s.t.Failed() {
+		if s.t.Failed() && p.stderr.Len() > 0 {
 			s.t.Logf("%s on %s:\n%s", name, h.Name(), &p.stderr)
 		}
 	})
