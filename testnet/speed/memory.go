@@ -13,7 +13,8 @@ import (
 
 const (
 	nameClient       = "shipworm client, TUN"
-	nameMiredoClient = "Miredo client, its three processes"
+	nameClientAll    = "shipworm client, all its processes"
+	nameMiredoClient = "Miredo client, all its processes"
 	manyPeers        = ", 10,000 peers"
 
 	memoryPeers = 10000
@@ -32,7 +33,7 @@ func (b *bench) memory(ctx context.Context) error {
 	time.Sleep(settle)
 	for _, id := range []string{"server", "miredo-server"} {
 		if s := b.serving[id]; s != nil && b.paths[id] != nil {
-			b.addRSS(row(id, uso)+idle, s.process)
+			b.add("rss", row(id, uso)+idle, mib(s.process.rss()))
 		}
 	}
 	for _, c := range []struct {
@@ -80,9 +81,14 @@ func (b *bench) ourMemory(ctx context.Context) error {
 		return p.blame(err)
 	}
 	time.Sleep(settle)
-	_, helper := p.rss()
-	b.add("rss", nameClient+": its helper process", mib(helper))
-	if err := b.greeted(ctx, nameClient, address, func() int64 { own, _ := p.rss(); return own }); err != nil {
+	client, err := p.member("/dev/net/tun")
+	if err != nil {
+		return err
+	}
+	if err := b.greeted(ctx, address, func(when string) {
+		b.add("rss", nameClient+when, mib(resident(client)))
+		b.add("rss", nameClientAll+when, mib(p.rss()))
+	}); err != nil {
 		return err
 	}
 	out, err := b.m.output(ctx, env, bin, "teredo", "show", "--json")
@@ -107,12 +113,12 @@ func (b *bench) miredoMemory(ctx context.Context) error {
 	}
 	defer p.stop()
 	time.Sleep(settle)
-	return b.greeted(ctx, nameMiredoClient, address, func() int64 { own, others := p.rss(); return own + others })
+	return b.greeted(ctx, address, func(when string) { b.add("rss", nameMiredoClient+when, mib(p.rss())) })
 }
 
-// greeted measures a client before and after many peers spoke to it.
-func (b *bench) greeted(ctx context.Context, name, address string, rss func() int64) error {
-	b.add("rss", name+idle, mib(rss()))
+// greeted has a client measured before and after many peers spoke to it.
+func (b *bench) greeted(ctx context.Context, address string, rss func(when string)) error {
+	rss(idle)
 	a, err := b.flood.order(ctx, order{Do: "greet", To: address, Count: memoryPeers})
 	if err != nil {
 		return err
@@ -120,14 +126,8 @@ func (b *bench) greeted(ctx context.Context, name, address string, rss func() in
 	if a.Packets == 0 {
 		return errors.New("the client answered none of its peers")
 	}
-	b.add("rss", name+manyPeers, mib(rss()))
+	rss(manyPeers)
 	return nil
-}
-
-// addRSS adds what a process and its descendants hold together.
-func (b *bench) addRSS(name string, p *process) {
-	own, others := p.rss()
-	b.add("rss", name, mib(own+others))
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -51,7 +51,7 @@ func (b *bench) servers(ctx context.Context) error {
 				p.err = b.ask(ctx, id, "solicit", "")
 			}
 		}
-		b.addRSS(name+afterMany, b.serving[id].process)
+		b.add("rss", name+afterMany, mib(b.serving[id].process.rss()))
 	}
 	b.say("round %d of %d, servers", b.round, b.cfg.rounds)
 	return nil

@@ -27,18 +27,26 @@ func (p *process) cpu() (sum time.Duration) {
 	return sum
 }
 
-// rss returns the resident memory of the process alone, and of its descendants,
-// in bytes. What they share counts for each.
-func (p *process) rss() (own, others int64) {
-	for i, pid := range p.family() {
-		n := resident(pid)
-		if i == 0 {
-			own = n
-		} else {
-			others += n
+// rss returns the resident memory of the process and its descendants in bytes.
+// What they share counts for each.
+func (p *process) rss() (sum int64) {
+	for _, pid := range p.family() {
+		sum += resident(pid)
+	}
+	return sum
+}
+
+// member returns which of the process and its descendants has a file open.
+func (p *process) member(file string) (int, error) {
+	for _, pid := range p.family() {
+		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		for _, fd := range fds {
+			if target, _ := os.Readlink(fd); target == file {
+				return pid, nil
+			}
 		}
 	}
-	return own, others
+	return 0, fmt.Errorf("%s: none of its processes has %s open", p.name, file)
 }
 
 // resident returns the resident memory of a process in bytes. What the kernel
