@@ -71,7 +71,7 @@ func BenchmarkFirstFrame(b *testing.B) {
 	const rtt = 50 * time.Millisecond
 	var opened, typed time.Duration
 	for b.Loop() {
-		h := newHome(b, normal())
+		h := newHome(b, normal(), func(c *UserConfig) { c.seal = nil }) // for real
 		h.userNet.delay, h.helpNet.delay = rtt/2, rtt/2
 		h.inj.paint = h.screen
 		v := h.waitUser("an invitation", func(v face.View) bool { return v.Invitation != nil })
