@@ -51,10 +51,15 @@ lab: build lab-packages ## laboratory tests: namespaces, real peers, display, br
 demo: build lab-packages ## the main job, end to end: make demo NAT_A=cone NAT_B=port-restricted
 	$(GO) run ./testnet/demo --shipworm bin/shipworm --nat-a $(NAT_A) --nat-b $(NAT_B) --out $(OUT)
 
-bench: build lab-packages ## benchmarks, the speed of a session, the data plane beside Miredo
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime 300ms $(BENCHES)
-	$(GO) run ./testnet/demo --bench --shipworm bin/shipworm --out bench-out
-	$(GO) run ./testnet/speed --shipworm bin/shipworm
+bench: build lab-packages ## the data plane beside Miredo, the speed of a session, benchmarks of packages
+	@mkdir -p bench-out; code=0; \
+	echo "the data plane, some ten minutes; SPEED=--quick is a look" >&2; \
+	$(GO) run ./testnet/speed --shipworm bin/shipworm $(SPEED) || code=$$?; echo; \
+	echo "the speed of a session, some three minutes" >&2; \
+	$(GO) run ./testnet/demo --bench --shipworm bin/shipworm --out bench-out || code=$$?; \
+	echo "benchmarks of packages, some three minutes, to bench-out/packages.txt" >&2; \
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 300ms $(BENCHES) > bench-out/packages.txt 2>&1 || { code=$$?; grep -B3 -A3 FAIL bench-out/packages.txt; }; \
+	exit $$code
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
