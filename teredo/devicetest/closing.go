@@ -59,7 +59,7 @@ func (h *harness) gone() {
 	if n, err := h.Device.ReadBatch(h.batch(2, packet.DefaultSize)); n != 0 || !errors.Is(err, net.ErrClosed) {
 		h.Errorf("ReadBatch = %d, %v, want net.ErrClosed", n, err)
 	}
-	if n, err := h.Device.WriteBatch(single(toHost(nil))); n != 0 || !errors.Is(err, net.ErrClosed) {
+	if n, err := h.Device.WriteBatch(single(h.toHost(nil))); n != 0 || !errors.Is(err, net.ErrClosed) {
 		h.Errorf("WriteBatch = %d, %v, want net.ErrClosed", n, err)
 	}
 	if err := h.Device.SetAddr(Addr); !errors.Is(err, net.ErrClosed) {
@@ -88,7 +88,7 @@ func (h *harness) writer() <-chan error {
 	failed := make(chan error, 1)
 	go func() {
 		for {
-			if _, err := h.Device.WriteBatch(single(toHost(fill(1000, 1)), toHost(fill(10, 2)))); err != nil {
+			if _, err := h.Device.WriteBatch(single(h.toHost(fill(1000, 1)), h.toHost(fill(10, 2)))); err != nil {
 				failed <- err
 				return
 			}
@@ -128,7 +128,7 @@ func (h *harness) both() {
 	wg.Go(func() {
 		for i := range uint64(count) {
 			want := fill(int(i%1233), i)
-			if _, err := h.Socket.WriteTo(want, net.UDPAddrFromAddrPort(peerPort)); err != nil {
+			if _, err := h.Socket.WriteTo(want, net.UDPAddrFromAddrPort(h.peer)); err != nil {
 				h.Errorf("the host sends: %v", err)
 				return
 			}
@@ -145,7 +145,7 @@ func (h *harness) both() {
 	})
 	defer wg.Wait()
 	for i := range uint64(count) {
-		h.write(single(toHost(fill(int(i%1233), i))))
+		h.write(single(h.toHost(fill(int(i%1233), i))))
 		h.expect(fill(int(i%1233), i))
 	}
 	wg.Wait()

@@ -23,6 +23,7 @@
 package devicetest
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -95,7 +96,7 @@ func Run(t *testing.T, open func(t *testing.T, mtu int) *Host) {
 		{"allocations", 1280, (*harness).allocations},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := &harness{T: t, Host: open(t, test.mtu), mtu: test.mtu, seen: map[*byte]bool{}}
+			h := &harness{T: t, Host: open(t, test.mtu), mtu: test.mtu, peer: netip.AddrPortFrom(Peer, uint16(10000+rand.IntN(50000))), seen: map[*byte]bool{}}
 			t.Cleanup(func() { _ = h.Device.Close() })
 			// Whatever hangs, ends: a closed device fails its reader.
 			watchdog := time.AfterFunc(patience, func() { _ = h.Device.Close() })

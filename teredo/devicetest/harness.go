@@ -16,10 +16,9 @@ type harness struct {
 	*testing.T
 	*Host
 	mtu  int
+	peer netip.AddrPort // of a port of its own: connections outlive their test in the kernel
 	seen map[*byte]bool // buffers that were given to ReadBatch
 }
-
-var peerPort = netip.AddrPortFrom(Peer, 5000)
 
 // fill makes bytes that differ by position and seed.
 func fill(n int, seed uint64) []byte {
@@ -34,7 +33,7 @@ func fill(n int, seed uint64) []byte {
 // send has the host send a datagram.
 func (h *harness) send(payload []byte) {
 	h.Helper()
-	if _, err := h.Socket.WriteTo(payload, net.UDPAddrFromAddrPort(peerPort)); err != nil {
+	if _, err := h.Socket.WriteTo(payload, net.UDPAddrFromAddrPort(h.peer)); err != nil {
 		h.Fatalf("the host sends %d bytes: %v", len(payload), err)
 	}
 }
@@ -47,7 +46,7 @@ func (h *harness) expect(want []byte) {
 	if err != nil {
 		h.Fatalf("the host waits for %d bytes: %v", len(want), err)
 	}
-	if !bytes.Equal(b[:n], want) || from.(*net.UDPAddr).AddrPort() != peerPort {
+	if !bytes.Equal(b[:n], want) || from.(*net.UDPAddr).AddrPort() != h.peer {
 		h.Fatalf("the host got %d bytes from %v, not the %d that were sent", n, from, len(want))
 	}
 }
@@ -148,6 +147,6 @@ func single(datagrams ...[]byte) []packet.Packet {
 }
 
 // toHost makes a packet with a datagram for the host's socket.
-func toHost(payload []byte) []byte {
-	return udp6(peerPort, netip.AddrPortFrom(Addr, Port), payload)
+func (h *harness) toHost(payload []byte) []byte {
+	return udp6(h.peer, netip.AddrPortFrom(Addr, Port), payload)
 }

@@ -14,7 +14,7 @@ var sizes = []int{0, 1, 2, 3, 100, 1231, 1232, 1233, 1452, 2000, 9000, 32767, 60
 func (h *harness) take(b, want []byte) {
 	h.Helper()
 	_, to, payload, err := parseUDP(b)
-	if err != nil || to != peerPort || !bytes.Equal(payload, want) {
+	if err != nil || to != h.peer || !bytes.Equal(payload, want) {
 		h.Fatalf("%d bytes to %v, %v; want %d", len(payload), to, err, len(want))
 	}
 }
@@ -129,7 +129,7 @@ func (h *harness) allocations() {
 	const count = 32
 	out, in := h.batch(count, packet.DefaultSize), make([]packet.Packet, count)
 	for i := range in {
-		b := toHost(fill(1200, uint64(i)))
+		b := h.toHost(fill(1200, uint64(i)))
 		in[i].Buf, in[i].Len = b, len(b)
 	}
 	reads, writes := 1e9, 1e9

@@ -49,7 +49,7 @@ func (h *harness) connect(pkts []packet.Packet) *conn {
 
 // segment makes a segment at seq; ecn are the two bits of the IPv6 header.
 func (c *conn) segment(flags, ecn byte, payload []byte) []byte {
-	b := be.AppendUint16(nil, peerPort.Port())
+	b := be.AppendUint16(nil, c.h.peer.Port())
 	b = be.AppendUint16(b, Port)
 	b = be.AppendUint32(b, c.seq)
 	b = be.AppendUint32(b, c.ack)

@@ -19,7 +19,12 @@ import (
 	"shipworm/teredo/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if inside, code := enterLab(); !inside {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	own  = netip.MustParseAddr("2001:0:cb00:7101:3023:317e:39cc:9bf5")

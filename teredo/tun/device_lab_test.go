@@ -1,0 +1,171 @@
+//go:build lab && linux
+
+package tun
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"shipworm/internal/nic"
+	"shipworm/teredo/devicetest"
+	"shipworm/teredo/firewall"
+	"shipworm/teredo/packet"
+	"shipworm/teredo/segment"
+	"shipworm/testnet/lab"
+)
+
+func enterLab() (inside bool, code int) {
+	inside, code, err := lab.Enter()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return false, max(code, 1)
+	}
+	return inside, code
+}
+
+// kernel makes a device of the kernel's with sockets behind it, in the network
+// of the laboratory.
+func kernel(t *testing.T, mtu int, plain bool) (*Device, *devicetest.Host) {
+	t.Helper()
+	d, err := New(Config{Name: "suite", Plain: plain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.Close()
+		if _, err := net.InterfaceByName("suite"); err == nil {
+			t.Error("the interface is still there")
+		}
+	})
+	link, err := nic.Find("suite")
+	if err == nil {
+		err = link.SetMTU(mtu)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, proto := range []byte{6, 17} {
+		d.Open(firewall.Port{Proto: proto, Number: devicetest.Port})
+	}
+	if err := d.SetAddr(devicetest.Addr); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel takes packets in only once it has a route to the address, which
+	// is a moment after sockets can be bound to it.
+	route := regexp.MustCompile(fmt.Sprintf(`(?m)^%x 80 .* 8[0-9a-f]{7} +suite$`, devicetest.Addr.As16())) // RTF_LOCAL
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if routes, err := os.ReadFile("/proc/net/ipv6_route"); err != nil || time.Now().After(end) {
+			t.Fatal("no address on the interface: ", err)
+		} else if route.Match(routes) {
+			break
+		}
+	}
+	local := netip.AddrPortFrom(devicetest.Addr, devicetest.Port)
+	h := &devicetest.Host{Device: d, Runs: !plain}
+	if h.Socket, err = net.ListenUDP("udp6", net.UDPAddrFromAddrPort(local)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Socket.Close() })
+	if h.Listener, err = net.ListenTCP("tcp6", net.TCPAddrFromAddrPort(local)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Listener.Close() })
+	return d, h
+}
+
+// TestVirtio and TestPlain: the kernel's devices under the suite of all devices.
+func TestVirtio(t *testing.T) {
+	devicetest.Run(t, func(t *testing.T, mtu int) *devicetest.Host {
+		_, h := kernel(t, mtu, false)
+		return h
+	})
+}
+
+func TestPlain(t *testing.T) {
+	devicetest.Run(t, func(t *testing.T, mtu int) *devicetest.Host {
+		_, h := kernel(t, mtu, true)
+		return h
+	})
+}
+
+// TestVirtioWithoutUDP: a kernel before Linux 6.2 has runs of TCP alone.
+func TestVirtioWithoutUDP(t *testing.T) {
+	devicetest.Run(t, func(t *testing.T, mtu int) *devicetest.Host {
+		d, h := kernel(t, mtu, false)
+		v := d.dev.(*vnetDevice)
+		v.out.join.UDP = false
+		if err := v.raw.Control(func(fd uintptr) {
+			if err := unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4|unix.TUN_F_TSO6|unix.TUN_F_TSO_ECN); err != nil {
+				t.Error(err)
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		return h
+	})
+}
+
+// TestUDPRuns: what a program sends in one piece (UDP_SEGMENT) comes out of the
+// device as one run, and what goes into it as neighbours is one piece to a
+// program that wants it (UDP_GRO).
+func TestUDPRuns(t *testing.T) {
+	d, h := kernel(t, 1280, false)
+	if !d.dev.(*vnetDevice).out.join.UDP {
+		t.Skip("this kernel has no runs of UDP on TUN devices")
+	}
+	const size, total = 500, 20100
+	want := make([]byte, total)
+	for i := range want {
+		want[i] = byte(i * 7)
+	}
+	raw, err := h.Socket.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		if failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, size); failed == nil {
+			failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		}
+	}); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	peer := netip.AddrPortFrom(devicetest.Peer, 5000)
+	if _, err := h.Socket.WriteTo(want, net.UDPAddrFromAddrPort(peer)); err != nil {
+		t.Fatal(err)
+	}
+	pkts := packet.NewBatch(4, packet.RunSize)
+	n, err := d.ReadBatch(pkts)
+	if err != nil || n != 1 || pkts[0].Segment != 48+size {
+		t.Fatalf("%d packets in segments of %d, %v", n, pkts[0].Segment, err)
+	}
+	var got []byte
+	for b := range pkts[0].Datagrams() {
+		if !segment.Checked(b) {
+			t.Errorf("a wrong checksum: %x", b[:48])
+		}
+		got = append(got, b[48:]...)
+		// And back.
+		copy(b[8:40], append(append([]byte(nil), b[24:40]...), b[8:24]...))
+		copy(b[40:44], []byte{b[42], b[43], b[40], b[41]})
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes came out, or others", len(got))
+	}
+	if taken, err := d.WriteBatch(pkts[:1]); taken != (total+size-1)/size || err != nil {
+		t.Fatal(taken, err)
+	}
+	b, oob := make([]byte, 1<<16), make([]byte, 64)
+	n, k, _, _, err := h.Socket.(*net.UDPConn).ReadMsgUDP(b, oob)
+	if err != nil || k == 0 || !bytes.Equal(b[:n], want) {
+		t.Errorf("the host got %d bytes with %d of control messages, %v", n, k, err)
+	}
+}
