@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestHealing(t *testing.T) {
 		{"port-moves", time.Second},
 		{"miniupnpd", time.Second},
 		{"silent-restart", 10 * time.Second},
+		{"pcp-no-announce", 10 * time.Second},
 		{"silent-restart-natpmp", 10 * time.Second},
 		{"silent-restart-upnp", 10 * time.Second},
 		{"silent-restart-upnp-1.0", 10 * time.Second},
@@ -86,25 +88,31 @@ func TestSilentReturn(t *testing.T) {
 // and connections for UPnP, which take about ten packets each.
 func TestWatchCost(t *testing.T) {
 	for _, tt := range []struct {
-		profile            string
-		questions, connect int
+		profile                     string
+		questions, connect, renewed int
 	}{
-		{"pcp-only", 460, 0},
-		{"natpmp-only", 470, 0},
-		{"upnp-only", 455, 130},
-		{"silent-restart-upnp-1.0", 10, 520},
+		{"pcp-only", 452, 0, 2},
+		{"pcp-no-announce", 452, 0, 2},
+		{"natpmp-only", 452, 0, 2},
+		{"upnp-only", 395, 125, 2},
+		{"silent-restart-upnp-1.0", 0, 515, 2},
 	} {
 		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
-			start(t, ctx, l, tt.profile)
+			r := start(t, ctx, l, tt.profile)
+			time.Sleep(10 * time.Minute) // its announcements are over
 			k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
 			k.next(t, time.Second)
+			count := func() (sent, dialed, mapped int) {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				return len(l.sent), len(l.dialed), len(r.mapRequests())
+			}
+			sent, dialed, mapped := count()
 			time.Sleep(time.Hour)
-			l.mu.Lock()
-			questions, connections := len(l.sent), len(l.dialed)
-			l.mu.Unlock()
-			t.Logf("%s: %d questions, %d connections", tt.profile, questions, connections)
-			if questions > tt.questions || connections > tt.connect {
-				t.Errorf("%s: want at most %d and %d", tt.profile, tt.questions, tt.connect)
+			sent2, dialed2, mapped2 := count()
+			t.Logf("%s: %d questions, %d connections", tt.profile, sent2-sent, dialed2-dialed)
+			if sent2-sent > tt.questions || dialed2-dialed > tt.connect || mapped2-mapped > tt.renewed {
+				t.Errorf("%s: %d requests for the mapping; want at most %+v", tt.profile, mapped2-mapped, tt)
 			}
 			k.end()
 		})
@@ -266,6 +274,36 @@ func TestSweep(t *testing.T) {
 				k.end()
 				if n, err := m.Sweep(ctx); n != 0 || err != nil {
 					t.Errorf("swept %d more, %v", n, err)
+				}
+			})
+		})
+	}
+}
+
+// U-09: a program that was killed and starts again with the same port has its
+// mapping back at once, also from a router that wants to see the nonce of the
+// one it has, and the sweep does not take it away.
+func TestSamePortAgain(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only", "upnp-only", "permanent-only", "miniupnpd", "no-replace"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				dir := t.TempDir()
+				leave(t, ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }))
+				k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), udpRequest())
+				if got, _ := k.next(t, time.Second); got.External != netip.AddrPortFrom(wanAddr, 3545) {
+					t.Errorf("%+v", got)
+				}
+				time.Sleep(5 * time.Second)
+				if all := r.Mappings(time.Now()); len(all) != 1 || all[0].Internal.Port() != 3545 {
+					t.Errorf("table %v", all)
+				}
+				k.end()
+				if all := r.Mappings(time.Now()); len(all) != 0 {
+					t.Errorf("left %v", all)
+				}
+				if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+					t.Errorf("%v: left %v", err, files)
 				}
 			})
 		})

@@ -3,7 +3,6 @@ package upnp
 import (
 	"context"
 	"errors"
-	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -55,7 +54,8 @@ func (m *Mapper) Keep(ctx context.Context, r Request, changed func(Mapping)) err
 		r.Lifetime = m.cfg.Lease
 	}
 	k := &keeper{m: m, request: r, changed: changed, pokes: make(chan struct{}, 1), ears: func() {}}
-	if _, err := io.ReadFull(m.cfg.Rand, k.nonce[:]); err != nil {
+	var err error
+	if k.nonce, err = m.nonce(&r); err != nil {
 		return err
 	}
 	m.mu.Lock()

@@ -62,6 +62,7 @@ var quirks = map[string]outcome{
 	"twice":                 {via: ViaPCP},
 	"silent-to-pcp":         {via: ViaNATPMP},
 	"silent-to-natpmp":      {via: ViaPCP},
+	"pcp-no-announce":       {via: ViaPCP},
 	"silent-restart":        {via: ViaPCP},
 	"silent-restart-natpmp": {via: ViaNATPMP},
 	"silent-restart-upnp":   {via: ViaUPnP},

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"shipworm/upnp/igd"
@@ -53,6 +54,33 @@ func (m *Mapper) sweepOne(ctx context.Context, r *journal.Record) (removed bool,
 		return false, err
 	}
 	return err == nil, r.Remove()
+}
+
+// nonce returns a fresh one, or that of the mapping that a process left behind
+// for the same port: who cannot show it is refused (RFC 6887, 11.3). What is in
+// the journal stays there for [Mapper.Sweep].
+func (m *Mapper) nonce(r *Request) (n pcp.Nonce, err error) {
+	if m.journal == nil {
+		_, err = io.ReadFull(m.cfg.Rand, n[:])
+		return n, err
+	}
+	records, err := m.journal.Left()
+	if err != nil {
+		m.cfg.Logger.Debug("port mapping journal", "err", err)
+	}
+	found := false
+	for _, old := range records {
+		e := &old.Entry
+		same := e.Internal.Port() == r.Internal.Port() && e.Internal.Addr().Is4() == r.Internal.Addr().Is4() && e.Protocol == r.Protocol.String()
+		if b, err := hex.DecodeString(e.Nonce); same && err == nil && len(b) == len(n) && !e.Expired(time.Now()) {
+			n, found = pcp.Nonce(b), true
+		}
+		old.Close()
+	}
+	if !found {
+		_, err = io.ReadFull(m.cfg.Rand, n[:])
+	}
+	return n, err
 }
 
 // errElsewhere: the entry's router is not the one of this network.

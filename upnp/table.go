@@ -3,7 +3,6 @@ package upnp
 import (
 	"context"
 	"errors"
-	"io"
 	"net/netip"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"shipworm/upnp/igd"
 	"shipworm/upnp/journal"
-	"shipworm/upnp/pcp"
 )
 
 // Entry is a mapping in a router's table.
@@ -104,8 +102,8 @@ func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
 	if r.Lifetime == 0 {
 		r.Lifetime = m.cfg.Lease
 	}
-	var nonce pcp.Nonce
-	if _, err := io.ReadFull(m.cfg.Rand, nonce[:]); err != nil {
+	nonce, err := m.nonce(&r)
+	if err != nil {
 		return Mapping{}, err
 	}
 	w := m.want(g, r, nonce)

@@ -233,6 +233,12 @@ func faultTests() map[string]func(*testing.T, *Router) {
 				t.Errorf("%+v", list)
 			}
 		}),
+		"pcp-no-announce": func(t *testing.T, r *Router) {
+			mute(t, r)
+			if b := one(t, r.Control(start, client, pcpAsk(pcpAnnounce, 0, 0, 0))); b[3] != pcpUnsupportedOpcode {
+				t.Errorf("% x", b)
+			}
+		},
 		"silent-restart":        mute,
 		"silent-restart-natpmp": mute,
 		"silent-restart-upnp": func(t *testing.T, r *Router) {

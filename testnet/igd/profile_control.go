@@ -68,6 +68,15 @@ func controlFaults() []Profile {
 		faulty("silent-to-pcp", "Speaks NAT-PMP and does not answer PCP at all.", pmpOnly(), func(q *quirks) { q.versionMute = true }),
 		faulty("silent-to-natpmp", "Speaks PCP and does not answer NAT-PMP at all.", pcpOnly(), func(q *quirks) { q.versionMute = true }),
 		faulty("silent-restart", "Does not announce that it was restarted.", base(), func(q *quirks) { q.silentRestart = true }),
+		faulty("pcp-no-announce", "Speaks PCP, answers ANNOUNCE with UNSUPP_OPCODE, and does not announce that it was restarted.", pcpOnly(), func(q *quirks) {
+			q.silentRestart = true
+			q.spoil = func(b []byte) []byte {
+				if len(b) >= pcpHeader && b[1] == 0x80|pcpAnnounce {
+					b[3] = pcpUnsupportedOpcode
+				}
+				return b
+			}
+		}),
 		faulty("silent-restart-natpmp", "Speaks NAT-PMP only, and does not announce that it was restarted.", pmpOnly(), func(q *quirks) { q.silentRestart = true }),
 		faulty("silent-restart-upnp", "Speaks UPnP only, and does not announce that it was restarted.", upnpOnly(), func(q *quirks) { q.silentRestart = true }),
 		faulty("silent-restart-upnp-1.0", "Speaks UPnP only, of a time before BOOTID.UPNP.ORG, and does not announce that it was restarted.", upnpOnly(), func(q *quirks) {

@@ -134,6 +134,12 @@ func (j *Journal) Orphans() ([]*Record, error) {
 	return j.scan(func(e *Entry) bool { return !e.Lasting || e.Expired(time.Now()) })
 }
 
+// Left returns the entries that no living process holds, lasting or not, on the
+// same terms.
+func (j *Journal) Left() ([]*Record, error) {
+	return j.scan(func(*Entry) bool { return true })
+}
+
 // Lasting returns the entries that were made to last, on the same terms.
 func (j *Journal) Lasting() ([]*Record, error) {
 	return j.scan(func(e *Entry) bool { return e.Lasting })
