@@ -65,6 +65,26 @@ func TestRoughLines(t *testing.T) {
 	}
 }
 
+// N-04: where nearly everything gets lost, silence says nothing: what is open is
+// called filtered in no more than one run of a hundred.
+func TestHeavyLoss(t *testing.T) {
+	for _, loss := range []float64{0.4, 0.5, 0.6} {
+		var y tally
+		for _, s := range setups(t) {
+			if s.filtering != report.EndpointIndependent {
+				continue
+			}
+			for seed := range uint64(200) {
+				y.judge(t, s, seed+1, link.Config{Loss: loss})
+			}
+		}
+		t.Logf("%.0f %%: %+v", 100*loss, y)
+		if y.wrong > y.runs/100 {
+			t.Errorf("%.0f %%: %+v", 100*loss, y)
+		}
+	}
+}
+
 var seeds = flag.Int("seeds", 200, "runs of BenchmarkAccuracy for each NAT and loss")
 
 // BenchmarkAccuracy prints how often each kind of NAT is named right under

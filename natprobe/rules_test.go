@@ -258,6 +258,7 @@ func TestAccuracyUnderLoss(t *testing.T) {
 			for seed := range uint64(want.runs) {
 				y.judge(t, s, seed+1, link.Config{Loss: loss})
 			}
+			t.Logf("%-18s %3.0f %% lost each way: %3d of %3d right, %d unknown, %d wrong", s.name, 100*loss, y.right, y.runs, y.unknown, y.wrong)
 			if wrong += y.wrong; y.right < want.right {
 				t.Errorf("%s at loss %v: %+v, want %d right", s.name, loss, y, want.right)
 			}
