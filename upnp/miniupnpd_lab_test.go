@@ -228,10 +228,14 @@ func (k *keeping) end(t testing.TB) {
 	for range k.lines {
 	}
 	_ = k.Wait()
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > 2*time.Second+stall {
 		t.Errorf("the end took %v", took)
 	}
 }
+
+// stall is what a busy machine may add to the times that are promised; the tests
+// in virtual time hold to them without it.
+const stall = 3 * time.Second
 
 // reach sends datagrams from the server until one arrives, and returns how long
 // that took.
@@ -289,12 +293,12 @@ func TestMiniupnpd(t *testing.T) {
 			var ours []float64
 			for range 9 {
 				k := h.keeper(t, tt.mode)
-				r := k.mapping(t, 5*time.Second)
+				r := k.mapping(t, 15*time.Second)
 				if r.Mapping.Via.String() != tt.via || r.Mapping.External.Addr() != labGateway {
 					t.Fatalf("mapped %+v", r.Mapping)
 				}
 				ours = append(ours, r.Millis)
-				h.reach(t, k, r.Mapping.External, 3*time.Second)
+				h.reach(t, k, r.Mapping.External, 15*time.Second)
 				k.end(t)
 			}
 			if rules := h.output(t, h.gateway, "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd"); strings.Contains(rules, "dnat") {
@@ -322,18 +326,26 @@ func TestMiniupnpdKill(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHome(t, tt.natpmp, "yes")
 			k := h.keeper(t, "any")
-			old := k.mapping(t, 5*time.Second)
+			old := k.mapping(t, 15*time.Second)
 			_ = k.Process.Kill()
 			_ = k.Wait()
 			if list := h.output(t, h.pc, "upnpc", "-l"); !strings.Contains(list, old.Mapping.Internal.String()) {
 				t.Fatalf("nothing was left: nothing is tested\n%s", list)
 			}
 			next := h.keeper(t, "any")
-			now := next.mapping(t, 5*time.Second)
-			time.Sleep(5 * time.Second)
-			list := h.output(t, h.pc, "upnpc", "-l")
-			if strings.Contains(list, old.Mapping.Internal.String()) || !strings.Contains(list, now.Mapping.Internal.String()) {
-				t.Errorf("five seconds after the start:\n%s", list)
+			now := next.mapping(t, 15*time.Second)
+			var list string
+			for begin := time.Now(); ; time.Sleep(time.Second) {
+				list = h.output(t, h.pc, "upnpc", "-l")
+				if !strings.Contains(list, old.Mapping.Internal.String()) {
+					break
+				} else if time.Since(begin) > 5*time.Second+stall {
+					t.Errorf("five seconds after the start:\n%s", list)
+					break
+				}
+			}
+			if !strings.Contains(list, now.Mapping.Internal.String()) {
+				t.Errorf("the new one is not there:\n%s", list)
 			}
 			next.end(t)
 		})
@@ -357,8 +369,8 @@ func TestMiniupnpdRestart(t *testing.T) {
 				h.output(t, h.gateway, "nft", "add chain inet filter output { type filter hook output priority 0; }; add rule inet filter output ip daddr 224.0.0.0/4 drop")
 			}
 			k := h.keeper(t, "any")
-			r := k.mapping(t, 5*time.Second)
-			h.reach(t, k, r.Mapping.External, 3*time.Second)
+			r := k.mapping(t, 15*time.Second)
+			h.reach(t, k, r.Mapping.External, 15*time.Second)
 			if tt.silent { // its clock and BOOTID count seconds
 				time.Sleep(3 * time.Second)
 			}
@@ -366,7 +378,7 @@ func TestMiniupnpdRestart(t *testing.T) {
 			h.boot(t)
 			took := h.reach(t, k, r.Mapping.External, 20*time.Second)
 			t.Logf("%s: open again %v after the daemon served", tt.name, took.Round(time.Millisecond))
-			if took > tt.within {
+			if took > tt.within+stall {
 				t.Errorf("took %v", took)
 			}
 			k.end(t)

@@ -59,7 +59,7 @@ func TestProbeSignals(t *testing.T) {
 
 	t.Run("in the middle", func(t *testing.T) {
 		s := start("--lifetime", "2m")
-		time.Sleep(3 * time.Second)
+		time.Sleep(4 * time.Second)
 		interrupt(s)
 		s.hasSaid("\nFiltering               : address-and-port-dependent\n")
 		s.hasSaid("Interrupted             : ")
@@ -74,7 +74,7 @@ func TestProbeSignals(t *testing.T) {
 	})
 	t.Run("as JSON", func(t *testing.T) {
 		s := start("--lifetime", "2m", "--json")
-		time.Sleep(3 * time.Second)
+		time.Sleep(4 * time.Second)
 		interrupt(s)
 		s.hasSaid("\n  \"interrupted\": true,\n")
 	})
