@@ -20,15 +20,18 @@ const (
 	minBatch   = 4
 )
 
-// A pace says how many packets or runs a step takes, by how long those of the
-// last ones were.
-type pace struct{ longest int }
+// A pace says how many packets or runs a step takes: no more than fit, by how
+// long those of the last steps were, nor many more than came the last time,
+// since room for each has its price, too.
+type pace struct{ longest, last int }
 
 func (p *pace) most() int {
-	return min(max(batchBytes/max(p.longest, 1), minBatch), batchLen)
+	room := min(max(batchBytes/max(p.longest, 1), minBatch), batchLen)
+	return min(max(4*p.last, 2*minBatch), room)
 }
 
 func (p *pace) saw(pkts []packet.Packet) {
+	p.last = len(pkts)
 	p.longest -= p.longest / 8
 	for i := range pkts {
 		p.longest = max(p.longest, pkts[i].Len)

@@ -19,6 +19,9 @@ func Find(name string) (*Link, error) {
 // SetMTU is never reached.
 func (*Link) SetMTU(int) error { return errors.ErrUnsupported }
 
+// SetSegments is never reached.
+func (*Link) SetSegments(int) error { return errors.ErrUnsupported }
+
 // Up is never reached.
 func (*Link) Up() error { return errors.ErrUnsupported }
 

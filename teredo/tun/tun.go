@@ -103,6 +103,7 @@ func New(c Config) (*Device, error) {
 		dev.Close()
 		return nil, fmt.Errorf("tun: %w", err)
 	}
+	fitRuns(name)
 	if c.Assign == nil {
 		c.Assign = NewAssign(name)
 	}
@@ -130,6 +131,18 @@ func prepare(name string, metric int, routes ...netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+// runSegments is how many packets of a Teredo link fit into a UDP datagram, in
+// which a run of them goes through the kernel: a super-packet of more takes two.
+const runSegments = 65507 / wire.MTU
+
+// fitRuns has the host make its super-packets no longer. Those that it only
+// forwards it would have to cut into packets, so that a Router's are left alone.
+func fitRuns(name string) {
+	if link, err := nic.Find(name); err == nil {
+		_ = link.SetSegments(runSegments) // or some runs are short
+	}
 }
 
 func newDevice(c Config, name string, dev device) *Device {

@@ -13,7 +13,6 @@ import (
 	"shipworm/internal/nic"
 	"shipworm/teredo/packet"
 	"shipworm/teredo/segment"
-	"shipworm/teredo/wire"
 )
 
 // vnetDevice exchanges super-packets with the kernel: what TCP writes in one go
@@ -24,10 +23,6 @@ type vnetDevice struct {
 	in   vnetReading
 	out  vnetWriting
 }
-
-// runSegments is how many packets of a Teredo link fit into a UDP datagram, which
-// carries a run of them through the kernel: a super-packet of more takes two.
-const runSegments = 65507 / wire.MTU
 
 // vnetHeader is the length of struct virtio_net_hdr.
 const vnetHeader = 10
@@ -45,9 +40,6 @@ func openVnet(name string) (device, error) {
 	if d.raw, err = d.file.SyscallConn(); err != nil {
 		d.file.Close()
 		return nil, fmt.Errorf("tun: %w", err)
-	}
-	if link, err := nic.Find(name); err == nil {
-		_ = link.SetSegments(runSegments) // where it cannot be set, there are more short runs
 	}
 	d.in.call, d.out.call = d.in.fill, d.out.writev
 	d.in.buf = make([]byte, vnetHeader+segment.MaxHeader+segment.MaxPayload)
