@@ -98,28 +98,41 @@ func (p *peer) doubtful(now time.Time) bool {
 }
 
 // nag has p invited again and again, now that it is known to be there: where a
-// NAT is symmetric, the ends need each other's messages to find a way. The answers
-// of a sequential NAT take longer than that: it would only be confused. Two ends
+// NAT is symmetric, the ends need each other's messages to find a way. Two ends
 // that both cannot be foretold have nothing to tell each other.
 func (c *Client) nag(now time.Time, p *peer) {
 	x := p.x
-	symmetric := (c.symmetric() || x.nat > wire.NATIndependent) && c.nat != wire.NATSequential && x.nat != wire.NATSequential
+	symmetric := c.symmetric() || x.nat > wire.NATIndependent
 	done := c.chance(x) && c.nat == wire.NATIndependent && !x.probed.IsZero()
 	hopeless := c.nat == wire.NATRandom && x.nat == wire.NATRandom && !x.mapped && c.forward() == 0
 	if !p.trying || p.waiting || !x.announced || !symmetric || done || hopeless {
 		return
 	}
+	gap, times := c.nagging(x)
 	if x.nags == 0 {
-		x.nagAt = now.Add(nagGap)
+		x.nagAt = now.Add(gap)
 	}
-	x.nags = nagTries
+	x.nags = times
+}
+
+// nagging returns how long an invitation waits to be repeated, and how often it
+// is, for each message that came. A sequential NAT takes its time: it answers
+// once its end has asked the server.
+func (c *Client) nagging(x *crossing) (gap time.Duration, times int) {
+	if c.nat == wire.NATSequential || x.nat == wire.NATSequential {
+		return 2 * nagGap, nagTries / 2
+	}
+	return nagGap, nagTries
 }
 
 // goOnNagging sends the invitation that is due.
 func (c *Client) goOnNagging(now time.Time, p *peer, out *Output) {
 	p.x.nags--
-	p.x.nagAt = now.Add(nagGap)
-	c.invite(now, p, out)
+	gap, _ := c.nagging(p.x)
+	p.x.nagAt = now.Add(gap)
+	if p.x.test.next.IsZero() { // else it will tell more in a moment
+		c.invite(now, p, out)
+	}
 }
 
 // coprime returns the next number from n on that has no factor in common with

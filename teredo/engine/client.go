@@ -131,6 +131,7 @@ type Client struct {
 	external    netip.AddrPort // of a port forward to it; zero if there is none
 	nat         wire.NAT
 	step        uint16 // of a sequential NAT
+	seen        uint16 // port of the mapping towards the secondary address
 	mappingTest mappingTest
 	cone        coneTest
 	interval    interval

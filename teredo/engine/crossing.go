@@ -83,7 +83,7 @@ func (c *Client) extraPort(now time.Time, p *peer, out *Output) {
 			// It foretold a mapping towards another port of ours.
 		case x.peerPort != 0:
 			target = p.random()
-		case x.heard:
+		case x.heard && x.nat != wire.NATSequential: // that one is yet to tell
 			target = p.embedded()
 		}
 		if x.port != 0 && (!x.target.IsValid() || !target.IsValid() || x.target == target) {

@@ -262,3 +262,45 @@ func TestTrailersSent(t *testing.T) {
 		}
 	})
 }
+
+// While the echo test runs, nobody is invited: the bubble would name no port,
+// and a port-preserving peer would spend its own on the wrong destination.
+func TestEchoTestComesFirst(t *testing.T) {
+	peer := peerAt(peerPort)
+	r, _, _ := sequential(t, peer)
+	hides := indirect(addr("fe80::1"), r.own, peerPort) // it does not know us yet
+	invites := wire.AppendTrailers(indirect(peer, r.own, peerPort), &wire.Trailers{HasNonce: true, Nonce: [4]byte{1},
+		Announce: wire.Announcement{Present: true, NAT: wire.NATIndependent}})
+	for _, s := range slices.Concat(r.receive(serverPort, hides), r.receive(serverPort, invites), r.pass(900*time.Millisecond)) {
+		if s.To == addrPort("192.0.2.77:3544") {
+			t.Errorf("invited at %v, in the middle of the test", r.now.Sub(start))
+		}
+	}
+	if sent := r.pass(time.Second); !slices.ContainsFunc(sent, func(s engine.Transmit) bool { return s.To == addrPort("192.0.2.77:3544") }) {
+		t.Errorf("not invited after the test: %v", sent)
+	}
+}
+
+// Behind a port-preserving NAT the extra port waits for a sequential peer to tell
+// its own: its first destination is the only one that gets the number.
+func TestPreservedPortWaits(t *testing.T) {
+	peer := peerAt(peerPort)
+	for _, told := range []uint16{0, 41001} {
+		r := newRig(t, withSecondary)
+		r.c.SetLocal(netip.AddrPortFrom(addr("192.168.1.2"), mapping.Port()))
+		test := r.receive(serverPort, r.advertise(r.begin()[0], mapping))
+		r.receive(secondaryPort, r.advertise(test[0], netip.AddrPortFrom(mapping.Addr(), 33333)))
+		r.own = r.c.Snapshot().Address.Addr()
+		if nat := r.c.Snapshot().NAT; nat != wire.NATPreserving {
+			t.Fatalf("%v NAT", nat)
+		}
+		r.send(udp(r.own, peer, 100))
+		port := r.out.Open[0]
+		invitation := wire.AppendTrailers(indirect(peer, r.own, peerPort), &wire.Trailers{HasNonce: true, Nonce: [4]byte{1}, RandomPort: told,
+			Announce: wire.Announcement{Present: true, NAT: wire.NATSequential, Aim: port}})
+		used := slices.ContainsFunc(r.receive(serverPort, invitation), func(s engine.Transmit) bool { return s.Port == port })
+		if used != (told != 0) {
+			t.Errorf("told port %d, extra port used %v", told, used)
+		}
+	}
+}

@@ -250,6 +250,9 @@ func (n *node) rebind() {
 	old.Close()
 	n.c.LinkChanged(n.l.w.Now(), &n.out)
 	n.settle()
+	if n.router != nil && n.router.NAT().Config().Forwarding {
+		n.forwardPort()
+	}
 }
 
 func (n *node) see(from netip.AddrPort, b []byte) {

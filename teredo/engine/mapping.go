@@ -86,6 +86,7 @@ func (c *Client) testMapping(now time.Time, out *Output) {
 // judge compares what the secondary saw with what the primary saw.
 func (c *Client) judge(now time.Time, seen netip.AddrPort, out *Output) {
 	step := seen.Port() - c.mapping.Port()
+	c.seen = seen.Port()
 	switch {
 	case seen == c.mapping:
 		c.nat = wire.NATIndependent

@@ -28,7 +28,7 @@ func (c *Client) openPort(p *peer, out *Output) uint16 {
 	const first, count = 49152, 16384 // RFC 6335, 6
 	for range 64 {
 		port := uint16(first + c.jitter.IntN(count))
-		if c.ports.open[port] != nil || port == c.local.Port() {
+		if c.ports.open[port] != nil || port == c.local.Port() || port == c.mapping.Port() || port == c.seen {
 			continue
 		}
 		if c.ports.open == nil {

@@ -353,7 +353,7 @@ func (c *Client) ask(now time.Time, p *peer, port uint16, from netip.AddrPort, o
 // it hides, because it did not hear of us yet.
 func (c *Client) inviteBack(now time.Time, origin netip.AddrPort, out *Output) {
 	for _, p := range c.peers.due {
-		if p.trying && !p.waiting && p.teredo && p.embedded() == origin && (p.x == nil || !p.x.heard || p.x.announced) && p.answers.take(now, 1) {
+		if p.trying && !p.waiting && p.teredo && p.embedded() == origin && (p.x == nil || p.x.test.next.IsZero() && (!p.x.heard || p.x.announced)) && p.answers.take(now, 1) {
 			c.invite(now, p, out)
 			return
 		}
