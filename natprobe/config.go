@@ -95,6 +95,8 @@ func (c Config) Validate() error {
 		switch a := s.Addr(); {
 		case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || s.Port() == 0:
 			errs = append(errs, fmt.Errorf("server %v is not the endpoint of one host", s))
+		case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
+			errs = append(errs, fmt.Errorf("server %v is on a link, and needs its interface: %v%%eth0", s, a))
 		default:
 			count[a.Is4()]++
 		}

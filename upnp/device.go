@@ -36,9 +36,6 @@ const (
 	shortPatience = 200 * time.Millisecond
 )
 
-// errNoDevice: no answer led to a usable device.
-var errNoDevice = errors.New("no gateway device")
-
 // find searches for a device and returns the best: the gateway itself with a
 // usable address if there is one, else what came first.
 func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
@@ -79,7 +76,7 @@ func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
 		case d, ok := <-devices:
 			if !ok {
 				if best == nil {
-					return nil, errNoDevice
+					return nil, ErrNoDevice
 				}
 				return best, nil
 			}
@@ -98,7 +95,7 @@ func (m *Mapper) find(ctx context.Context, g Gateway) (*device, error) {
 			return best, nil
 		case <-ctx.Done():
 			if best == nil {
-				return nil, errNoDevice
+				return nil, ErrNoDevice
 			}
 			return best, nil
 		}
@@ -168,7 +165,7 @@ func (m *Mapper) examine(ctx context.Context, g Gateway, location *url.URL) (*de
 		}
 	}
 	if d.wan == nil {
-		return nil, errors.Join(append(errs, errNoDevice)...)
+		return nil, errors.Join(append(errs, ErrNoDevice)...)
 	}
 	return d, nil
 }

@@ -14,6 +14,8 @@ var (
 	ErrNoGateway = errors.New("upnp: no default router")
 	// ErrSilent: nothing answered in the time there was.
 	ErrSilent = errors.New("no answer")
+	// ErrNoDevice: no UPnP device that can be used has answered.
+	ErrNoDevice = errors.New("no gateway device")
 	// ErrNotBound: no socket of this host has the port.
 	ErrNotBound = errors.New("upnp: no socket of this host is bound to the port")
 	// ErrNotOurs: the mapping belongs to another host or program.

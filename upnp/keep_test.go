@@ -188,6 +188,33 @@ func TestPagesOfSilence(t *testing.T) {
 	})
 }
 
+// What was added twice is deleted once.
+func TestAddTwice(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only", "upnp-only", "permanent-only", "miniupnpd"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				dir := t.TempDir()
+				m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+				for range 2 {
+					if got, err := m.Add(ctx, udpRequest()); err != nil || got.External != netip.AddrPortFrom(wanAddr, 3545) {
+						t.Fatalf("%+v, %v", got, err)
+					}
+				}
+				if err := m.Delete(ctx, UDP, 3545); err != nil {
+					t.Errorf("delete: %v", err)
+				}
+				if all := r.Mappings(time.Now()); len(all) != 0 {
+					t.Errorf("left %v", all)
+				}
+				if err := m.Delete(ctx, UDP, 3545); !errors.Is(err, ErrNoMapping) {
+					t.Errorf("delete again: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // U-10, U-14: a port that another host has stays its own, and what we call ours
 // names nobody.
 func TestForeignMappings(t *testing.T) {

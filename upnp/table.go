@@ -1,9 +1,12 @@
 package upnp
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,7 +43,7 @@ func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
 	defer cancel()
 	d, err := m.findDevice(ctx, g)
 	if err != nil {
-		return nil, &MapError{Gateway: g.Addr, Errs: []error{&ProtocolError{ViaUPnP, err}}}
+		return nil, fmt.Errorf("upnp: router %v shows no table: %w", g.Addr, &ProtocolError{ViaUPnP, err})
 	}
 	added := m.added()
 	var out []Entry
@@ -131,16 +134,17 @@ func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	if done, err := m.deleteLasting(ctx, p, external); done || err != nil {
-		return ctxErr(ctx, err)
+	done, foreign := m.deleteLasting(ctx, p, external)
+	if done || foreign != nil && !errors.Is(foreign, ErrNotOurs) {
+		return ctxErr(ctx, foreign)
 	}
 	g, err := m.gateway(netip.IPv4Unspecified())
 	if err != nil {
 		return err
 	}
 	d, err := m.findDevice(ctx, g)
-	if errors.Is(err, errNoDevice) {
-		return ErrNoMapping // as far as the journal knows, and nobody else does
+	if errors.Is(err, ErrNoDevice) {
+		return cmp.Or(foreign, ErrNoMapping) // as far as the journal knows, and nobody else does
 	} else if err != nil {
 		return err
 	}
@@ -172,6 +176,9 @@ func (m *Mapper) deleteLasting(ctx context.Context, p Protocol, external uint16)
 		}
 		r.Close()
 	}
+	if done { // what was another's by now does not count
+		errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, ErrNotOurs) })
+	}
 	return done, errors.Join(errs...)
 }
 
@@ -179,9 +186,13 @@ func (m *Mapper) deleteOne(ctx context.Context, r *journal.Record) (bool, error)
 	if r.Entry.Expired(time.Now()) {
 		return false, r.Remove()
 	}
-	if err := m.remove(ctx, &r.Entry); errors.Is(err, errElsewhere) {
+	err := m.remove(ctx, &r.Entry)
+	switch {
+	case errors.Is(err, errElsewhere):
 		return false, nil
-	} else if err != nil {
+	case errors.Is(err, ErrNotOurs): // it is another's by now, or that of a later Add
+		return false, errors.Join(err, r.Remove())
+	case err != nil:
 		return false, err
 	}
 	return true, r.Remove()

@@ -175,10 +175,16 @@ func ownAddress(s string) (netip.Addr, error) {
 	return a, fmt.Errorf("%v is not an address of this host", a)
 }
 
+const offlineHint = "this host has no route there: is it online?"
+
 // resolveSTUN returns one endpoint of each address family that a server has.
 func resolveSTUN(ctx context.Context, server string) ([]netip.AddrPort, error) {
 	host, port := server, uint16(stunPort)
-	if a, err := netip.ParseAddr(strings.Trim(server, "[]")); err == nil {
+	literal := server
+	if strings.HasPrefix(server, "[") && strings.HasSuffix(server, "]") {
+		literal = server[1 : len(server)-1]
+	}
+	if a, err := netip.ParseAddr(literal); err == nil {
 		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), port)}, nil
 	}
 	if h, p, err := net.SplitHostPort(server); err == nil {
@@ -193,7 +199,11 @@ func resolveSTUN(ctx context.Context, server string) ([]netip.AddrPort, error) {
 	}
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("probe: %w", err), "check the name, or give the server's address")
+		hint := "check the name, or give the server's address"
+		if errors.Is(err, syscall.ENETUNREACH) {
+			hint = offlineHint
+		}
+		return nil, withHint(fmt.Errorf("probe: %w", err), hint)
 	}
 	var out []netip.AddrPort
 	for _, a := range found {
@@ -262,8 +272,8 @@ func (f *probeFlags) probe(ctx context.Context, p *natprobe.Prober, names map[ne
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = negativeError(fmt.Errorf("probe: not finished after %v", f.timeout))
-	case errors.Is(err, syscall.ENETUNREACH):
-		err = withHint(oneLine(err), "this host has no route there: is it online?")
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		err = withHint(oneLine(err), offlineHint)
 	case err != nil:
 		err = oneLine(err)
 	}

@@ -93,10 +93,10 @@ func upnpError(ctx context.Context, err error) error {
 		return withHint(err, "start the program that uses the port first, or leave --keep out")
 	case errors.Is(err, upnp.ErrNoMapping):
 		return withHint(negativeError(err), "`shipworm upnp list` shows what there is")
+	case errors.As(err, &failed), errors.Is(err, upnp.ErrNoDevice):
+		return withHint(negativeError(oneLine(err)), "many routers have UPnP or port sharing switched off: look for it in the router's own pages")
 	case errors.Is(err, upnp.ErrNotOurs):
 		return withHint(negativeError(err), "what other hosts and programs have mapped is theirs to delete")
-	case errors.As(err, &failed):
-		return withHint(negativeError(oneLine(err)), "many routers have UPnP or port sharing switched off: look for it in the router's own pages")
 	}
 	return oneLine(err)
 }

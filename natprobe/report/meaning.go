@@ -13,9 +13,9 @@ var (
 		Blocked:       "No UDP packet gets out and back.",
 	}
 	silenceSentences = map[Silence]string{
-		SilenceUnknown: "No server answered: UDP is blocked on the way, or the servers are gone. Another --server tells.",
+		SilenceUnknown: "No server answered: UDP is blocked on the way, or the servers are gone. Another --server would tell.",
 		UDPBlocked:     "UDP is stopped on the way to the server.",
-		ServerDead:     "The server's host says that no server runs there. Another --server tells.",
+		ServerDead:     "No server runs there. Another --server would tell more.",
 	}
 	kindWords = map[Kind]string{
 		KindUnknown: "unknown abilities", RFC5780: "RFC 5780", RFC3489: "RFC 3489", TwoServers: "one of two servers",

@@ -96,7 +96,7 @@ func (p *printer) report(r *Report) {
 	}
 	p.line("Access", access, accessSentence(r))
 	if r.Silence != Answered {
-		sentence := silenceSentences[r.Silence]
+		sentence := silenceSentences[r.Silence] + reason(r, "silence")
 		if r.Interrupted {
 			sentence = "No server had answered yet."
 		}
