@@ -311,6 +311,16 @@ func TestTwoPlainServers(t *testing.T) {
 	}
 }
 
+// That one of two plain servers keeps silent is said, and decides nothing.
+func TestSecondServerSilent(t *testing.T) {
+	r := newRig(t, 1, 0, profile(t, "symmetric"))
+	r.server(singleAddress, a1)
+	r.run(Config{Servers: []netip.AddrPort{addrPort(a1 + ":3478"), addrPort("192.0.2.50:3478")}})
+	if got := r.m.report(); got.Mapping != report.BehaviorUnknown || got.Evidence[0].Text != "the second server does not answer" {
+		t.Errorf("%v, %v", got.Mapping, got.Evidence)
+	}
+}
+
 // A dead server is told from a blocked network by a second server, or by TCP.
 func TestSilence(t *testing.T) {
 	two := []netip.AddrPort{addrPort("192.0.2.99:3478"), addrPort(a1 + ":3478")}

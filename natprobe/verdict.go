@@ -21,6 +21,8 @@ func (m *machine) mappingVerdict() (report.Behavior, string) {
 		return report.EndpointIndependent, "two servers see the same endpoint"
 	case !m.a2.IsValid() && cross.IsValid():
 		return report.Dependent, "two servers see different endpoints"
+	case !m.a2.IsValid() && m.cross != nil:
+		return report.BehaviorUnknown, "the second server does not answer"
 	case !m.a2.IsValid():
 		return report.BehaviorUnknown, "one server with one address cannot tell"
 	case !x21.IsValid() || !x22.IsValid():

@@ -27,7 +27,7 @@ func (p *printer) details(r *Report) {
 	if r.CGNAT == Unknown {
 		p.line("Carrier's NAT", r.CGNAT, "There may be a second translator."+reason(r, "cgnat"))
 	} else {
-		p.verdict("Carrier's NAT", r.CGNAT, "There is a second translator beyond the home: opening ports in the home's router is not enough.", "There is no second translator beyond the home.")
+		p.verdict("Carrier's NAT", r.CGNAT, "There is a second translator beyond the home: opening ports in the home's router is not enough."+reason(r, "cgnat"), "There is no second translator beyond the home.")
 	}
 	if len(r.Layers) > 0 {
 		var hops []string

@@ -75,6 +75,8 @@ func (r *Report) Teredo() string {
 		return "Does not work: it needs UDP."
 	case r.Silence != Answered || r.Inside() || r.Access == AccessUnknown && !r.NoNAT():
 		return "Nothing can be said."
+	case r.overIPv6():
+		return "Needs IPv4, which was not probed. This host has IPv6 without it."
 	case r.Access == Open:
 		return "Works with everybody."
 	case r.Mapping == EndpointIndependent && r.Filtering == EndpointIndependent:
@@ -97,6 +99,10 @@ func (r *Report) RemoteAssistance() string {
 		return "Works on this network only: ask for UDP to be let out."
 	case r.Silence != Answered || r.Inside() || r.Access == AccessUnknown && !r.NoNAT():
 		return "Nothing can be said."
+	case r.overIPv6() && r.Access == Open:
+		return "Works with everybody who has IPv6."
+	case r.overIPv6() && r.Access == Firewall:
+		return "Works with everybody who has IPv6, once both sides have sent."
 	case r.Access == Open, r.Mapping == EndpointIndependent && r.Filtering == EndpointIndependent:
 		return "Works with everybody whose network lets UDP out."
 	case r.Mapping == EndpointIndependent && r.Filtering == AddressDependent:

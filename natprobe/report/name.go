@@ -39,11 +39,12 @@ func (r *Report) Classic() string {
 }
 
 // Netsh returns the word that "netsh interface teredo show state" has for the
-// NAT. It is "unknown" where a Teredo client could not tell either, and
+// NAT. It is "unknown" where a Teredo client could not tell either, as over
+// IPv6, and
 // "symmetric" alone, which netsh never says, where it is not known which.
 func (r *Report) Netsh() string {
 	switch {
-	case r.Inside():
+	case r.Inside(), r.overIPv6():
 		return "unknown"
 	case r.NoNAT():
 		return "none (global connectivity)"

@@ -159,6 +159,9 @@ func (r *Report) NoNAT() bool {
 	return r.Access == Open || r.Access == Firewall || r.Access == AccessUnknown && r.Mapped.IsValid() && r.Mapped == r.Local
 }
 
+// overIPv6 reports whether the probe went over IPv6 alone.
+func (r *Report) overIPv6() bool { return r.Mapped.Addr().Is6() }
+
 // Inside reports whether the probe met no NAT because the server is on this
 // host or in its own private network: it says nothing about the Internet.
 func (r *Report) Inside() bool {

@@ -99,4 +99,13 @@ func TestNames(t *testing.T) {
 	if r.Classic() != "" || r.Netsh() != "none (global connectivity)" {
 		t.Errorf("no NAT, perhaps a firewall: %q and %q", r.Classic(), r.Netsh())
 	}
+	// What Teredo and netsh speak of is IPv4.
+	for access, session := range map[Access]string{
+		Open: "Works with everybody who has IPv6.", Firewall: "Works with everybody who has IPv6, once both sides have sent.",
+	} {
+		r := Report{Access: access, Local: ap("[2001:db8::7]:5"), Mapped: ap("[2001:db8::7]:5"), Mapping: eim}
+		if r.Netsh() != "unknown" || !strings.HasPrefix(r.Teredo(), "Needs IPv4") || r.RemoteAssistance() != session {
+			t.Errorf("IPv6 alone, %v: %q, %q, %q", access, r.Netsh(), r.Teredo(), r.RemoteAssistance())
+		}
+	}
 }
