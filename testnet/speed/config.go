@@ -23,6 +23,7 @@ type config struct {
 	markdown string   // file, if any
 	only     []string // figures; none for all
 	paths    []string // kinds; none for all
+	wires    []cable
 	profile  string
 	shipworm string // the binary whose memory is measured
 	command  string // that was given
@@ -55,7 +56,7 @@ minute; single figures beside Miredo's, seconds a round:
   go run ./testnet/speed --markdown docs/performance.md
   go run ./testnet/speed --quick
   go run ./testnet/speed --only ping --paths tun,miredo --rounds 4
-  go run ./testnet/speed --only cpu --paths tun --rounds 3 --profile /tmp/speed
+  go run ./testnet/speed --only cpu --paths tun --wire no-uso --rounds 3 --profile /tmp/speed
   go run ./testnet/speed --only udp --paths tun,miredo
   go run ./testnet/speed --only server
   go run ./testnet/speed --only memory --paths tun --shipworm bin/shipworm
@@ -67,13 +68,14 @@ were met; 1 if a figure could not be measured; 2 wrong flags; 130 interrupted.
 // parse reads the command line and names every problem.
 func parse(args []string) (*config, error) {
 	c := &config{}
-	var only, paths string
+	var only, paths, wire string
 	f := flag.NewFlagSet("speed", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.IntVar(&c.rounds, "rounds", 0, "rounds, each of which takes every path once (default 6, with --quick 1)")
 	f.BoolVar(&c.quick, "quick", false, "shorter measurements: a look, not a result")
 	f.StringVar(&only, "only", "", "only these `figures`, separated by commas")
 	f.StringVar(&paths, "paths", "", "only these `paths`, separated by commas")
+	f.StringVar(&wire, "wire", "both", "only this `wire`: uso or no-uso")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	f.StringVar(&c.markdown, "markdown", "", "write the page docs/performance.md to this `file` as well")
 	f.StringVar(&c.shipworm, "shipworm", "bin/shipworm", "the `binary` whose memory is measured")
@@ -93,11 +95,11 @@ func parse(args []string) (*config, error) {
 		return nil, err
 	}
 	c.command = strings.Join(append([]string{"go run ./testnet/speed"}, args...), " ")
-	return c, c.check(only, paths)
+	return c, c.check(only, paths, wire)
 }
 
 // check completes the configuration.
-func (c *config) check(only, paths string) error {
+func (c *config) check(only, paths, wire string) error {
 	var errs []error
 	rounds := 6
 	c.span, c.probe, c.probes, c.pings, c.limit = 800*time.Millisecond, 250*time.Millisecond, 5, 250, 20*time.Minute
@@ -120,6 +122,10 @@ func (c *config) check(only, paths string) error {
 	}
 	if c.paths, err = list("--paths", paths, func(s string) bool { return find(s) != nil }); err != nil {
 		errs = append(errs, err)
+	}
+	var known bool
+	if c.wires, known = map[string][]cable{"both": both, "uso": {uso}, "no-uso": {noUSO}}[wire]; !known {
+		errs = append(errs, fmt.Errorf("--wire %s: not uso, no-uso or both", wire))
 	}
 	if c.profile != "" {
 		if c.profile, err = filepath.Abs(c.profile); err == nil {

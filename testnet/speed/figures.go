@@ -64,7 +64,7 @@ func (c *config) takes(ids ...string) bool {
 }
 
 // partial reports whether a part of the table was asked for.
-func (c *config) partial() bool { return len(c.only)+len(c.paths) > 0 }
+func (c *config) partial() bool { return len(c.only)+len(c.paths) > 0 || len(c.wires) == 1 }
 
 // figureNames explains --only.
 func figureNames() string {

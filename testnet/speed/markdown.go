@@ -28,6 +28,7 @@ func (r report) writeMarkdown(b *strings.Builder) {
 	for _, l := range append(r.legend(), append(r.Notes, leftOut(r.Missing)...)...) {
 		fmt.Fprintf(b, "- %s\n", l)
 	}
+	r.pageGlance(b)
 	test := ""
 	for _, x := range r.Rows {
 		if x.Test != test {

@@ -42,7 +42,7 @@ var parts = []part{
 // rounds takes everything in turn. It fails only with ctx.
 func (b *bench) rounds(ctx context.Context) error {
 	for b.round = 1; b.round <= b.cfg.rounds; b.round++ {
-		for _, w := range both {
+		for _, w := range b.cfg.wires {
 			if err := b.setUSO(ctx, w == uso); err != nil {
 				return err
 			}

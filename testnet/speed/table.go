@@ -132,6 +132,7 @@ func (r report) writeText(w io.Writer) error {
 	for _, l := range append(r.legend(), append(r.Notes, leftOut(r.Missing)...)...) {
 		fmt.Fprintln(&b, l)
 	}
+	r.textGlance(&b)
 	test := ""
 	for _, x := range r.Rows {
 		if x.Test != test {

@@ -40,6 +40,7 @@ func TestReport(t *testing.T) {
 		{"tcp1", "shipworm stack to stack", []float64{0, 0, 0}},
 		{"tcp1", "shipworm TUN, no-USO wire", []float64{8, 9, 10}},
 		{"cpu-tx", "shipworm TUN", []float64{300, 340, 900}},
+		{"udp", "shipworm TUN", []float64{300.5, 340, 290}},
 		{"rss", nameClient + idle, []float64{18.5}},
 	} {
 		for i, v := range s.values {
@@ -177,6 +178,8 @@ func TestParse(t *testing.T) {
 		{"--rounds 2000 --paths x", `no "x"`},
 		{"--rouns 1", "rouns"},
 		{"tun", "no arguments"},
+		{"--wire no-uso", ""},
+		{"--wire none", "not uso, no-uso or both"},
 		{"--help", errHelp.Error()},
 	} {
 		t.Run(c.args, func(t *testing.T) {
