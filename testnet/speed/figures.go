@@ -12,7 +12,7 @@ import (
 type figure struct{ name, text string }
 
 var figures = []figure{
-	{"ping", "round trips: the middle and the last but one per cent"},
+	{"ping", "round trips: the middle and the last but one per cent; what wakes up"},
 	{"tcp1", "throughput of one TCP stream"},
 	{"tcp4", "throughput of four TCP streams"},
 	{"retrans", "what TCP had to send again, with one stream and with four"},
@@ -35,6 +35,8 @@ var tests = []test{
 	{"udp", "udp", "UDP 1200 B, loss < 0.1 %", "kpps", true},
 	{"ping-p50", "ping", "Ping, p50", "µs", true},
 	{"ping-p99", "ping", "Ping, p99", "µs", true},
+	{"ping-wakes", "ping", "Threads woken a ping, both ends", "1", true},
+	{"ping-cpu", "ping", "Tunnel CPU a ping, both ends", "µs", true},
 	{"cpu-tx", "cpu", "Tunnel CPU, sending end", "ns/packet", true},
 	{"cpu-rx", "cpu", "Tunnel CPU, receiving end", "ns/packet", true},
 	{"allocs-tx", "allocs", "Allocations, sending end", "1/packet", false},

@@ -115,13 +115,29 @@ func (b *bench) awake(ctx context.Context, p *path) error {
 	return err
 }
 
+// ping measures round trips, and what one costs both tunnels together, which
+// says more than time where other programs want the processor too.
 func (b *bench) ping(ctx context.Context, p *path, row string) error {
+	spent := func() (cpu time.Duration, wakes int64) {
+		for _, t := range []*process{p.from.tunnel, p.to.tunnel} {
+			if t != nil {
+				cpu, wakes = cpu+t.cpu(), wakes+t.wakes()
+			}
+		}
+		return cpu, wakes
+	}
+	cpu, wakes := spent()
 	a, err := p.from.load.order(ctx, order{Do: "ping", From: p.from.address, To: p.to.address, Count: b.cfg.pings, For: time.Duration(b.cfg.pings) * pingEvery})
 	if err != nil {
 		return err
 	}
 	if len(a.Times) < b.cfg.pings/2 {
 		return fmt.Errorf("%d answers to %d pings", len(a.Times), b.cfg.pings)
+	}
+	if p.from.tunnel != nil {
+		cpu2, wakes2 := spent()
+		b.add("ping-wakes", row, float64(wakes2-wakes)/float64(b.cfg.pings))
+		b.add("ping-cpu", row, float64((cpu2-cpu).Nanoseconds())/1e3/float64(b.cfg.pings))
 	}
 	slices.Sort(a.Times)
 	b.add("ping-p50", row, a.Times[len(a.Times)/2])

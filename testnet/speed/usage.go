@@ -27,6 +27,24 @@ func (p *process) cpu() (sum time.Duration) {
 	return sum
 }
 
+// wakes returns how often the threads of the process and its descendants waited
+// for something and were woken.
+func (p *process) wakes() (sum int64) {
+	for _, pid := range p.family() {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		for _, f := range files {
+			b, _ := os.ReadFile(f)
+			for line := range strings.Lines(string(b)) {
+				if rest, ok := strings.CutPrefix(line, "voluntary_ctxt_switches:"); ok {
+					n, _ := strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
+					sum += n
+				}
+			}
+		}
+	}
+	return sum
+}
+
 // rss returns the resident memory of the process and its descendants in bytes.
 // What they share counts for each.
 func (p *process) rss() (sum int64) {
