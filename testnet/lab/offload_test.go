@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"shipworm/testnet/internal/ip"
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/nat"
 )
@@ -183,10 +184,12 @@ func TestUnfinishedAllocates(t *testing.T) {
 // No header makes finish panic, run for ever or emit what is not a packet.
 func FuzzFinish(f *testing.F) {
 	for _, tt := range offloadCases {
-		pkt, h := superPacket(tt.proto, min(tt.payload, 3000), tt.segment)
-		var b [vnetHeaderLen]byte
-		h.put(b[:])
-		f.Add(b[:], pkt)
+		for _, super := range []func(byte, int, int) ([]byte, vnetHeader){superPacket, superPacket6} {
+			pkt, h := super(tt.proto, min(tt.payload, 3000), tt.segment)
+			var b [vnetHeaderLen]byte
+			h.put(b[:])
+			f.Add(b[:], pkt)
+		}
 	}
 	f.Fuzz(func(t *testing.T, header, pkt []byte) {
 		if len(header) < vnetHeaderLen {
@@ -204,8 +207,7 @@ func FuzzFinish(f *testing.F) {
 			if untouched {
 				return
 			}
-			p, n, ok := ipv4.Check(p)
-			if !ok || !ipv4.TransportOK(p, n) {
+			if !ip.ChecksumsOK(p) {
 				t.Errorf("emitted %x", p)
 			}
 		})
