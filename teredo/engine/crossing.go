@@ -162,7 +162,7 @@ func (c *Client) invite(now time.Time, p *peer, out *Output) {
 	}
 	x := p.across()
 	says := c.says(x)
-	nonce, err := x.nonces.draw(now, c.rand, netip.Addr{}, says)
+	nonce, err := x.nonces.draw(now, c.rand, netip.AddrPort{}, says)
 	if err != nil {
 		c.drop(DropRandom)
 		return
@@ -236,7 +236,7 @@ func (c *Client) asking(now time.Time, p *peer, kind trailerKind, to netip.AddrP
 	if x := p.across(); to.Addr() == p.source.Addr() {
 		p.proof.next = later(p.proof.next, now.Add(proofGap))
 		var err error
-		if t.Announce.Echo, err = x.nonces.straight(now, c.rand, to.Addr()); err != nil {
+		if t.Announce.Echo, err = x.nonces.straight(now, c.rand, to); err != nil {
 			c.drop(DropRandom)
 		}
 	} else {

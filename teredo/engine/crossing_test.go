@@ -304,3 +304,55 @@ func TestPreservedPortWaits(t *testing.T) {
 		}
 	}
 }
+
+// RFC 6081, 5.3.4.1 to 5.3.4.3: between two symmetric NATs, with a port forward
+// at ours, packets go to the mapping in the peer's address, or to the forward
+// that it told of, though it is heard from elsewhere; what comes from there is
+// its own. Where a nonce went straight, its return tells the place.
+func TestForwardedPeer(t *testing.T) {
+	peer := peerAt(peerPort)
+	told := netip.AddrPortFrom(peerPort.Addr(), 52000)
+	for _, test := range []struct {
+		name     string
+		forward  string         // ours
+		trailers wire.Trailers  // of its indirect bubble
+		through  netip.AddrPort // whose nonce it returns: invalid that of the indirect bubble
+		want     netip.AddrPort // where data goes
+	}{
+		{"by the RFC", "198.51.100.7:60000", wire.Trailers{}, netip.AddrPort{}, peerPort},
+		{"a forward of its own", "198.51.100.7:60000", wire.Trailers{RandomPort: 52000, Announce: wire.Announcement{Present: true, NAT: wire.NATRandom, Mapped: true}}, netip.AddrPort{}, told},
+		{"no forward at its end", "198.51.100.7:60000", wire.Trailers{Announce: wire.Announcement{Present: true, NAT: wire.NATRandom}}, netip.AddrPort{}, elsewhere},
+		{"a nonce that went straight", "198.51.100.7:60000", wire.Trailers{RandomPort: 52000, Announce: wire.Announcement{Present: true, NAT: wire.NATRandom, Mapped: true}}, peerPort, peerPort},
+		{"no forward at ours", "192.168.1.1:60000", wire.Trailers{}, netip.AddrPort{}, elsewhere},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := qualifiedRig(t)
+			r.become(mapping.Port() + 1000)
+			r.c.SetMapped(r.now, addrPort(test.forward), &r.out)
+			sent := r.send(udp(r.own, peer, 100))
+			in := test.trailers
+			in.HasNonce, in.Nonce = true, [4]byte{1, 2, 3, 4}
+			sent = append(sent, r.receive(serverPort, wire.AppendTrailers(indirect(peer, r.own, peerPort), &in))...)
+			if bytesTo(sent, peerPort) == 0 {
+				t.Errorf("no direct bubble to the embedded mapping among %v", sent)
+			}
+			var proof []byte
+			for _, s := range sent {
+				if ip, tr, ok := bubbleOf(s.Payload); ok && s.To == test.through {
+					proof = answer(peer, r.own, tr.Announce.Echo)
+				} else if ok && !test.through.IsValid() && s.To.Port() == wire.Port && ip.Source() == r.own {
+					proof = answer(peer, r.own, tr.Nonce)
+				}
+			}
+			r.receive(elsewhere, proof)
+			r.receive(elsewhere, udp(peer, r.own, 1000)) // enough for a packet back
+			if r.delivered() != 1 {
+				t.Fatalf("what it sends from elsewhere is dropped: %v", r.c.Snapshot().Drops)
+			}
+			sent = r.send(udp(r.own, peer, 777))
+			if i := slices.IndexFunc(sent, func(s engine.Transmit) bool { return len(s.Payload) == 777 }); i < 0 || sent[i].To != test.want {
+				t.Errorf("data sent as %v, want to %v", sent, test.want)
+			}
+		})
+	}
+}

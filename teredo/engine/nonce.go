@@ -22,23 +22,23 @@ const (
 // may try at once.
 type bubbleNonce struct {
 	value [4]byte
-	sent  time.Time  // zero: unused
-	to    netip.Addr // straight there; invalid: through the peer's server
-	says  said       // the indirect bubble
-	spent [2]bool    // at the service port, at an extra port
+	sent  time.Time      // zero: unused
+	to    netip.AddrPort // straight there; invalid: through the peer's server
+	says  said           // the indirect bubble
+	spent [2]bool        // at the service port, at an extra port
 }
 
 // nonces are the last ones of a peer, the oldest overwritten: answers overtake
 // each other.
 type nonces struct {
-	list    [2 * bubbleTries]bubbleNonce
+	list    [3 * bubbleTries]bubbleNonce
 	slot    int
 	guesses int
 	misses  int
 }
 
 // draw makes a new one.
-func (s *nonces) draw(now time.Time, rand io.Reader, to netip.Addr, says said) ([4]byte, error) {
+func (s *nonces) draw(now time.Time, rand io.Reader, to netip.AddrPort, says said) ([4]byte, error) {
 	n := bubbleNonce{sent: now, to: to, says: says}
 	if _, err := io.ReadFull(rand, n.value[:]); err != nil {
 		return [4]byte{}, err
@@ -52,15 +52,15 @@ func (s *nonces) draw(now time.Time, rand io.Reader, to netip.Addr, says said) (
 	return n.value, nil
 }
 
-// straight returns the value of one for direct bubbles to ip, a new one every
-// few seconds.
-func (s *nonces) straight(now time.Time, rand io.Reader, ip netip.Addr) ([4]byte, error) {
+// straight returns the value of one for direct bubbles to a destination, a new
+// one every few seconds.
+func (s *nonces) straight(now time.Time, rand io.Reader, to netip.AddrPort) ([4]byte, error) {
 	for i := range s.list {
-		if n := &s.list[i]; n.to == ip && now.Sub(n.sent) < bubbleNonceLife/2 && n.spent == [2]bool{} {
+		if n := &s.list[i]; n.to == to && now.Sub(n.sent) < bubbleNonceLife/2 && n.spent == [2]bool{} {
 			return n.value, nil
 		}
 	}
-	return s.draw(now, rand, ip, said{})
+	return s.draw(now, rand, to, said{})
 }
 
 // find returns the outstanding nonce of that value, or nil.
@@ -93,7 +93,7 @@ func (s *nonces) proves(now time.Time, value [4]byte, ip netip.Addr, vouched boo
 		s.misses++
 		return false
 	}
-	return s.misses < proofGuesses && (n.to == ip || vouched && !n.to.IsValid())
+	return s.misses < proofGuesses && (n.to.Addr() == ip || vouched && !n.to.IsValid())
 }
 
 // accept reports whether value, returned to a port of that kind, is

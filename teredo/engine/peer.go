@@ -34,7 +34,7 @@ const (
 type peer struct {
 	key    [16]byte
 	mapped netip.AddrPort // where its packets go
-	source netip.AddrPort // where they come from: mapped, but for some with a port forward
+	source netip.AddrPort // where they come from: mapped, but see destination
 	port   uint16         // of ours that both pass; 0 is the service port
 	trust  trust
 	teredo bool // else a native node; mapped is then its relay
@@ -248,11 +248,11 @@ func (t *peerTable) used(p *peer) {
 
 // move changes where p's packets go to and come from; a stranger's lists depend
 // on it.
-func (t *peerTable) move(now time.Time, p *peer, mapped netip.AddrPort, c *Client) {
-	if p.teredo && p.source.Addr() != mapped.Addr() {
+func (t *peerTable) move(now time.Time, p *peer, mapped, source netip.AddrPort, c *Client) {
+	if p.teredo && p.source.Addr() != source.Addr() {
 		p.proof = proof{} // others may be there
 	}
-	p.source = mapped
+	p.source = source
 	if p.mapped != mapped {
 		t.unlink(p)
 		p.mapped = mapped

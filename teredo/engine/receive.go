@@ -232,7 +232,30 @@ func (c *Client) answered(now time.Time, p *peer, port uint16, from netip.AddrPo
 func (c *Client) settle(now time.Time, p *peer, port uint16, from netip.AddrPort) {
 	p.port = port
 	c.ports.keep(p, port)
-	c.peers.move(now, p, from, c)
+	c.peers.move(now, p, c.destination(now, p, port, from), from, c)
+}
+
+// destination returns where packets to p go once it was heard from from: there,
+// but for two symmetric NATs and a port forward at ours (RFC 6081, 5.3.4.2 and
+// 5.3.4.3). To a forward of the peer's own, then, if it told of one, and who tells
+// of none by the RFC alone may have it where its address says: what it sends from
+// lets nobody in but the one forward of ours. The nonce that it returned knows
+// better, if it went straight to one place.
+func (c *Client) destination(now time.Time, p *peer, port uint16, from netip.AddrPort) netip.AddrPort {
+	embedded := p.embedded()
+	if port != 0 || !c.symmetric() || c.forward() == 0 || from == embedded || from.Addr() != embedded.Addr() || p.x == nil {
+		return from
+	}
+	if n := p.x.nonces.find(now, c.t.Nonce); n != nil && n.to.IsValid() {
+		return n.to
+	}
+	switch {
+	case p.x.mapped && p.x.peerPort != 0:
+		return p.random()
+	case p.x.heard && !p.x.announced:
+		return embedded
+	}
+	return from
 }
 
 // correct answers a packet of a peer that came another way than the one in use:
@@ -293,6 +316,9 @@ func (c *Client) receiveIndirect(now time.Time, src netip.Addr, from netip.AddrP
 	lacks := true
 	if d.IPv6.IsBubble() {
 		lacks = c.learn(now, p)
+		if p.trust != unknown && !p.x.announced {
+			c.peers.move(now, p, c.destination(now, p, p.port, p.source), p.source, c)
+		}
 	}
 	if !p.usable(now) && !p.trying {
 		// Not heard directly yet: punch as well, which answers the bubble.
@@ -374,7 +400,7 @@ func (c *Client) proved(now time.Time, from netip.AddrPort, seq uint16, out *Out
 		c.drop(DropPingToken)
 		return
 	}
-	c.peers.move(now, p, from, c)
+	c.peers.move(now, p, from, from, c)
 	c.heard(now, p, out)
 	c.flush(now, p, out)
 }
