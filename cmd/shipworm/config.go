@@ -166,7 +166,7 @@ func (s settings) apply(path, table string, flags *pflag.FlagSet) error {
 		}
 		for _, v := range values {
 			if err := f.Value.Set(fmt.Sprint(v)); err != nil {
-				return usageError(fmt.Errorf("%s: [%s]: %s: %w", path, table, key, err))
+				return usageError(fmt.Errorf("%s: [%s]: %s: %w", path, table, key, plainFlagError(err)))
 			}
 		}
 		f.Changed = true

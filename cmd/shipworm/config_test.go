@@ -184,3 +184,18 @@ func TestNetshChanges(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a number is said without the names of Go's functions.
+func TestFlagErrors(t *testing.T) {
+	for line, want := range map[string]string{
+		"teredo client --refresh x":  `invalid argument "x" for "--refresh" flag: not a number`,
+		"teredo client --port 70000": `invalid argument "70000" for "--port" flag: too large or too small`,
+		"teredo client --type x":     `invalid argument "x" for "--type" flag: "x": want one of default, client, enterpriseclient, natawareclient, disabled`,
+		"teredo client --prot 1":     "unknown flag: --prot",
+	} {
+		_, err := execute(t, systemConfig, strings.Fields(line)...)
+		if err == nil || err.Error() != want || exitCode(t.Context(), err) != exitUsage {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -80,9 +81,25 @@ func newRoot(system systemFile) *cobra.Command {
 	root.Version = version
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetVersionTemplate("shipworm {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(plainFlagError(err)) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
+}
+
+// numberError is how a number that is none is reported by who parses it.
+var numberError = regexp.MustCompile(`strconv\.Parse\w+: parsing .*: (invalid syntax|value out of range)$`)
+
+// plainFlagError leaves out of a flag's error the function that found it.
+func plainFlagError(err error) error {
+	m := numberError.FindStringSubmatchIndex(err.Error())
+	if m == nil {
+		return err
+	}
+	why := "not a number"
+	if err.Error()[m[2]:m[3]] != "invalid syntax" {
+		why = "too large or too small"
+	}
+	return errors.New(err.Error()[:m[0]] + why)
 }
 
 // group returns a command that only holds others: alone it prints its help,

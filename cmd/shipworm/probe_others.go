@@ -31,10 +31,6 @@ func routerAddress(m *upnp.Mapper) func(context.Context) netip.Addr {
 	}
 }
 
-// natPatience is how long a Teredo client that is qualified may take to find out
-// how the NAT maps, if its server has a second address.
-const natPatience = 5 * time.Second
-
 // teredoView asks a Teredo server what it sees of the NAT.
 func teredoView(f teredoFlags) func(context.Context) (*report.Report, error) {
 	return func(ctx context.Context) (*report.Report, error) {
@@ -47,12 +43,8 @@ func teredoView(f teredoFlags) func(context.Context) (*report.Report, error) {
 			if _, err := c.WaitQualified(ctx); err != nil {
 				return err
 			}
-			for end := time.Now().Add(natPatience); c.State().NAT == wire.NATUnknown && time.Now().Before(end); {
-				select {
-				case <-time.After(50 * time.Millisecond):
-				case <-ctx.Done():
-					return ctx.Err()
-				}
+			if err := waitNAT(ctx, c); err != nil {
+				return err
 			}
 			r = newTeredoReport(c.State())
 			return nil

@@ -14,6 +14,7 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/stack"
+	"shipworm/teredo/wire"
 )
 
 func newTeredoPingCmd(system systemFile) *cobra.Command {
@@ -168,6 +169,9 @@ func (p *pinger) unanswered(ctx context.Context, c *teredo.Client) error {
 	peer, ok := c.Peer(p.to)
 	if !ok {
 		return withHint(err, "nothing is sent to such an address; for a Teredo address `shipworm teredo decode` says why")
+	}
+	if !peer.Up && !wire.Prefix().Contains(p.to) {
+		return withHint(err, "a host without Teredo is reached only if our server passes tests on (teredo server --native) and a relay is near that host")
 	}
 	if !peer.Up {
 		hint := "no path could be opened to it; it may be offline, or both NATs too strict"

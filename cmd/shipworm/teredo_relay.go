@@ -145,6 +145,9 @@ func (f *relayFlags) config() (teredo.RelayConfig, error) {
 
 // device makes the interface and then gives up every privilege.
 func (f *relayFlags) device(public bool) (teredo.Device, error) {
+	if err := f.tunnel.checkUser(); err != nil {
+		return nil, err
+	}
 	var dev teredo.Device
 	var err error
 	if public {

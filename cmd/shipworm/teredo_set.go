@@ -75,7 +75,8 @@ func setAndTell(c *cobra.Command, system systemFile, path string, changes map[st
 	}
 	reply, err := sendControl(c.Context(), changes)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED): // none runs
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		fmt.Fprintln(stderr, "no client runs; the next one takes it")
 	case err != nil:
 		fmt.Fprintf(stderr, "a client that runs takes it at its next start: %v\n", err)
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"shipworm/teredo"
 	"shipworm/teredo/engine"
+	"shipworm/teredo/wire"
 	"shipworm/upnp"
 )
 
@@ -50,10 +51,13 @@ for display, which takes up to 16 s; "shipworm probe" tells more. With --verbose
 					err = oneLine(errors.Join(err, showCounters(c.OutOrStdout(), &st.State)))
 				}
 			}
-			if err == nil && !st.Address.IsValid() {
-				err = withHint(negativeError(errors.New("teredo: not qualified")), "`shipworm teredo client -v` shows what it tries")
+			switch {
+			case err != nil || st.Address.IsValid():
+				return err
+			case st.Type == typeDisabled:
+				return withHint(negativeError(errors.New("teredo: disabled")), "shipworm teredo set --type default")
 			}
-			return err
+			return withHint(negativeError(errors.New("teredo: not qualified")), "`shipworm teredo client -v` shows what it tries")
 		},
 	}
 	flags.add(c)
@@ -152,8 +156,12 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 		_, err := waitQualified(ctx, c, cfg.Server)
 		var q *teredo.QualifyError
 		if err == nil || errors.As(err, &q) && q.Stage == teredo.StageSolicit {
-			if err == nil && cone {
-				err = waitConeTest(ctx, c)
+			switch {
+			case err != nil:
+			case cone:
+				err = waitState(ctx, c, conePatience, func(s *teredo.State) bool { return s.Filtering != engine.FilteringUnknown })
+			case cfg.Secondary != "":
+				err = waitNAT(ctx, c)
 			}
 			var bad error
 			raw, bad = shownJSON(c.State(), typeDefault, false)
@@ -164,12 +172,26 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 	return raw, err
 }
 
-// waitConeTest waits for the result of the cone test, if one comes.
-func waitConeTest(ctx context.Context, c *teredo.Client) error {
-	const longest, look = 17 * time.Second, 100 * time.Millisecond
-	for begin := time.Now(); c.State().Filtering == engine.FilteringUnknown && time.Since(begin) < longest; {
+// Patience with what a qualified client finds out beside: how the NAT maps, if
+// its server has a second address, and what its filter lets in.
+const (
+	natPatience  = 5 * time.Second
+	conePatience = 17 * time.Second
+)
+
+// waitNAT waits until it is known how the NAT maps, if it becomes known.
+func waitNAT(ctx context.Context, c *teredo.Client) error {
+	return waitState(ctx, c, natPatience, func(s *teredo.State) bool { return s.NAT != wire.NATUnknown })
+}
+
+// waitState waits until a client's state is as wanted, but not for ever.
+func waitState(ctx context.Context, c *teredo.Client, longest time.Duration, wanted func(*teredo.State) bool) error {
+	for begin := time.Now(); time.Since(begin) < longest; {
+		if s := c.State(); wanted(&s) {
+			return nil
+		}
 		select {
-		case <-time.After(look):
+		case <-time.After(50 * time.Millisecond):
 		case <-c.Done():
 			return net.ErrClosed
 		case <-ctx.Done():

@@ -87,6 +87,9 @@ func tunError(err error) error {
 // to runs without. stop undoes all of it. The helper removes the control
 // sockets, which this process cannot any more.
 func (f *tunFlags) start(cfg *teredo.ClientConfig, sockets []string) (dev *tun.Device, stop func(), err error) {
+	if err := f.checkUser(); err != nil {
+		return nil, nil, err
+	}
 	helper, wait, err := startHelper(f.name, sockets)
 	if err != nil {
 		return nil, nil, tunError(fmt.Errorf("teredo client: --tun: %w", err))
@@ -126,6 +129,17 @@ func (f *tunFlags) confine(log *slog.Logger, maps bool) error {
 // changesUser reports whether start makes the process another user's.
 func (f *tunFlags) changesUser() bool {
 	return f.name != "" && f.user != "" && os.Geteuid() == 0
+}
+
+// checkUser refuses a user that there is not, before anything is made.
+func (f *tunFlags) checkUser() error {
+	if !f.changesUser() {
+		return nil
+	}
+	if _, err := user.Lookup(f.user); err != nil {
+		return usageError(fmt.Errorf("teredo: --user %q: there is no such user", f.user))
+	}
+	return nil
 }
 
 // journalDir is where mappings are written down: where the user's others are, or
