@@ -26,8 +26,10 @@ type Config struct {
 	// or PCP), to tell its NAT from one beyond; invalid = not known.
 	WAN netip.Addr
 	// AskWAN, unless nil, is asked for WAN over IPv4 as soon as a NAT is seen,
-	// beside the tests; the run waits for what it returns.
-	AskWAN func(ctx context.Context) netip.Addr
+	// beside the tests; the run waits for what it returns. Local is the address
+	// that the probe goes out from: another one's router says nothing about it,
+	// as where a VPN takes the probe along.
+	AskWAN func(ctx context.Context, local netip.Addr) netip.Addr
 	// Local is the address to probe from; invalid = the one that the system
 	// would send to the server from. It must be specific where Listen is set.
 	Local netip.Addr

@@ -60,7 +60,7 @@ func (d *driver) run(ctx context.Context) (*report.Report, error) {
 		}
 		if wan == nil && d.cfg.AskWAN != nil && d.cfg.Local.Is4() && !d.cfg.WAN.IsValid() && d.m.translated() == report.Yes {
 			wan = make(chan netip.Addr, 1)
-			d.wg.Go(func() { wan <- d.cfg.AskWAN(ctx) })
+			d.wg.Go(func() { wan <- d.cfg.AskWAN(ctx, d.cfg.Local) })
 		}
 		if d.m.done() {
 			break

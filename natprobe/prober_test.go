@@ -326,7 +326,10 @@ func TestAskWAN(t *testing.T) {
 		{"none", "203.0.113.77", 0, report.NotTested},
 	} {
 		asked := 0
-		c := Config{AskWAN: func(context.Context) (wan netip.Addr) {
+		c := Config{AskWAN: func(_ context.Context, local netip.Addr) (wan netip.Addr) {
+			if local != addr("192.168.1.2") {
+				t.Errorf("asked for %v", local)
+			}
 			asked++
 			time.Sleep(slow)
 			if tt.wan != "" {

@@ -269,12 +269,15 @@ func TestNetworks(t *testing.T) {
 			defer cancel()
 			return m.Keep(ctx, udpRequest(), func(Mapping) {})
 		},
-		"add":      func(ctx context.Context, m *Mapper) error { _, err := m.Add(ctx, udpRequest()); return err },
-		"delete":   func(ctx context.Context, m *Mapper) error { return m.Delete(ctx, UDP, 3545) },
-		"list":     func(ctx context.Context, m *Mapper) error { _, err := m.List(ctx); return err },
-		"external": func(ctx context.Context, m *Mapper) error { _, err := m.External(ctx); return err },
-		"show":     func(ctx context.Context, m *Mapper) error { _, err := m.Show(ctx); return err },
-		"sweep":    func(ctx context.Context, m *Mapper) error { _, err := m.Sweep(ctx); return err },
+		"add":    func(ctx context.Context, m *Mapper) error { _, err := m.Add(ctx, udpRequest()); return err },
+		"delete": func(ctx context.Context, m *Mapper) error { return m.Delete(ctx, UDP, 3545) },
+		"list":   func(ctx context.Context, m *Mapper) error { _, err := m.List(ctx); return err },
+		"external": func(ctx context.Context, m *Mapper) error {
+			_, err := m.External(ctx, netip.IPv4Unspecified())
+			return err
+		},
+		"show":  func(ctx context.Context, m *Mapper) error { _, err := m.Show(ctx); return err },
+		"sweep": func(ctx context.Context, m *Mapper) error { _, err := m.Sweep(ctx); return err },
 	}
 	for _, network := range []Network{Private, Public, Domain} {
 		for name, call := range calls {
@@ -381,12 +384,15 @@ func TestExternal(t *testing.T) {
 		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
 			r := start(t, ctx, l, profile)
 			begin := time.Now()
-			got, err := newTestMapper(t, l, nil).External(ctx)
+			got, err := newTestMapper(t, l, nil).External(ctx, hostAddr)
 			if want, _ := netip.ParseAddr(tt.want); got != want || (err == nil) != want.IsValid() || time.Since(begin) > tt.within {
 				t.Errorf("%s: %v, %v after %v", profile, got, err, time.Since(begin))
 			}
 			if all := r.Mappings(time.Now()); len(all) != 0 {
 				t.Errorf("%s: mapped %v", profile, all)
+			}
+			if got, err := newTestMapper(t, l, nil).External(ctx, netip.MustParseAddr("10.8.0.2")); !errors.Is(err, ErrNoGateway) {
+				t.Errorf("%s: %v, %v for the address of a VPN", profile, got, err)
 			}
 		})
 	}

@@ -41,10 +41,10 @@ func newLAN() *lan {
 	}
 }
 
-func (l *lan) Gateway(netip.Addr) (Gateway, error) {
+func (l *lan) Gateway(local netip.Addr) (Gateway, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.gone {
+	if l.gone || !local.IsUnspecified() && local != l.gateway.Local.Addr() {
 		return Gateway{}, ErrNoGateway
 	}
 	return l.gateway, nil

@@ -59,12 +59,13 @@ func (m *Mapper) Show(ctx context.Context) (Overview, error) {
 	return o, ctxErr(ctx, nil)
 }
 
-// External asks the IPv4 router for its external address, by NAT-PMP and UPnP at
+// External asks an IPv4 router for its external address, by NAT-PMP and UPnP at
 // once, and returns the first that can be one; it may be private, behind another
 // NAT. PCP tells it with a mapping only, and nothing is mapped here. It takes
-// three seconds at most, and where NAT-PMP is spoken a round trip.
-func (m *Mapper) External(ctx context.Context) (netip.Addr, error) {
-	g, err := m.gateway(netip.IPv4Unspecified())
+// three seconds at most, and where NAT-PMP is spoken a round trip. The router is
+// that of the local address, or the default one for an unspecified address.
+func (m *Mapper) External(ctx context.Context, local netip.Addr) (netip.Addr, error) {
+	g, err := m.gateway(local)
 	if err != nil {
 		return netip.Addr{}, err
 	}

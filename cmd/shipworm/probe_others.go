@@ -19,14 +19,14 @@ const wanPatience = 500 * time.Millisecond
 
 // routerAddress asks the router for its external address, and maps nothing. It
 // is the zero Addr if the router does not tell in time.
-func routerAddress(m *upnp.Mapper) func(context.Context) netip.Addr {
+func routerAddress(m *upnp.Mapper) func(context.Context, netip.Addr) netip.Addr {
 	if m == nil {
 		return nil
 	}
-	return func(ctx context.Context) netip.Addr {
+	return func(ctx context.Context, local netip.Addr) netip.Addr {
 		ctx, cancel := context.WithTimeout(ctx, wanPatience)
 		defer cancel()
-		ip, _ := m.External(ctx)
+		ip, _ := m.External(ctx, local)
 		return ip
 	}
 }
