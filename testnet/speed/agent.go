@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/metrics"
 	"runtime/pprof"
 	"time"
@@ -64,15 +65,11 @@ func runAgent(name string, args []string) error {
 		return fmt.Errorf("no role %q", name)
 	}
 	if dir := os.Getenv(profileEnv); dir != "" {
-		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", name, os.Getpid())))
+		stop, err := profile(filepath.Join(dir, fmt.Sprintf("%s-%d", name, os.Getpid())))
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+		defer stop()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -105,6 +102,27 @@ func runAgent(name string, args []string) error {
 			return err
 		}
 	}
+}
+
+// profile begins a CPU profile, and ends it with one of allocations beside.
+func profile(base string) (stop func(), err error) {
+	runtime.MemProfileRate = 4 << 10 // few allocations, and each of interest
+	f, err := os.Create(base + ".cpu.pprof")
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+		runtime.GC() // the profile of allocations is that of the last
+		if f, err := os.Create(base + ".allocs.pprof"); err == nil {
+			_ = pprof.Lookup("allocs").WriteTo(f, 0)
+			f.Close()
+		}
+	}, nil
 }
 
 // allocs returns how many objects this process has put on the heap.

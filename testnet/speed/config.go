@@ -79,7 +79,7 @@ func parse(args []string) (*config, error) {
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	f.StringVar(&c.markdown, "markdown", "", "write the page docs/performance.md to this `file` as well")
 	f.StringVar(&c.shipworm, "shipworm", "bin/shipworm", "the `binary` whose memory is measured")
-	f.StringVar(&c.profile, "profile", "", "write a CPU profile of each of our processes into this `folder`")
+	f.StringVar(&c.profile, "profile", "", "write profiles of CPU and allocations of each of our processes into this `folder`")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		f.SetOutput(os.Stdout)

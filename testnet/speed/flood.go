@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	serverCPU = 0 // a server under load has this processor
-	floodCPU  = 1 // and the load the other
 	floodPort = 40000
 
 	// floodWindow is how many requests may be unanswered: as many as fit into

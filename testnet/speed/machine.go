@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,4 +54,20 @@ func loadAverage() (load float64) {
 		fmt.Sscan(string(text), &load)
 	}
 	return load
+}
+
+// twoProcessors returns two processors that this process may use; the same one
+// twice if there is no other.
+func twoProcessors() (first, second int, err error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return 0, 0, os.NewSyscallError("sched_getaffinity", err)
+	}
+	var found []int
+	for i := 0; len(found) < 2 && i < 8*int(unsafe.Sizeof(set)); i++ {
+		if set.IsSet(i) {
+			found = append(found, i)
+		}
+	}
+	return found[0], found[len(found)-1], nil
 }

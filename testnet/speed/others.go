@@ -25,7 +25,7 @@ func (s *stage) miredoServer(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return leftOutError{errors.New("it needs root")}
 	}
-	p, err := s.miredoProgram(ctx, s.s, serverCPU, "miredo-server",
+	p, err := s.miredoProgram(ctx, s.s, s.serverCPU, "miredo-server",
 		"ServerBindAddress %s\nServerBindAddress2 %s\n", miredoServer, miredoServer2)
 	if err == nil {
 		s.serving["miredo-server"] = &serving{address: miredoServer, process: p}

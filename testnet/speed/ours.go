@@ -11,7 +11,7 @@ const (
 )
 
 func (s *stage) ourServer(ctx context.Context) error {
-	p, err := s.agent(ctx, s.s, serverCPU, "server")
+	p, err := s.agent(ctx, s.s, s.serverCPU, "server")
 	if err == nil {
 		s.serving["server"] = &serving{address: server, process: p}
 	}

@@ -42,6 +42,7 @@ type stage struct {
 	notes   []string                         // what the reader of the table must know
 	started []*process
 
+	serverCPU, floodCPU int                 // processors of servers and of the load on them
 	loadA, loadB, loadN *process            // on the kernels of a, b and n
 	flood               *process            // load on servers
 	tuns, stacks        [2]end              // of ours
@@ -90,6 +91,9 @@ func newStage(ctx context.Context, c *config, say func(format string, args ...an
 		}
 	}
 	var err error
+	if s.serverCPU, s.floodCPU, err = twoProcessors(); err != nil {
+		return nil, err
+	}
 	if s.world, err = newWorld(ctx); err != nil {
 		return nil, err
 	}
@@ -184,6 +188,6 @@ func (s *stage) foreign(ctx context.Context, ns *netns, pin int, argv ...string)
 
 // startFlood starts the load on servers.
 func (s *stage) startFlood(ctx context.Context) (err error) {
-	s.flood, err = s.agent(ctx, s.a, floodCPU, "flood")
+	s.flood, err = s.agent(ctx, s.a, s.floodCPU, "flood")
 	return err
 }
