@@ -63,9 +63,11 @@ func (h *harness) batch(n, size int) []packet.Packet {
 	return pkts
 }
 
+const spoilt = "spoilt! spoilt! spoilt! spoilt! spoilt! spoilt! spoilt! spoilt! " // packet.Headroom long
+
 func spoil(b []byte) {
-	for i := range b {
-		b[i] = 0xdb
+	for len(b) > 0 { // in pieces, which the race detector takes in one look
+		b = b[copy(b, spoilt):]
 	}
 }
 

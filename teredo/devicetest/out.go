@@ -95,10 +95,8 @@ func (h *harness) outBuffers() {
 		if !bytes.Equal(p.Data(), was[i]) {
 			h.Errorf("packet %d changed after it was read", i)
 		}
-		for _, c := range p.Buf[:packet.Headroom] {
-			if c != 0xdb {
-				h.Fatal("the head room was written to")
-			}
+		if string(p.Buf[:packet.Headroom]) != spoilt {
+			h.Fatal("the head room was written to")
 		}
 	}
 }
