@@ -85,6 +85,7 @@ func Run(t *testing.T, open func(t *testing.T, mtu int) *Host) {
 		{"out, buffers", 1280, (*harness).outBuffers},
 		{"out, TCP", 1280, (*harness).outTCP},
 		{"out, TCP in packets of one", 1280, (*harness).outTCPSingle},
+		{"out, reset", 1280, (*harness).outReset},
 		{"in, sizes", 1280, (*harness).inSizes},
 		{"in, fragments", 1280, (*harness).inFragments},
 		{"in, mixed", 1280, (*harness).inMixed},

@@ -68,6 +68,16 @@ func (c *conn) segment(flags, ecn byte, payload []byte) []byte {
 func (h *harness) outTCP()       { h.stream(h.batch(16, packet.RunSize), true) }
 func (h *harness) outTCPSingle() { h.stream(h.batch(1, packet.DefaultSize), false) }
 
+// outReset: an answer outside of any connection is whole as well.
+func (h *harness) outReset() {
+	h.needsStack()
+	pkts := h.batch(4, packet.DefaultSize)
+	c := &conn{h: h, seq: 1, ack: 1}
+	h.write(single(c.segment(ack, 0, nil)))
+	for b := h.read(pkts)[0]; b[6] != protoTCP || b[53]&rst == 0; b = h.read(pkts)[0] {
+	}
+}
+
 func (h *harness) stream(pkts []packet.Packet, room bool) {
 	c := h.connect(pkts)
 	want := fill(1<<20, 3)

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"shipworm/teredo/packet"
 	"shipworm/teredo/segment"
@@ -87,5 +91,72 @@ func TestWrongChecksum(t *testing.T) {
 	n, _, err := pc.ReadFrom(b)
 	if err != nil || string(b[:n]) != "good" || s.Drops()["checksum"] != 1 {
 		t.Errorf("%q, %v, %v", b[:n], err, s.Drops())
+	}
+}
+
+// TestOldSourceInRuns: what waits in one piece when the address changes stays in,
+// all of it.
+func TestOldSourceInRuns(t *testing.T) {
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	a, b := newStack(t, Config{}, addrA), newStack(t, Config{}, addrB)
+	pump(b, a, packet.RunSize, &wg)
+	var gate sync.Mutex // whoever holds it keeps a from being read
+	var changed atomic.Bool
+	wg.Go(func() {
+		pkts := packet.NewBatch(4, packet.DefaultSize)
+		for {
+			n, err := a.ReadBatch(pkts)
+			if err != nil {
+				return
+			}
+			for i := range pkts[:n] {
+				if changed.Load() && netip.AddrFrom16([16]byte(pkts[i].Data()[8:24])) == addrA {
+					t.Error("a packet from the old address")
+				}
+			}
+			_, _ = b.WriteBatch(pkts[:n])
+			gate.Lock()
+			gate.Unlock()
+		}
+	})
+	l, err := b.Listen(80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.DialContext(ctxT(t), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	gate.Lock()
+	for range 2 { // the reader takes the first, and stops
+		if _, err := c.Write(make([]byte, 10000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.SetAddr(addrC); err != nil {
+		t.Fatal(err)
+	}
+	changed.Store(true)
+	gate.Unlock()
+	for a.Drops()["old_source"] == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	// Something from the new one, behind all that.
+	pc, err := a.ListenPacket(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := b.ListenPacket(4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pc.WriteTo([]byte("new"), in.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	_ = in.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, from, err := in.ReadFrom(make([]byte, 9)); n != 3 || err != nil || from.(*net.UDPAddr).AddrPort().Addr() != addrC {
+		t.Errorf("%d bytes from %v, %v", n, from, err)
 	}
 }

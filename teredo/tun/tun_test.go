@@ -96,6 +96,13 @@ func TestBatches(t *testing.T) {
 	if err != nil || n != 2 || !bytes.Equal(pkts[0].Data(), good[0]) || !bytes.Equal(pkts[1].Data(), good[1]) {
 		t.Fatalf("read %d packets, %v", n, err)
 	}
+	buffers := map[*byte]bool{}
+	for i := range pkts {
+		buffers[&pkts[i].Buf[0]] = true
+	}
+	if len(buffers) != len(pkts) {
+		t.Error("two packets have one buffer")
+	}
 	in := make([]packet.Packet, 3)
 	in[0].Set(echo(peer, own, true), netip.AddrPort{})
 	in[1].Set(wire.AppendSolicitation(nil, peer), netip.AddrPort{})
