@@ -55,6 +55,52 @@ func TestTUNErrors(t *testing.T) {
 	}
 }
 
+// Names and units are as Prometheus's naming conventions have them: a prefix, a
+// base unit, _total for what only grows; each name has one type and a sentence,
+// its samples follow each other, and no series is there twice.
+func TestMetricNames(t *testing.T) {
+	st := *shownStates()["qualified"]
+	st.HostDrops = map[string]uint64{"unsolicited": 1, "spoofed": 2}
+	for role, collect := range map[string]func(*metrics){
+		"client": func(m *metrics) { clientMetrics(m, st) },
+		"server": func(m *metrics) { serverMetrics(m, teredo.ServerState{Sockets: make([]teredo.SocketStats, 2)}) },
+		"relay":  func(m *metrics) { relayMetrics(m, teredo.RelayState{}) },
+	} {
+		var m metrics
+		collect(&m)
+		types, seen, last := map[string]string{}, map[string]bool{}, ""
+		sample := regexp.MustCompile(`^([a-z_]+)(\{[a-z_]+="[^"\\\n]+"(?:,[a-z_]+="[^"\\\n]+")*\})? [0-9.e+-]+$`)
+		for line := range strings.Lines(m.b.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			switch f := strings.Fields(line); {
+			case strings.HasPrefix(line, "# HELP "):
+				if !strings.HasSuffix(line, ".") || len(f) < 5 {
+					t.Errorf("%s: %q is no sentence", role, line)
+				}
+			case strings.HasPrefix(line, "# TYPE "):
+				if types[f[2]] != "" {
+					t.Errorf("%s: %s is there twice", role, f[2])
+				}
+				last, types[f[2]] = f[2], f[3]
+				if strings.HasSuffix(f[2], "_total") != (f[3] == "counter") || !strings.HasPrefix(f[2], "shipworm_") ||
+					regexp.MustCompile(`_(ms|ns|millis|kib|count|duration|rtt)(_|$)`).MatchString(strings.TrimSuffix(f[2], "_rtt_seconds")) {
+					t.Errorf("%s: %s is no name for a %s", role, f[2], f[3])
+				}
+			default:
+				name := sample.FindStringSubmatch(line)
+				if name == nil || name[1] != last || seen[name[1]+name[2]] {
+					t.Errorf("%s: %q, after those of %s", role, line, last)
+					continue
+				}
+				seen[name[1]+name[2]] = true
+			}
+		}
+		if len(types) < 6 || len(seen) < 20 {
+			t.Errorf("%s: %d names, %d series", role, len(types), len(seen))
+		}
+	}
+}
+
 // The manual names the metrics that there are, and no others.
 func TestMetricsDocumented(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/operation.md")

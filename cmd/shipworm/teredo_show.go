@@ -125,7 +125,7 @@ func (f systemFile) notRunning() ([]byte, error) {
 	if set.typ != typeDisabled && (!set.managed || set.typ == typeEnterprise) {
 		return nil, nil
 	}
-	st := teredo.State{ServerName: set.server, Port: set.port}
+	st := teredo.State{ServerName: splitServer(set.server).Primary, Port: set.port}
 	st.ClientState.State = engine.Offline
 	if st.Refresh = time.Duration(set.refresh) * time.Second; st.Refresh == 0 {
 		st.Refresh = engine.DefaultRefresh

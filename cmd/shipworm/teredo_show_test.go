@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,47 @@ func TestShowState(t *testing.T) {
 	}
 }
 
+// Every line of every golden file is one that netsh was seen to print, label and
+// value. Three kinds of NAT are not: netsh claimed to know more than anybody
+// tried. C-09
+func TestNetshWords(t *testing.T) {
+	values := map[string]string{
+		"Type":                    "client|enterpriseclient|natawareclient|disabled|default",
+		"Server Name":             `[a-z0-9.-]+`,
+		"Client Refresh Interval": `\d+ seconds`,
+		"Client Port":             `unspecified|\d+`,
+		"State":                   `offline|dormant|probe \(primary server\)|qualified`,
+		"Client Type":             "teredo client",
+		"Network":                 "managed|unmanaged",
+		"NAT":                     `none \(global connectivity\)|cone|restricted` + "|cone or restricted|symmetric|unknown",
+		"NAT Special Behaviour":   "UPNP: (Yes|No), PortPreserving: (Yes|No)",
+		"Local Mapping":           `[0-9.]+:(\d+|PORT)`,
+		"External NAT Mapping":    `[0-9.]+:(\d+|PORT)`,
+		"Error":                   "none|client is in a managed network|primary( / secondary)? teredo server cannot be reached over UDP",
+	}
+	files, err := filepath.Glob("testdata/teredo_show_*.golden")
+	if err != nil || len(files) < 12 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			line = strings.TrimSuffix(line, "\n")
+			if line == "" || strings.HasPrefix(line, "== ") || line == "Teredo Parameters" || line == strings.Repeat("-", 45) {
+				continue
+			}
+			label, value, _ := strings.Cut(line, ": ")
+			want, ok := values[strings.TrimRight(label, " ")]
+			if !ok || len(label) != labelWidth || !regexp.MustCompile("^("+want+")$").MatchString(value) {
+				t.Errorf("%s: netsh prints no %q", f, line)
+			}
+		}
+	}
+}
+
 // The JSON is a schema: keys may be added, none may change. C-09
 func TestShownJSON(t *testing.T) {
 	mapped := netip.MustParseAddrPort("198.51.100.10:52865")
@@ -180,7 +222,7 @@ func TestTypeWords(t *testing.T) {
 // and nothing is sent. C-09
 func TestShowForbidden(t *testing.T) {
 	for name, tt := range map[string]struct{ config, want string }{
-		"disabled": {"[client]\ntype = \"disabled\"\nserver = \"t.example\"\nrefresh = 20\nopen = [\"tcp/22\"]\n",
+		"disabled": {"[client]\ntype = \"disabled\"\nserver = \"t.example, 203.0.113.2\"\nrefresh = 20\nopen = [\"tcp/22\"]\n",
 			"Type                    : disabled\nServer Name             : t.example\nClient Refresh Interval : 20 seconds\nClient Port             : unspecified\n" +
 				"State                   : offline\nError                   : none\n"},
 		"managed": {"[client]\nnetwork = \"domain\"\nserver = \"t.example\"\nport = 34567\n",
