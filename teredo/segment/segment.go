@@ -75,21 +75,25 @@ func HeaderLen(pkt []byte) int { return header(pkt) }
 
 // header returns the length of the headers of a packet with TCP or UDP right
 // behind IPv6; 0 for others.
-func header(pkt []byte) int {
-	if len(pkt) < ip6Size+udpSize || pkt[0]>>4 != 6 || int(be.Uint16(pkt[4:])) != len(pkt)-ip6Size {
+func header(pkt []byte) int { return headerOf(pkt, len(pkt)) }
+
+// headerOf is header for a packet of length bytes that begins with begin, which
+// has all of them, or MaxHeader.
+func headerOf(begin []byte, length int) int {
+	if length < ip6Size+udpSize || begin[0]>>4 != 6 || int(be.Uint16(begin[4:])) != length-ip6Size {
 		return 0
 	}
-	switch pkt[6] {
+	switch begin[6] {
 	case protoUDP:
-		if int(be.Uint16(pkt[ip6Size+4:])) != len(pkt)-ip6Size {
+		if int(be.Uint16(begin[ip6Size+4:])) != length-ip6Size {
 			return 0
 		}
 		return ip6Size + udpSize
 	case protoTCP:
-		if len(pkt) < ip6Size+tcpMin {
+		if length < ip6Size+tcpMin {
 			return 0
 		}
-		if n := int(pkt[ip6Size+12]>>4) * 4; n >= tcpMin && ip6Size+n <= len(pkt) {
+		if n := int(begin[ip6Size+12]>>4) * 4; n >= tcpMin && ip6Size+n <= length {
 			return ip6Size + n
 		}
 	}
@@ -98,83 +102,116 @@ func header(pkt []byte) int {
 
 // A Splitter takes one super-packet apart. Its zero value has nothing left.
 type Splitter struct {
-	pkt     []byte
-	size    int // of a packet's payload
-	header  int
-	payload []byte // what is left
-	seq     uint32 // TCP: of what is left
-	flags   byte   // TCP: of what is left, as if it were the last
-	common  uint64 // sum of what all packets share
+	more   bool
+	head   [MaxHeader]byte
+	header int // of head
+	size   int // of a packet's payload
+	parts  [][]byte
+	one    [1][]byte
+	at     int    // in the first of parts
+	left   int    // bytes of payload
+	seq    uint32 // TCP: of what is left
+	flags  byte   // TCP: of what is left, as if it were the last
+	common uint64 // sum of what all packets share
 }
 
 // Begin takes a super-packet, which it keeps until nothing is left, and the
 // payload bytes of each packet but the last. Its checksum does not count.
 func (s *Splitter) Begin(pkt []byte, size int) error {
-	*s = Splitter{}
-	h := header(pkt)
-	if h == 0 && superUDP(pkt) {
+	s.one[0] = pkt
+	return s.BeginParts(s.one[:], size)
+}
+
+// BeginParts is Begin for a super-packet in pieces.
+func (s *Splitter) BeginParts(parts [][]byte, size int) error {
+	s.more = false
+	length, n := 0, 0
+	for _, p := range parts {
+		length += len(p)
+		n += copy(s.head[n:], p)
+	}
+	h := headerOf(s.head[:n], length)
+	if h == 0 && superUDP(s.head[:n], length) {
 		h = ip6Size + udpSize
 	}
 	if h == 0 || size <= 0 {
 		return ErrNotSplittable
 	}
-	*s = Splitter{pkt: pkt, size: size, header: h, payload: pkt[h:]}
-	t := pkt[ip6Size:]
-	common := sum(pkt[8:ip6Size+4], uint64(pkt[6]))
-	if pkt[6] == protoTCP {
+	s.more, s.header, s.size, s.parts, s.at, s.left = true, h, size, parts, h, length-h
+	t := s.head[ip6Size:h]
+	common := sum(s.head[8:ip6Size+4], uint64(s.head[6]))
+	if s.head[6] == protoTCP {
 		// Sequence number, flags and checksum are each packet's own.
 		s.seq, s.flags = be.Uint32(t[4:]), t[13]
 		common = sum(t[8:12], common+uint64(t[12])<<8)
 		common = sum(t[14:tcpSum], common)
-		common = sum(t[18:h-ip6Size], common)
+		common = sum(t[18:], common)
 	}
 	s.common = fold(common)
 	return nil
 }
 
 // superUDP tells a super-packet whose UDP length is that of its first segment.
-func superUDP(pkt []byte) bool {
-	return len(pkt) >= ip6Size+udpSize && pkt[0]>>4 == 6 && pkt[6] == protoUDP && int(be.Uint16(pkt[4:])) == len(pkt)-ip6Size
+func superUDP(begin []byte, length int) bool {
+	return length >= ip6Size+udpSize && begin[0]>>4 == 6 && begin[6] == protoUDP && int(be.Uint16(begin[4:])) == length-ip6Size
 }
 
 // More reports whether anything is left.
-func (s *Splitter) More() bool { return s.pkt != nil }
+func (s *Splitter) More() bool { return s.more }
 
 // Next lays as many packets end to end in dst as fit, and returns how many
 // bytes they are and the length of each; the last may be shorter. It fails with
 // ErrNoRoom, and leaves everything where it is, if not even one fits.
 func (s *Splitter) Next(dst []byte) (n, length int, err error) {
-	length = s.header + min(s.size, len(s.payload))
+	length = s.header + min(s.size, s.left)
 	if len(dst) < length {
 		return 0, 0, ErrNoRoom
 	}
-	for s.pkt != nil {
-		part := s.payload[:min(s.size, len(s.payload))]
-		if n+s.header+len(part) > len(dst) {
+	for s.more {
+		part := min(s.size, s.left)
+		if n+s.header+part > len(dst) {
 			break
 		}
-		p := dst[n : n+s.header+len(part)]
+		p := dst[n : n+s.header+part]
 		n += len(p)
-		s.payload = s.payload[len(part):]
-		copy(p, s.pkt[:s.header])
-		copy(p[s.header:], part)
-		s.finish(p, part)
-		if len(s.payload) == 0 {
-			s.pkt = nil
-		}
+		s.left -= part
+		s.more = s.left > 0
+		copy(p, s.head[:s.header])
+		s.finish(p, s.take(p[s.header:]))
 	}
 	return n, length, nil
 }
 
-// finish writes the fields that are a packet's own. It reads nothing of p:
-// what was only just written there, in other pieces, would have to be waited for.
+// take fills b with what comes next, and returns it, from where it can best be
+// read: there, if it was in one piece.
+func (s *Splitter) take(b []byte) []byte {
+	for n := 0; n < len(b); {
+		if s.at >= len(s.parts[0]) {
+			s.at -= len(s.parts[0])
+			s.parts = s.parts[1:]
+			continue
+		}
+		from := s.parts[0][s.at:]
+		k := copy(b[n:], from)
+		s.at += k
+		if k == len(b) {
+			return from[:k]
+		}
+		n += k
+	}
+	return b
+}
+
+// finish writes the fields that are a packet's own. It reads nothing of p's
+// header: what was only just written there, in other pieces, would have to be
+// waited for.
 func (s *Splitter) finish(p, part []byte) {
 	length := len(p) - ip6Size
 	be.PutUint16(p[4:], uint16(length))
 	t := p[ip6Size:]
-	if s.pkt[6] == protoTCP {
+	if s.head[6] == protoTCP {
 		flags := s.flags
-		if len(s.payload) > 0 {
+		if s.more {
 			flags &^= flagFIN | flagPSH
 		}
 		be.PutUint32(t[4:], s.seq)

@@ -324,60 +324,18 @@ func FuzzCoalesce(f *testing.F) {
 	})
 }
 
-// TestSplitInParts: a super-packet that does not fit goes on where it stopped.
-func TestSplitInParts(t *testing.T) {
-	for _, proto := range []byte{protoTCP, protoUDP} {
-		super := build(proto, nil, 1, 0x18, fill(5050))
-		all := make([]byte, 1<<16)
-		n, length, err := split(all, super, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var s Splitter
-		if err := s.Begin(super, 100); err != nil {
-			t.Fatal(err)
-		}
-		var got []byte
-		for s.More() {
-			if _, _, err := s.Next(make([]byte, 40)); !errors.Is(err, ErrNoRoom) {
-				t.Fatal(err)
-			}
-			part := make([]byte, 3*length+7)
-			n, _, err := s.Next(part)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, part[:n]...)
-		}
-		if !bytes.Equal(got, all[:n]) {
-			t.Errorf("protocol %d: in parts it is another", proto)
-		}
-	}
-}
-
-// FuzzSplit: nothing breaks it, and it stays within its room.
-func FuzzSplit(f *testing.F) {
-	f.Add(build(protoTCP, nil, 1000, 0x10, fill(500)), 100, 2000)
-	f.Add(build(protoUDP, nil, 0, 0, fill(500)), 100, 700)
-	f.Fuzz(func(t *testing.T, pkt []byte, size, room int) {
-		if room < 0 || room > 1<<17 {
-			return
-		}
-		n, length, err := split(make([]byte, room), pkt, size)
-		if err == nil && (n > room || length <= ip6Size || n < len(pkt)) {
-			t.Errorf("%d bytes in packets of %d", n, length)
-		}
-	})
-}
-
 // Nothing is allocated on the way.
 func TestAllocations(t *testing.T) {
 	super := build(protoTCP, nil, 1, 0x10, fill(60000))
 	arena := make([]byte, 1<<17)
 	pkts := make([][]byte, 0, 64)
 	c := Coalescer{UDP: true}
+	var s Splitter
 	if n := testing.AllocsPerRun(10, func() {
-		n, length, _ := split(arena, super, 1220)
+		if err := s.Begin(super, 1220); err != nil {
+			t.Fatal(err)
+		}
+		n, length, _ := s.Next(arena)
 		pkts = pkts[:0]
 		for at := 0; at < n; at += length {
 			pkts = append(pkts, arena[at:min(at+length, n)])

@@ -14,7 +14,7 @@ import (
 // outgoing is the state of the one goroutine that reads.
 type outgoing struct {
 	bufs  [64]*stack.PacketBuffer
-	super [maxSuper + segment.MaxHeader]byte // being taken apart
+	super *stack.PacketBuffer // that parts takes apart
 	parts segment.Splitter
 	next  int // of bufs, and their number
 	count int
@@ -73,26 +73,34 @@ func (s *Stack) fill(p *packet.Packet) bool {
 			b.DecRef()
 			return p.Len > 0 && s.outboundAllowed(p.Data()) || p.Len == 0 && s.malformed()
 		}
-		n := copyPacket(o.super[:], b)
-		b.DecRef()
-		if n == 0 || o.parts.Begin(o.super[:n], size) != nil {
+		if o.parts.BeginParts(b.AsSlices(), size) != nil {
+			b.DecRef()
 			return s.malformed()
 		}
-		if !s.outboundAllowed(o.super[:n]) {
-			o.parts = segment.Splitter{}
-			return false
-		}
+		o.super = b
 	}
 	n, length, err := o.parts.Next(room)
-	if err != nil {
-		o.parts = segment.Splitter{}
+	switch {
+	case err != nil:
+		o.drop()
 		return s.malformed()
+	case !s.outboundAllowed(room[:min(n, length)]): // nor the others
+		o.drop()
+		return false
+	case !o.parts.More():
+		o.drop()
 	}
 	p.Len = n
 	if n > length {
 		p.Segment = length
 	}
 	return true
+}
+
+// drop gives up the super-packet.
+func (o *outgoing) drop() {
+	o.super.DecRef()
+	o.super, o.parts = nil, segment.Splitter{}
 }
 
 func (s *Stack) malformed() bool {
