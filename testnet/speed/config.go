@@ -65,8 +65,9 @@ stdout has the result, stderr the progress. Exit codes: 0, whether or not goals
 were met; 1 if a figure could not be measured; 2 wrong flags; 130 interrupted.
 `
 
-// parse reads the command line and names every problem.
-func parse(args []string) (*config, error) {
+// parse reads the command line and names every problem; --help is answered on
+// help.
+func parse(args []string, help io.Writer) (*config, error) {
 	c := &config{}
 	var only, paths, wire string
 	f := flag.NewFlagSet("speed", flag.ContinueOnError)
@@ -82,10 +83,10 @@ func parse(args []string) (*config, error) {
 	f.StringVar(&c.profile, "profile", "", "write profiles of CPU and allocations of each of our processes into this `folder`")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		f.SetOutput(os.Stdout)
-		fmt.Print(usage1)
+		f.SetOutput(help)
+		fmt.Fprint(help, usage1)
 		f.PrintDefaults()
-		fmt.Printf(usage2, figureNames(), kindIDs())
+		fmt.Fprintf(help, usage2, figureNames(), kindIDs())
 		return nil, errHelp
 	}
 	if err == nil && f.NArg() > 0 {

@@ -53,7 +53,7 @@ func main() {
 		}
 		return
 	}
-	c, err := parse(os.Args[1:])
+	c, err := parse(os.Args[1:], os.Stdout)
 	if errors.Is(err, errHelp) {
 		return
 	}

@@ -183,7 +183,7 @@ func TestParse(t *testing.T) {
 		{"--help", errHelp.Error()},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			_, err := parse(strings.Fields(c.args))
+			_, err := parse(strings.Fields(c.args), io.Discard)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
