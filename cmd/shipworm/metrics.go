@@ -84,6 +84,14 @@ func openMetrics(addr string) (*metricsServer, error) {
 	return &metricsServer{l: l, done: make(chan struct{})}, nil
 }
 
+// paths is that of the socket, if it is one, for whoever removes it.
+func (s *metricsServer) paths() []string {
+	if s.l == nil || s.l.Addr().Network() != "unix" {
+		return nil
+	}
+	return []string{s.l.Addr().String()}
+}
+
 // serve answers with what collect writes, until close.
 func (s *metricsServer) serve(collect func(*metrics)) {
 	if s.l == nil {

@@ -45,6 +45,7 @@ func TestTUNErrors(t *testing.T) {
 	}{
 		{errors.ErrUnsupported, exitFailure, "TUN devices get addresses on Linux only"},
 		{fs.ErrPermission, exitPermission, "run it with sudo, or as the service that comes with shipworm"},
+		{fs.ErrExist, exitFailure, "another Teredo client or relay has the route: ip -6 route show 2001::/32"},
 		{nic.ErrExists, exitUsage, ""},
 		{nic.ErrName, exitUsage, ""},
 	} {

@@ -135,7 +135,7 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 	}
 	defer ctl.close()
 	if tunnel.name != "" {
-		dev, stop, err := tunnel.start(&cfg, ctl.paths())
+		dev, stop, err := tunnel.start(&cfg, append(ctl.paths(), stats.paths()...))
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 // A client with a TUN device consists of two processes. The one that reads
 // what strangers send has no privilege. The other, the helper, keeps
 // CAP_NET_ADMIN and does two things: it gives the interface the Teredo address
-// that it is told, and it removes the control sockets in the end. It ends when
+// that it is told, and it removes the client's sockets in the end. It ends when
 // its standard input, one end of a socket pair, does.
 
 // startHelper starts the helper of an interface. The returned file speaks

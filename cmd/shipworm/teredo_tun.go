@@ -75,6 +75,8 @@ func tunError(err error) error {
 	switch {
 	case errors.Is(err, nic.ErrName), errors.Is(err, nic.ErrExists):
 		return usageError(err)
+	case errors.Is(err, fs.ErrExist):
+		return withHint(err, "another Teredo client or relay has the route: ip -6 route show 2001::/32")
 	case errors.Is(err, errors.ErrUnsupported):
 		return withHint(err, "TUN devices get addresses on Linux only")
 	case errors.Is(err, os.ErrPermission):
@@ -84,7 +86,7 @@ func tunError(err error) error {
 }
 
 // start makes the interface and then gives up every privilege: what cfg leads
-// to runs without. stop undoes all of it. The helper removes the control
+// to runs without. stop undoes all of it. The helper removes the
 // sockets, which this process cannot any more.
 func (f *tunFlags) start(cfg *teredo.ClientConfig, sockets []string) (dev *tun.Device, stop func(), err error) {
 	if err := f.checkUser(); err != nil {
@@ -137,7 +139,7 @@ func (f *tunFlags) checkUser() error {
 		return nil
 	}
 	if _, err := user.Lookup(f.user); err != nil {
-		return usageError(fmt.Errorf("teredo: --user %q: there is no such user", f.user))
+		return usageError(fmt.Errorf("--user %q: there is no such user", f.user))
 	}
 	return nil
 }

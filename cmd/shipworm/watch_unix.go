@@ -42,6 +42,9 @@ func (p *program) watch(args []string) (code int, ok bool) {
 	if c.PreRunE != nil && c.PreRunE(c, rest) != nil { // reads the configuration
 		return 0, false
 	}
+	if tunnel := tunnelOf(c); tunnel.checkUser() != nil {
+		return 0, false // it will say so itself
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
