@@ -117,6 +117,7 @@ type ClientConfig struct {
 type Client struct {
 	cfg      ClientConfig
 	log      *slog.Logger
+	clock    func() time.Duration // goes on in sleep
 	ran      atomic.Bool
 	serving  atomic.Bool // requests are taken, or Run is about to return
 	requests chan func(*running)
@@ -161,7 +162,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		}
 	}
 	return &Client{
-		cfg: cfg, log: log,
+		cfg: cfg, log: log, clock: systemClock,
 		requests: make(chan func(*running)),
 		done:     make(chan struct{}),
 		changed:  make(chan struct{}),

@@ -150,7 +150,7 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 	if r.c.cfg.Listen == nil {
 		r.helpers.Go(func() { watchLinks(ctx, r.c.log, news) })
 	}
-	r.helpers.Go(func() { watchSleep(ctx, systemClock, news) })
+	r.helpers.Go(func() { watchSleep(ctx, r.c.clock, news) })
 	r.c.serving.Store(true)
 	err := r.loop(ctx, fromLink, news, broken)
 	cancel()
