@@ -64,11 +64,13 @@ func (s *street) keep(f func(context.Context) error) {
 // that down nonetheless: who watches it gives the port back when it is killed,
 // and the next one when both are. U-09 C-07
 func TestTUNJournal(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
 	for _, profile := range []string{"miniupnpd", "pcp-only"} {
 		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
 			s := newStreet(t)
 			s.ourServer("--listen", primary.String())
 			home, forwards := s.mappedHome(profile)
@@ -129,7 +131,7 @@ func TestTUNJournal(t *testing.T) {
 					t.Fatalf("open are %v, at first %v", forwards(), old)
 				}
 			}
-			p.end(2 * time.Second)
+			p.end()
 			opens(0)
 			if n := journal(); n != 0 {
 				t.Errorf("%d entries are left", n)

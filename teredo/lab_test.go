@@ -74,7 +74,10 @@ func newStreet(t *testing.T) *street {
 	}
 	s := &street{t: t, lab: l, line: link.Config{Delay: 5 * time.Millisecond}}
 	t.Cleanup(func() { l.Close() })
-	if s.dir, err = os.MkdirTemp("", "shipworm-lab"); err != nil {
+	if s.dir, err = os.MkdirTemp("", "shipworm-lab"); err == nil {
+		err = os.Chmod(s.dir, 0o755) // some become nobody
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(s.dir) })
@@ -262,20 +265,23 @@ func (s *street) miredoServer() {
 	s.waitReady(s.server, Port)
 }
 
-// miredoClient starts Miredo's client and waits for its address.
+// miredoClient starts Miredo's client and waits for its address and route.
 func (s *street) miredoClient(h *lab.Host) netip.Addr {
 	s.t.Helper()
 	s.miredo(h, "miredo", fmt.Sprintf("RelayType client\nInterfaceName teredo\nServerAddress %v\nBindPort 3610\n", primary))
 	address := regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
 	end := time.Now().Add(20 * time.Second)
 	for time.Now().Before(end) {
-		out, _ := h.Command(context.Background(), "ip", "-6", "address", "show", "dev", "teredo").CombinedOutput()
-		if m := address.FindSubmatch(out); m != nil {
+		// Its hook adds the route last, and the kernel takes a moment to use an
+		// address.
+		out, _ := h.Command(context.Background(), "sh", "-c", "ip -6 address show dev teredo && ip -6 route show default dev teredo").CombinedOutput()
+		ready := bytes.Contains(out, []byte("\ndefault ")) && !bytes.Contains(out, []byte(" tentative"))
+		if m := address.FindSubmatch(out); m != nil && ready {
 			return netip.MustParseAddr(string(m[1]))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	s.t.Fatalf("%s: Miredo got no Teredo address", h.Name())
+	s.t.Fatalf("%s: Miredo got no Teredo address or route", h.Name())
 	panic("unreachable")
 }
 

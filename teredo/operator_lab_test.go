@@ -35,6 +35,7 @@ func control(src, dst netip.Addr, kind byte, body []byte) []byte {
 // through the tunnel, from a peer whose pings are answered, change no route,
 // address or neighbour, however willing the kernel is. T-24
 func TestTUNAdvertisement(t *testing.T) {
+	t.Parallel()
 	s := newStreet(t)
 	s.ourServer("--listen", primary.String())
 	home := s.home("cone")
@@ -105,6 +106,7 @@ func TestTUNAdvertisement(t *testing.T) {
 // through the socket, the client. Of a person's own client nobody else hears.
 // T-32 C-04 C-09
 func TestOtherUser(t *testing.T) {
+	t.Parallel()
 	needs(t, "setpriv", "python3")
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become somebody else")

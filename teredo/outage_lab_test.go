@@ -156,7 +156,7 @@ func TestLabWaitingInOrder(t *testing.T) {
 	c.ourServer("--listen", primary.String(), "--listen", secondary.String())
 	a, b := c.pair()
 	mend := a.gateway.cut()
-	ping := c.start(a.Host, "ping", "-6", "-n", "-c", "40", "-i", "0.1", "-W", "5", b.addr)
+	ping := c.start(a.Host, "ping", "-6", "-n", "-c", "20", "-i", "0.1", "-w", "20", b.addr)
 	time.Sleep(time.Second)
 	mend()
 	var order []int

@@ -3,6 +3,7 @@
 package teredo
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -22,7 +23,7 @@ const (
 type coast struct {
 	*street
 	relay, node *lab.Host
-	patient     bool // the client is not ours
+	ours        []*lab.Host
 }
 
 func newCoast(t *testing.T, node func(*street) *lab.Host) *coast {
@@ -84,24 +85,21 @@ func (c *coast) servers(hosts ...*lab.Host) {
 // talk has a host ping another, read a page of it and send it data for a second.
 func (c *coast) talk(from *lab.Host, to string) {
 	c.t.Helper()
-	ping := func() (string, bool) {
-		out, err := c.shell(from, "ping -6 -n -c 4 -i 0.2 -W 5 "+to)
-		return out, err == nil && strings.Contains(out, "4 received")
-	}
-	out, ok := ping()
-	if !ok && c.patient {
-		// Miredo's tests of a path have no timer: one packet that is late, on a
-		// busy machine, loses all that were sent in its wake.
-		c.t.Logf("%s, once more after\n%s", from.Name(), out)
-		out, ok = ping()
-	}
-	if !ok {
-		c.t.Errorf("%s:\n%s", from.Name(), out)
+	// Without a deadline ping would not wait for the last answer for longer than
+	// the others took.
+	out, err := c.shell(from, "ping -6 -n -c 4 -i 0.2 -w 20 "+to)
+	if err != nil {
+		c.t.Errorf("%s: %v\n%s", from.Name(), err, out)
+		c.t.Logf("the laboratory lost %d packets", c.lab.Dropped())
+		for _, h := range c.ours {
+			drops, _ := json.Marshal(c.state(h).Drops)
+			c.t.Logf("the client of %s dropped %s", h.Name(), drops)
+		}
 	}
 	if out, err := c.shell(from, "curl -sS -m 10 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); err != nil || out != "200" {
 		c.t.Errorf("%s: curl: %v %s", from.Name(), err, out)
 	}
-	out, err := c.shell(from, "iperf3 -t 1 -c "+to)
+	out, err = c.shell(from, "iperf3 -t 1 -c "+to)
 	if err != nil {
 		c.t.Errorf("%s: iperf3: %v %s", from.Name(), err, out)
 	}
@@ -116,6 +114,7 @@ func (c *coast) talk(from *lab.Host, to string) {
 func (c *coast) ourClient(h *lab.Host) string {
 	c.t.Helper()
 	_, q := c.client(h, "--tun", "teredo", "--default-route", "--open", "tcp/8000", "--open", "tcp/5201")
+	c.ours = append(c.ours, h)
 	// The kernel has the address a moment later.
 	c.must(h, "for i in $(seq 100); do ip -6 address show dev teredo | grep -q "+q.Address.String()+" && exit; sleep 0.05; done; exit 1")
 	return q.Address.String()
@@ -125,9 +124,11 @@ func (c *coast) ourClient(h *lab.Host) string {
 // host reach each other through our public relay: pings and TCP, begun by either.
 // L-08
 func TestLabRelay(t *testing.T) {
+	t.Parallel()
 	for _, whose := range []string{"our", "Miredo's"} {
 		for _, profile := range []string{"cone", "port-restricted", "symmetric", "linux-open-input"} {
 			t.Run(whose+" client, "+profile, func(t *testing.T) {
+				t.Parallel()
 				c := newCoast(t, nil)
 				if whose == "our" {
 					c.ourServer("--listen", primary.String(), "--listen", secondary.String(), "--native")
@@ -141,7 +142,7 @@ func TestLabRelay(t *testing.T) {
 				if whose == "our" {
 					addr = c.ourClient(home)
 				} else {
-					c.patient, addr = true, c.miredoClient(home).String()
+					addr = c.miredoClient(home).String()
 				}
 				c.talk(home, nodeAddr)
 				c.talk(c.node, addr)
@@ -153,8 +154,10 @@ func TestLabRelay(t *testing.T) {
 // The same with the native host first: nothing of the client's own tests has
 // passed before.
 func TestLabRelayNodeFirst(t *testing.T) {
+	t.Parallel()
 	for _, whose := range []string{"our", "Miredo's"} {
 		t.Run(whose+" client", func(t *testing.T) {
+			t.Parallel()
 			c := newCoast(t, nil)
 			c.ourServer("--listen", primary.String(), "--listen", secondary.String(), "--native")
 			c.ourRelay(c.relay, "--prefix", nodePrefix)
@@ -164,7 +167,7 @@ func TestLabRelayNodeFirst(t *testing.T) {
 			if whose == "our" {
 				addr = c.ourClient(home)
 			} else {
-				c.patient, addr = true, c.miredoClient(home).String()
+				addr = c.miredoClient(home).String()
 			}
 			c.talk(c.node, addr)
 		})
@@ -173,8 +176,10 @@ func TestLabRelayNodeFirst(t *testing.T) {
 
 // Our client and a native host reach each other through Miredo's relay.
 func TestLabMiredoRelay(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"cone", "port-restricted", "symmetric", "linux-open-input"} {
 		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
 			c := newCoast(t, nil)
 			c.ourServer("--listen", primary.String(), "--listen", secondary.String(), "--native")
 			c.miredoRelay()
@@ -190,8 +195,10 @@ func TestLabMiredoRelay(t *testing.T) {
 // A host-specific relay, on the public network or behind a NAT of its own,
 // serves its host: clients reach its open port and no other. T-29
 func TestLabHostRelay(t *testing.T) {
+	t.Parallel()
 	for _, where := range []string{"public", "port-restricted"} {
 		t.Run(where, func(t *testing.T) {
+			t.Parallel()
 			var node func(*street) *lab.Host
 			if where != "public" {
 				node = func(s *street) *lab.Host { return s.home(where) }
@@ -216,6 +223,7 @@ func TestLabHostRelay(t *testing.T) {
 // A relay without native IPv6 ends at once, with exit code 3 and a hint, and
 // leaves no interface.
 func TestLabRelayWithoutNative(t *testing.T) {
+	t.Parallel()
 	s := newStreet(t)
 	h, err := s.lab.Host("poor", link.Config{}, netip.MustParseAddr("198.51.100.202"))
 	if err != nil {

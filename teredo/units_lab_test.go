@@ -91,6 +91,7 @@ func publicCopy(t *testing.T) (dir, bin string) {
 // What the programs of the units call, run as the units run them, is what the
 // units allow: a filter that is too narrow shows in the field only. C-03
 func TestUnitsCalls(t *testing.T) {
+	t.Parallel()
 	needs(t, "strace", "systemd-analyze", "setpriv")
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become somebody else")

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -60,10 +59,7 @@ func TestMiredo(t *testing.T) {
 	}
 	address := waitTeredo(t, clients[1])
 	waitTeredo(t, clients[0])
-	out := output(t, clients[0], "ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", address)
-	if !strings.Contains(out, "3 received") {
-		t.Error(out)
-	}
+	out := output(t, clients[0], "ping", "-n", "-c", "3", "-i", "0.2", "-w", "20", address)
 	t.Log(out)
 }
 
