@@ -16,7 +16,8 @@ type outgoing struct {
 	bufs  [64]*stack.PacketBuffer
 	super *stack.PacketBuffer // that parts takes apart
 	parts segment.Splitter
-	next  int // of bufs, and their number
+	views [][]byte // of super, or of a packet
+	next  int      // of bufs, and their number
 	count int
 }
 
@@ -66,14 +67,14 @@ func (s *Stack) fill(p *packet.Packet) bool {
 		o.next++
 		size := int(b.GSOOptions.MSS)
 		if b.GSOOptions.Type == stack.GSONone || size == 0 {
-			p.Len = copyPacket(room, b)
+			p.Len = o.copy(room, b)
 			if b.GSOOptions.NeedsCsum { // a reset before there is a segment size
 				segment.SetChecksum(p.Data())
 			}
 			b.DecRef()
 			return p.Len > 0 && s.outboundAllowed(p.Data()) || p.Len == 0 && s.malformed()
 		}
-		if o.parts.BeginParts(b.AsSlices(), size) != nil {
+		if o.parts.BeginParts(o.pieces(b), size) != nil {
 			b.DecRef()
 			return s.malformed()
 		}
@@ -108,13 +109,26 @@ func (s *Stack) malformed() bool {
 	return false
 }
 
-// copyPacket returns 0 if the packet does not fit.
-func copyPacket(to []byte, b *stack.PacketBuffer) int {
+// pieces returns what b consists of, valid until the next call. The stack's own
+// AsSlices allocates.
+func (o *outgoing) pieces(b *stack.PacketBuffer) [][]byte {
+	o.views = o.views[:0]
+	views, skip := b.AsViewList()
+	for v := views.Front(); v != nil; v = v.Next() {
+		part := v.AsSlice()
+		n := min(skip, len(part))
+		o.views, skip = append(o.views, part[n:]), skip-n
+	}
+	return o.views
+}
+
+// copy returns 0 if the packet does not fit.
+func (o *outgoing) copy(to []byte, b *stack.PacketBuffer) int {
 	if b.Size() > len(to) {
 		return 0
 	}
 	n := 0
-	for _, part := range b.AsSlices() {
+	for _, part := range o.pieces(b) {
 		n += copy(to[n:], part)
 	}
 	return n
