@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 
 	"golang.org/x/net/ipv4"
@@ -15,8 +16,9 @@ import (
 // has a mutex of its own, because the message arrays are reused; nobody
 // contends for them in the intended use, one goroutine a direction.
 type batchSocket struct {
-	conn *net.UDPConn
-	pc   *ipv4.PacketConn
+	conn   *net.UDPConn
+	pc     *ipv4.PacketConn
+	single bool // one message a call
 	counters
 
 	readMu sync.Mutex
@@ -29,7 +31,8 @@ type batchSocket struct {
 }
 
 func newBatchSocket(c *net.UDPConn) *batchSocket {
-	return &batchSocket{conn: c, pc: ipv4.NewPacketConn(c)}
+	// x/net has no batch calls on Windows.
+	return &batchSocket{conn: c, pc: ipv4.NewPacketConn(c), single: runtime.GOOS == "windows"}
 }
 
 func (s *batchSocket) LocalAddr() netip.AddrPort { return addrPort(s.conn.LocalAddr()) }

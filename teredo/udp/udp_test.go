@@ -28,6 +28,7 @@ var kinds = []struct {
 	{"plain", func(c *net.UDPConn) Socket { return From(c, Config{Plain: true}) }},
 	{"portable", func(c *net.UDPConn) Socket { return newBatchSocket(c) }},
 	{"adapter", func(c *net.UDPConn) Socket { return FromPacketConn(c) }},
+	{"single", func(c *net.UDPConn) Socket { s := newBatchSocket(c); s.single = true; return s }}, // Windows
 }
 
 func open(t testing.TB, kind int) Socket {
