@@ -167,3 +167,26 @@ func TestClosedWhileSending(t *testing.T) {
 		})
 	}
 }
+
+// TestShapeOfRuns: what kernels before 6.9 take, and never a run of one.
+func TestShapeOfRuns(t *testing.T) {
+	s, r := open(t, 0).(*mmsgSocket), open(t, 1)
+	refuse(s, maxMessages, func(m *message) syscall.Errno {
+		if m.segment > 0 && (m.datagrams < 2 || m.datagrams > 64 || m.segment*(m.datagrams-1) >= 65507) || m.segment == 0 && m.datagrams != 1 {
+			t.Errorf("a run of %d datagrams of %d bytes", m.datagrams, m.segment)
+		}
+		return unix.EPERM // nobody needs to get them
+	})
+	for _, length := range []int{1, 2, 100, 1280, 30000, 65000, 65507, 65600} {
+		for _, size := range []int{0, 1, 2, 99, 500, 1280, 1400, 32753, 32754, 40000, 65507} {
+			pkts := make([]packet.Packet, min(70, 1+100_000/length))
+			for i := range pkts {
+				pkts[i].Set(make([]byte, length), r.LocalAddr())
+				pkts[i].Segment = size
+			}
+			if n, err := s.WriteBatch(pkts); n != 0 || err != nil {
+				t.Errorf("WriteBatch = %d, %v", n, err)
+			}
+		}
+	}
+}
