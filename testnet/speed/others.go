@@ -19,11 +19,11 @@ const miredoTUN = "miredo"
 func (s *stage) miredoServer(ctx context.Context) error {
 	for _, name := range []string{"miredo", "miredo-server"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return leftOutError{err}
+			return leftOutError{fmt.Errorf("Miredo: %w", err)}
 		}
 	}
 	if os.Geteuid() != 0 {
-		return leftOutError{errors.New("it needs root")}
+		return leftOutError{errors.New("Miredo: it needs root")}
 	}
 	p, err := s.miredoProgram(ctx, s.s, s.serverCPU, "miredo-server",
 		"ServerBindAddress %s\nServerBindAddress2 %s\n", miredoServer, miredoServer2)

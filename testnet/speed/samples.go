@@ -2,7 +2,10 @@
 
 package main
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // A series is what one row of the table is made of.
 type series struct{ test, path string }
@@ -86,8 +89,12 @@ func (b *bench) add(test, path string, v float64) {
 	b.points[k] = append(b.points[k], point{b.round, v})
 }
 
-// fail notes why the present round has none.
+// fail notes why the present round has none; what was left out is told once, at
+// the head of the report.
 func (b *bench) fail(test, path string, err error) {
+	if errors.As(err, new(leftOutError)) {
+		return
+	}
 	k := series{test, path}
 	b.note(k)
 	b.failed[k] = append(b.failed[k], failure{b.round, err})

@@ -145,7 +145,7 @@ func (s *stage) take(ctx context.Context, st step) error {
 	s.say("%s: %v", st.what, err)
 	var out leftOutError
 	if errors.As(err, &out) {
-		s.missing = append(s.missing, fmt.Sprintf("%s: %v", st.what, err))
+		s.missing = append(s.missing, err.Error())
 	}
 	for _, p := range needed {
 		p.err = fmt.Errorf("%s: %w", st.what, err)

@@ -30,9 +30,10 @@ const (
 	vxlanPort      = 4789
 )
 
-// A world is the network: two ends a and b, the server s, the relay r, the
-// native node n and a client m whose memory is looked at, with a veth pair between any two that talk. Every line is its
-// own, so that nothing but the kernel's veth lies between two ends.
+// A world is the network: two ends a and b, the servers' machine s, the relays' r,
+// the native node n and a client m whose memory is looked at, with a veth pair
+// between any two that talk. Every line is its own, so that nothing but the
+// kernel's veth lies between two ends.
 type world struct {
 	a, b, s, r, n, m *netns
 }
