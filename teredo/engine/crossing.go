@@ -245,10 +245,19 @@ func (c *Client) asking(now time.Time, p *peer, kind trailerKind, to netip.AddrP
 	return t
 }
 
+// permitsBubble reports whether a bubble for p may go to to, and counts if not.
+func (c *Client) permitsBubble(now time.Time, p *peer, to netip.AddrPort) bool {
+	why, ok := c.policy.permitsNew(to)
+	if !ok && (why == DropDenied || p.trust != proven) && !p.beside(to) && !c.locals.at(now, p.key, to) {
+		c.drop(why)
+		return false
+	}
+	return true
+}
+
 // bubbleTo sends p a direct bubble, if its destination may be sent to.
 func (c *Client) bubbleTo(now time.Time, p *peer, port uint16, to netip.AddrPort, ttl uint8, t wire.Trailers, out *Output) {
-	if why, ok := c.policy.permitsNew(to); !ok && !p.beside(to) && (why == DropDenied || p.trust != proven) {
-		c.drop(why)
+	if !c.permitsBubble(now, p, to) {
 		return
 	}
 	if port != 0 && c.ports.open[port] != nil && c.nat == wire.NATPreserving {

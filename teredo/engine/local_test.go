@@ -58,31 +58,43 @@ func TestLocalDiscovery(t *testing.T) {
 		}
 		return l
 	}
-	queue := post(a, b.local(hereA, fromA.Payload))
-	for n := 0; len(queue) > 0; n++ {
-		if n == 20 {
-			t.Fatal("they do not come to an end")
-		}
-		l := queue[0]
-		queue = queue[1:]
-		from, back := hereA, a
-		if l.to == a {
-			from, back = hereB, b
-		}
-		switch l.To {
-		case engine.LocalGroup():
-			queue = append(queue, post(back, l.to.local(from, l.Payload))...)
-		case hereA, hereB:
-			queue = append(queue, post(back, l.to.receive(from, l.Payload))...)
-		default:
-			t.Errorf("sent to %v", l.To)
+	exchange := func(queue []letter) {
+		for n := 0; len(queue) > 0; n++ {
+			if n == 20 {
+				t.Fatal("they do not come to an end")
+			}
+			l := queue[0]
+			queue = queue[1:]
+			from, back := hereA, a
+			if l.to == a {
+				from, back = hereB, b
+			}
+			switch l.To {
+			case engine.LocalGroup():
+				queue = append(queue, post(back, l.to.local(from, l.Payload))...)
+			case hereA, hereB:
+				queue = append(queue, post(back, l.to.receive(from, l.Payload))...)
+			default:
+				t.Errorf("sent to %v", l.To)
+			}
 		}
 	}
-	if sent := a.send(udp(a.own, b.own, 100)); len(sent) != 1 || sent[0].To != hereB {
-		t.Errorf("A sent %v: %v", sent, a.c.Snapshot().Drops)
-	}
-	if sent := b.send(udp(b.own, a.own, 100)); len(sent) != 1 || sent[0].To != hereA {
-		t.Errorf("B sent %v: %v", sent, b.c.Snapshot().Drops)
+	exchange(post(a, b.local(hereA, fromA.Payload)))
+	for _, r := range []*rig{a, b} {
+		other, at := b, hereB
+		if r == b {
+			other, at = a, hereA
+		}
+		sent := r.send(udp(r.own, other.own, 100))
+		if i := len(sent) - 1; i < 0 || bytesTo(sent[i:], at) != 100 {
+			t.Errorf("sent %v: %v", sent, r.c.Snapshot().Drops)
+		}
+		exchange(post(other, sent)) // T-30: they prove themselves on the link
+		for range 10 {
+			if sent := r.send(udp(r.own, other.own, 1280)); len(sent) != 1 || sent[0].To != at {
+				t.Errorf("sent %v", sent)
+			}
+		}
 	}
 }
 

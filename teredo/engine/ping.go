@@ -100,7 +100,8 @@ func (c *Client) test(now time.Time, p *peer, to netip.AddrPort, out *Output) {
 	}
 	p.lastTx = now
 	p.tests.add(c.ping.seq)
-	out.built(to, start)
+	p.proof.spend(len(out.buf) - start)
+	out.builtFrom(p.port, to, 0, start)
 }
 
 // testReply reports whether packet is an answer to one of our tests, from the

@@ -49,7 +49,7 @@ func (f *proof) affords(n int) bool { return f.given || n <= f.credit }
 // demand asks p to prove itself, if that is due: the host sends data to it.
 func (c *Client) demand(now time.Time, p *peer, out *Output) {
 	f := &p.proof
-	if f.given || now.Before(f.next) || !p.answers.take(now, 1) {
+	if f.given || now.Before(f.next) || !c.permitsBubble(now, p, p.mapped) || !p.answers.take(now, 1) {
 		return
 	}
 	f.next = now.Add(proofGap << min(f.asks, proofGaps))

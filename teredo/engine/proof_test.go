@@ -210,3 +210,22 @@ func TestProofCostsNothing(t *testing.T) {
 		}
 	}
 }
+
+// Nobody is asked at a service's port, where a stranger says that it lives, or at
+// an address that none may be sent to. T-02, T-30
+func TestProofAtServicePort(t *testing.T) {
+	r := qualifiedRig(t)
+	dns := addrPort("192.0.2.10:53")
+	r.receive(dns, udp(peerAt(dns), r.own, 60))
+	asked := 0
+	for range 100 {
+		for _, s := range append(r.send(udp(r.own, peerAt(dns), 61)), r.pass(100*time.Millisecond)...) {
+			if s.To == dns && len(s.Payload) != 61 {
+				asked++
+			}
+		}
+	}
+	if asked != 0 || r.drops(engine.DropDeniedPort) == 0 {
+		t.Errorf("asked %d times, %v", asked, r.c.Snapshot().Drops)
+	}
+}

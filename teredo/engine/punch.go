@@ -198,8 +198,7 @@ func (c *Client) heard(now time.Time, p *peer, out *Output) {
 
 // acknowledge answers a direct bubble of p, which may not have heard us yet.
 func (c *Client) acknowledge(now time.Time, p *peer, kind trailerKind, out *Output) {
-	if why, ok := c.policy.permitsNew(p.mapped); !ok && (why == DropDenied || p.trust != proven) && !p.beside(p.mapped) && !c.locals.at(now, p.key, p.mapped) {
-		c.drop(why)
+	if !c.permitsBubble(now, p, p.mapped) {
 		return
 	}
 	if !p.answers.take(now, 1) || (!p.wanted && !c.acks.take(now, 1)) {
