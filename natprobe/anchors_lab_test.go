@@ -70,9 +70,9 @@ func TestAnchors(t *testing.T) {
 		verdict := ""
 		for range 5 {
 			count(node)
-			r := probeFrom(t, clients[i])
+			r := probeKnown(t, clients[i], k.filtering)
 			if r.Mapping != k.mapping || r.Filtering != k.filtering || r.Access != k.access {
-				t.Errorf("%s: %v, %v, %v", k.name, r.Access, r.Mapping, r.Filtering)
+				t.Errorf("%s: %v, %v, %v: %v", k.name, r.Access, r.Mapping, r.Filtering, r.Evidence)
 			}
 			runs = append(runs, run{time.Duration(r.Duration), count(node)})
 			verdict = fmt.Sprintf("%v, mapping %v, filtering %v", r.Access, r.Mapping, r.Filtering)

@@ -115,7 +115,7 @@ func TestKernelRouters(t *testing.T) {
 					case !p.elsewhere && mapping != report.EndpointIndependent:
 						filtering = report.BehaviorUnknown // no control
 					}
-					r := probeFrom(t, client)
+					r := probeKnown(t, client, filtering)
 					if r.Mapping != mapping || r.Filtering != filtering || r.Access != access {
 						t.Errorf("%v, %v, %v; want %v, %v, %v: %v", r.Access, r.Mapping, r.Filtering, access, mapping, filtering, r.Evidence)
 					}
@@ -129,6 +129,21 @@ func TestKernelRouters(t *testing.T) {
 func probeFrom(t testing.TB, h *lab.Host) *report.Report {
 	t.Helper()
 	return probeWith(t, h, Tests{})
+}
+
+// probeKnown probes again if the filter is unknown that should be known: so it is,
+// and must be, on a machine that stalls. A wrong verdict is not asked for twice.
+func probeKnown(t testing.TB, h *lab.Host, want report.Behavior) *report.Report {
+	t.Helper()
+	r := probeFrom(t, h)
+	for range 2 {
+		if r.Filtering != report.BehaviorUnknown || want == report.BehaviorUnknown {
+			break
+		}
+		t.Logf("%s: unknown, once more: %v", h.Name(), r.Evidence)
+		r = probeFrom(t, h)
+	}
+	return r
 }
 
 func probeWith(t testing.TB, h *lab.Host, tests Tests) *report.Report {

@@ -161,6 +161,28 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// A network whose router opens no ports is not asked more often for having come
+// from one that did.
+func TestNewNetworkWithoutRouter(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		start(t, ctx, l, "pcp-only")
+		k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
+		k.next(t, time.Second)
+		l.mu.Lock()
+		l.gateway.Addr = netip.MustParseAddr("192.168.1.254")
+		before := len(l.sent)
+		l.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		l.mu.Lock()
+		n := len(l.sent) - before
+		l.mu.Unlock()
+		if n == 0 || n > 600 { // ten attempts
+			t.Errorf("%d packets in ten minutes", n)
+		}
+		k.end()
+	})
+}
+
 // A router that could not be reached for a while, and still has the mapping,
 // gives it to the one who can show the nonce.
 func TestUnreachable(t *testing.T) {

@@ -115,7 +115,7 @@ func (k *keeper) look(ctx context.Context) {
 		k.agent.abandon() // its router is not ours any more
 		k.agent = nil
 	}
-	k.lease.gone(time.Now())
+	k.lease = lease{retry: time.Now()} // nothing was lost here that could come back
 	k.tell(Mapping{})
 }
 
