@@ -255,6 +255,11 @@ func TestLoserGivesBack(t *testing.T) {
 // leave makes a mapping and forgets it, as a killed process does.
 func leave(t *testing.T, ctx context.Context, m *Mapper) Mapping {
 	t.Helper()
+	return leaveAt(t, ctx, m, 3545)
+}
+
+func leaveAt(t *testing.T, ctx context.Context, m *Mapper, external uint16) Mapping {
+	t.Helper()
 	g, err := m.gateway(netip.IPv4Unspecified())
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +268,7 @@ func leave(t *testing.T, ctx context.Context, m *Mapper) Mapping {
 	r.Lifetime = time.Hour
 	w := m.want(g, r, pcp.Nonce{1})
 	var late sync.WaitGroup
-	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, 3545), &late, func() {})
+	a, got, err := w.attempt(ctx, netip.AddrPortFrom(netip.Addr{}, external), &late, func() {})
 	late.Wait()
 	if err != nil {
 		t.Fatal(err)
@@ -330,6 +335,23 @@ func TestSamePortAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// U-09: by UPnP a port can have several mappings; what is left of another one
+// goes.
+func TestOtherExternalLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		r := start(t, ctx, l, "permanent-only")
+		dir := t.TempDir()
+		leaveAt(t, ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), 4999)
+		k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), udpRequest())
+		k.next(t, time.Second)
+		time.Sleep(5 * time.Second)
+		if all := r.Mappings(time.Now()); len(all) != 1 || all[0].External.Port() != 3545 {
+			t.Errorf("table %v", all)
+		}
+		k.end()
+	})
 }
 
 // U-09, U-10: a left-over whose port has become another's is not removed.

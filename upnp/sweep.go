@@ -96,8 +96,8 @@ func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
 	if err := q.protocol.UnmarshalText([]byte(e.Protocol)); err != nil {
 		return err
 	}
-	if m.keeping(q) && e.Via != ViaUPnP.String() {
-		return ErrNotOurs // the same port is kept mapped right now
+	if m.keeping(q, e) {
+		return ErrNotOurs // the same mapping is kept right now
 	}
 	switch e.Via {
 	case ViaPCP.String():
@@ -131,12 +131,15 @@ func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
 	return err
 }
 
-// keeping reports whether a Keep of this Mapper is about the same port.
-func (m *Mapper) keeping(q question) bool {
+// keeping reports whether a Keep of this Mapper is about the same mapping. By
+// PCP and NAT-PMP an internal port has one; by UPnP each external port is one,
+// and the Keep takes it over.
+func (m *Mapper) keeping(q question, e *journal.Entry) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k := range m.keeps {
-		if k.request.Protocol == q.protocol && k.request.Internal.Port() == q.internal.Port() {
+		r := &k.request
+		if r.Protocol == q.protocol && r.Internal.Port() == q.internal.Port() && (e.Via != ViaUPnP.String() || r.External == e.External) {
 			return true
 		}
 	}
