@@ -24,16 +24,27 @@ type liveClient struct {
 	end    context.CancelCauseFunc // of the command
 	force  bool                    // whatever the type
 
-	mu  sync.Mutex
-	set clientOptions
+	changing sync.Mutex // one change at a time; it may wait for a resolver
+	mu       sync.Mutex // guards set
+	set      clientOptions
+}
+
+func (l *liveClient) options() clientOptions {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.set
+}
+
+func (l *liveClient) setOptions(o clientOptions) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set = o
 }
 
 // shown returns the state as JSON.
 func (l *liveClient) shown() ([]byte, error) {
-	l.mu.Lock()
-	typ, managed := l.set.typ, l.set.managed
-	l.mu.Unlock()
-	return shownJSON(l.client.State(), typ, managed)
+	set := l.options()
+	return shownJSON(l.client.State(), set.typ, set.managed)
 }
 
 // changeReply is what became of a change, schema 1.
@@ -50,10 +61,10 @@ type changeReply struct {
 // change takes settings as "teredo set" names them. If the client must end
 // because of them, end says why.
 func (l *liveClient) change(changes map[string]string) (r *changeReply, end error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.changing.Lock()
+	defer l.changing.Unlock()
 	r = &changeReply{Schema: 1, PID: os.Getpid(), Service: os.Getenv("INVOCATION_ID") != ""}
-	want, set := l.client.Settings(), l.set
+	want, set := l.client.Settings(), l.options()
 	for _, key := range sortedKeys(changes) {
 		value := changes[key]
 		if _, err := settingValue(key, value); err != nil {
@@ -87,7 +98,8 @@ func (l *liveClient) change(changes map[string]string) (r *changeReply, end erro
 		}
 	}
 	if end = set.forbidden(); end != nil {
-		l.set, r.Ends, r.Now, r.Restart = set, end.Error(), nil, nil
+		l.setOptions(set)
+		r.Ends, r.Now, r.Restart = end.Error(), nil, nil
 		return r, end
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTime)
@@ -100,7 +112,7 @@ func (l *liveClient) change(changes map[string]string) (r *changeReply, end erro
 		r.Now, r.Restart = nil, nil
 		return r, nil
 	}
-	l.set = set
+	l.setOptions(set)
 	return r, nil
 }
 

@@ -80,7 +80,10 @@ func b2f(b bool) float64 {
 
 // clientStatus is a line for systemctl status.
 func clientStatus(st teredo.State) string {
-	if st.Address.IsValid() {
+	switch {
+	case st.ClientState.State == engine.Initial:
+		return "looking up the server " + st.ServerName
+	case st.Address.IsValid():
 		return fmt.Sprintf("%v, server %s, %d peers", st.Address, st.ServerName, st.PeersTrusted)
 	}
 	return fmt.Sprintf("%v, server %s, next try in %v", st.ClientState.State, st.ServerName, max(0, time.Until(st.NextSolicit)).Round(time.Second))
