@@ -234,7 +234,9 @@ func (c *Client) asking(now time.Time, p *peer, kind trailerKind, to netip.AddrP
 	}
 	t.Announce = wire.Announcement{Present: true, NAT: c.nat}
 	if x := p.across(); to.Addr() == p.source.Addr() {
-		p.proof.next = later(p.proof.next, now.Add(proofGap))
+		if x.trailers {
+			p.proof.next = later(p.proof.next, now.Add(proofGap)) // that was a question
+		}
 		var err error
 		if t.Announce.Echo, err = x.nonces.straight(now, c.rand, to); err != nil {
 			c.drop(DropRandom)

@@ -54,7 +54,8 @@ func (c *Client) demand(now time.Time, p *peer, out *Output) {
 	}
 	f.next = now.Add(proofGap << min(f.asks, proofGaps))
 	f.asks++
-	if f.asks%2 == 0 && !p.across().announced {
+	x := p.across()
+	if (f.asks%2 == 0) == x.trailers && !x.announced { // first what it is more likely to know
 		c.test(now, p, p.mapped, out)
 		return
 	}

@@ -118,8 +118,8 @@ func TestReceiveMatching(t *testing.T) {
 		t.Fatalf("not delivered: %v", r.c.Snapshot().Drops)
 	}
 	sent := r.send(udp(r.own, peer, 120))
-	if len(sent) != 2 || bubbles(sent[:1]) != 1 || sent[1].To != peerPort || len(sent[1].Payload) != 120 {
-		t.Fatalf("answer went as %v, want a bubble that asks for a proof before it", sent)
+	if len(sent) != 2 || wire.Packet(sent[0].Payload).NextHeader() != wire.ProtoICMPv6 || sent[1].To != peerPort || len(sent[1].Payload) != 120 {
+		t.Fatalf("answer went as %v, want an echo request that asks for a proof before it", sent)
 	}
 	for range 3 {
 		r.receive(peerPort, wire.AppendBubble(nil, peer, r.own, 64))
