@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -27,30 +26,34 @@ func (l Limits) check() error {
 	return nil
 }
 
-// limitKey names what a bucket is for.
-type limitKey struct {
-	ip   [4]byte
-	port uint16
-	kind limitKind
-}
+// limitKey names what a slot is for: an IPv4 address, a port and a kind. None
+// is zero.
+type limitKey uint64
 
 type limitKind uint8
 
 const (
-	perClient limitKind = iota
+	perClient limitKind = iota + 1
 	perSource
 	perTarget
 )
 
-type limitSlot struct {
-	key    limitKey
-	bucket bucket
+func keyOf(ip [4]byte, port uint16, kind limitKind) limitKey {
+	return limitKey(binary.BigEndian.Uint32(ip[:]))<<32 | limitKey(port)<<8 | limitKey(kind)
 }
 
-// limiter is a bounded table of token buckets. When it is full the idlest of a
-// few random entries makes room: a flood of forged sources can neither aim at
-// anybody's entry, nor wash out that of the victim who is being flooded, which
-// would give the flood a fresh bucket.
+// A limitSlot is a token bucket in one number: full is when it will be full
+// again, in time since the limiter's first packet.
+type limitSlot struct {
+	key  limitKey // zero: nobody's
+	full time.Duration
+}
+
+// limiter is a bounded table of token buckets. A key has its place in a window
+// of a few slots that nobody outside can guess; where they are taken, the
+// bucket that is full first makes room: a flood of forged sources can neither
+// aim at anybody's entry, nor wash out that of the victim who is being flooded,
+// which would give the flood a fresh bucket.
 //
 // It is safe for concurrent use: twins of a server share it, in shards by
 // address, so that they seldom meet.
@@ -58,20 +61,22 @@ type limiter struct {
 	limits Limits
 	seed   uint64
 	shards []limitShard
+	start  sync.Once
+	begin  time.Time
 }
 
 // A limitShard is a part of the table.
 type limitShard struct {
-	mu      sync.Mutex
-	entries int // at most
-	index   map[limitKey]int32
-	slots   []limitSlot
-	rand    *rand.Rand
-	_       [64]byte // no two shards in one cache line
+	mu    sync.Mutex
+	slots []limitSlot
+	used  int
+	_     [64]byte // no two shards in one cache line
 }
 
-// shardEntries is how many entries are worth a shard.
-const shardEntries = 1 << 12
+const (
+	shardEntries = 1 << 12 // as many entries are worth a shard
+	limitWindow  = 8       // slots that a key may be in: two cache lines
+)
 
 func newLimiter(limits Limits, seed uint64) *limiter {
 	or := func(v *float64, d float64) {
@@ -89,10 +94,7 @@ func newLimiter(limits Limits, seed uint64) *limiter {
 	n := max(limits.Entries/shardEntries, 1)
 	l := &limiter{limits: limits, seed: seed, shards: make([]limitShard, n)}
 	for i := range l.shards {
-		s := &l.shards[i]
-		s.entries = limits.Entries / n
-		s.index = map[limitKey]int32{}
-		s.rand = rand.New(rand.NewPCG(seed, uint64(i)))
+		l.shards[i].slots = make([]limitSlot, limits.Entries/n)
 	}
 	return l
 }
@@ -101,75 +103,72 @@ func (l *limiter) len() (n int) {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
-		n += len(s.slots)
+		n += s.used
 		s.mu.Unlock()
 	}
 	return n
 }
 
-// shard returns the part of an address. Nobody outside can tell which it is.
-func (l *limiter) shard(ip [4]byte) *limitShard {
-	h := (uint64(binary.BigEndian.Uint32(ip[:])) ^ l.seed) * 0x9e3779b97f4a7c15
-	return &l.shards[(h>>32)%uint64(len(l.shards))]
-}
-
 // allow reports whether a packet from from may cause one to target, and if
 // not, which limit says so. An invalid target has no limit.
 func (l *limiter) allow(now time.Time, from netip.AddrPort, target netip.Addr) (Drop, bool) {
-	src := from.Addr().As4()
-	if why, ok := l.shard(src).source(now, src, from.Port(), &l.limits); !ok {
-		return why, false
-	}
-	if target.Is4() && !l.shard(target.As4()).target(now, target.As4(), l.limits.Target) {
+	l.start.Do(func() { l.begin = now })
+	at, src := now.Sub(l.begin), from.Addr().As4()
+	switch {
+	case !l.take(at, keyOf(src, from.Port(), perClient), l.limits.Client, l.limits.ClientBurst):
+		return DropServerEndpoint, false
+	case !l.take(at, keyOf(src, 0, perSource), l.limits.Source, l.limits.Source):
+		return DropServerHost, false
+	case target.Is4() && !l.take(at, keyOf(target.As4(), 0, perTarget), l.limits.Target, l.limits.Target):
 		return DropServerTarget, false
 	}
 	return 0, true
 }
 
-func (s *limitShard) source(now time.Time, ip [4]byte, port uint16, l *Limits) (Drop, bool) {
+// take takes a token of the bucket of key, which has rate tokens a second and
+// burst at most, if there is one.
+func (l *limiter) take(at time.Duration, key limitKey, rate, burst float64) bool {
+	h := mix(uint64(key) ^ l.seed)
+	s := &l.shards[h%uint64(len(l.shards))]
+	each := time.Duration(float64(time.Second) / rate)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.take(now, limitKey{ip, port, perClient}, l.Client, l.ClientBurst) {
-		return DropServerEndpoint, false
+	slot := s.slot(key, h>>16)
+	full := max(slot.full, at)
+	if full-at > time.Duration((burst-1)*float64(each)) {
+		return false
 	}
-	if !s.take(now, limitKey{ip, 0, perSource}, l.Source, l.Source) {
-		return DropServerHost, false
-	}
-	return 0, true
+	slot.full = full + each
+	return true
 }
 
-func (s *limitShard) target(now time.Time, ip [4]byte, rate float64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.take(now, limitKey{ip, 0, perTarget}, rate, rate)
-}
-
-func (s *limitShard) take(now time.Time, key limitKey, rate, burst float64) bool {
-	i, ok := s.index[key]
-	if !ok {
-		if len(s.slots) < s.entries {
-			i = int32(len(s.slots))
-			s.slots = append(s.slots, limitSlot{})
-		} else {
-			i = s.idlest(now)
-			delete(s.index, s.slots[i].key)
+// slot returns the slot of key, a fresh one if it had none.
+func (s *limitShard) slot(key limitKey, hash uint64) *limitSlot {
+	window := s.slots
+	if n := uint64(len(window)); n > limitWindow {
+		from := hash % (n - limitWindow + 1)
+		window = window[from : from+limitWindow]
+	}
+	first := &window[0]
+	for i := range window {
+		slot := &window[i]
+		if slot.key == key {
+			return slot
 		}
-		s.slots[i] = limitSlot{key, bucket{rate: rate, burst: burst}}
-		s.index[key] = i
-	}
-	return s.slots[i].bucket.take(now, 1)
-}
-
-// idlest returns the fullest bucket of a few random ones.
-func (s *limitShard) idlest(now time.Time) int32 {
-	const samples = 4
-	best, most := 0, -1.0
-	for range samples {
-		i := s.rand.IntN(len(s.slots))
-		b := &s.slots[i].bucket
-		if full := min(1, (b.tokens+b.rate*now.Sub(b.filled).Seconds())/b.burst); full > most {
-			best, most = i, full
+		if slot.key == 0 || first.key != 0 && slot.full < first.full {
+			first = slot
 		}
 	}
-	return int32(best)
+	if first.key == 0 {
+		s.used++
+	}
+	*first = limitSlot{key: key}
+	return first
+}
+
+// mix spreads a number over all of its bits, as SplitMix64 does at its end.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }

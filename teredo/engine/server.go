@@ -29,7 +29,7 @@ type ServerConfig struct {
 	// others are dropped (secure qualification, RFC 4380, 5.3.1). Bubbles and
 	// echoes pass as ever.
 	Clients []Credential
-	// Seed seeds the choice of the limiter's entries to evict.
+	// Seed hides from strangers where the limiter keeps whom.
 	Seed uint64
 }
 
