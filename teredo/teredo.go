@@ -10,8 +10,9 @@
 // from native IPv6 hosts without Teredo.
 //
 // The protocol is in the pure machines of teredo/engine, the formats in
-// teredo/wire; this package owns goroutines, sockets and clocks. Left out so
-// far: TUN devices and the extensions of RFC 6081.
+// teredo/wire; this package owns goroutines, sockets and clocks. With a Device
+// of teredo/tun the tunnel ends in the host's kernel instead. Left out: the cone
+// bit, which RFC 5991 took out of use.
 //
 // Nothing is sent before Run is called, and nothing after it returned.
 //
