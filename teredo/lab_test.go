@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -206,7 +207,7 @@ type qualified struct {
 	AfterMS float64        `json:"after_ms"`
 }
 
-// client starts our client and waits for its address.
+// client starts our client and waits for its address, on its interface too.
 func (s *street) client(h *lab.Host, args ...string) (*process, qualified) {
 	s.t.Helper()
 	p := s.shipworm(h, append([]string{"teredo", "client", "--json", "--server", primary.String()}, args...)...)
@@ -215,6 +216,10 @@ func (s *street) client(h *lab.Host, args ...string) (*process, qualified) {
 		var q qualified
 		if !ok || json.Unmarshal([]byte(line), &q) != nil || q.Event != "qualified" || !q.Address.IsValid() {
 			s.t.Fatalf("the client said %q and ended: %v\n%s", line, p.stop(syscall.SIGKILL), &p.stderr)
+		}
+		if slices.Contains(args, "--tun") {
+			// The kernel uses the address a moment later.
+			s.must(h, "for i in $(seq 400); do ip -6 route show table local | grep -q '^local "+q.Address.String()+" ' && exit; sleep 0.05; done; exit 1")
 		}
 		return p, q
 	case <-time.After(20 * time.Second):
