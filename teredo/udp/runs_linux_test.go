@@ -115,6 +115,9 @@ func TestTooLongForItsBuffer(t *testing.T) {
 	}
 	in := packet.NewBatch(2, packet.DefaultSize)
 	n, err := r.ReadBatch(in)
+	if &in[0].Buf[0] == &in[1].Buf[0] {
+		t.Error("two packets have one buffer")
+	}
 	if err != nil || n != 1 || string(in[0].Data()) != "short" || r.Stats().Truncated != 1 {
 		t.Errorf("%d packets, %v, %+v", n, err, r.Stats())
 	}
