@@ -17,7 +17,7 @@ const (
 	// batchBytes is how much a step should move at most: what is read has to be
 	// in the processor's cache still when it is written.
 	batchBytes = 256 << 10
-	minBatch   = 4
+	minBatch   = 4 // runs of 64 KiB
 )
 
 // A pace says how many packets or runs a step takes: no more than fit, by how

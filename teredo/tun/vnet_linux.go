@@ -71,7 +71,7 @@ func (d *vnetDevice) read(pkts []packet.Packet) (int, error) {
 }
 
 // fill is called when there may be something to read, and reports whether there
-// was.
+// was. Its calls are raw because they do not wait; see package udp.
 func (r *vnetReading) fill(fd uintptr) bool {
 	for r.n < len(r.pkts) {
 		if !r.parts.More() {
