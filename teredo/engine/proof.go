@@ -64,7 +64,11 @@ func (c *Client) demand(now time.Time, p *peer, out *Output) {
 
 // goOnDemanding reports whether data waits for p's proof, and asks again if so.
 func (c *Client) goOnDemanding(now time.Time, p *peer, out *Output) bool {
-	if p.proof.given || !p.usable(now) {
+	if p.proof.given {
+		return false
+	}
+	if !p.usable(now) {
+		c.emptyQueues(p, DropQueueOld)
 		return false
 	}
 	c.flush(now, p, out)

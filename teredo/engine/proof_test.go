@@ -79,6 +79,14 @@ func TestSpoofedOnce(t *testing.T) {
 	if data > 180 || asked < 4 || asked > 16 {
 		t.Errorf("%d bytes of data and %d questions in 40 s", data, asked)
 	}
+
+	r = qualifiedRig(t)
+	r.receive(peerPort, udp(victim, r.own, 60))
+	r.send(udp(r.own, victim, 1000))
+	r.pass(40 * time.Second)
+	if n := r.c.Snapshot().Queued; n != 0 {
+		t.Errorf("%d bytes wait for a peer that is gone", n)
+	}
 }
 
 // What proves a peer, and what does not. T-30
