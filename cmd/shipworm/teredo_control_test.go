@@ -45,7 +45,7 @@ func TestControlSocket(t *testing.T) {
 	}
 	ctl.serve(&liveClient{client: idleClient(t), set: clientOptions{typ: typeClient}})
 	defer func() { ctl.close() }()
-	for p, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
+	for p, want := range map[string]os.FileMode{path: 0o600, filepath.Join(filepath.Dir(path), settingName): 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(p)
 		if err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: mode %v, %v; want %v", p, info.Mode().Perm(), err, want)

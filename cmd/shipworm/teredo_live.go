@@ -63,7 +63,7 @@ type changeReply struct {
 func (l *liveClient) change(changes map[string]string) (r *changeReply, end error) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	r = &changeReply{Schema: 1, PID: os.Getpid(), Service: os.Getenv("INVOCATION_ID") != ""}
+	r = &changeReply{Schema: 1, PID: os.Getpid(), Service: os.Getenv("RUNTIME_DIRECTORY") != ""}
 	want, set := l.client.Settings(), l.options()
 	for _, key := range sortedKeys(changes) {
 		value := changes[key]

@@ -41,7 +41,7 @@ func startLive(t *testing.T, set clientOptions) (l *liveClient, ended context.Co
 		t.Skip("file modes mean little on Windows")
 	}
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	t.Setenv("INVOCATION_ID", "")
+	t.Setenv("RUNTIME_DIRECTORY", "")
 	c, err := teredo.NewClient(teredo.ClientConfig{
 		Server: "203.0.113.1", Listen: newSilentSocket,
 		Resolve: func(context.Context, string) ([]netip.Addr, error) { return nil, fmt.Errorf("no such host") },
@@ -139,4 +139,22 @@ func TestChangeManaged(t *testing.T) {
 		t.Errorf("ended by %v", err)
 	}
 	<-live.client.Done()
+}
+
+// What to restart depends on who started it: a service has the directory that
+// its unit gives it.
+func TestChangeOfService(t *testing.T) {
+	live, _ := startLive(t, clientOptions{typ: typeClient})
+	for dir, want := range map[string]string{
+		"":              fmt.Sprintf("it takes a restart: port; end process %d and start it again\n", os.Getpid()),
+		"/run/shipworm": "it takes a restart: port; systemctl restart shipworm-teredo-client\n",
+	} {
+		t.Setenv("RUNTIME_DIRECTORY", dir)
+		r, _ := live.change(map[string]string{"port": "50001"})
+		var said strings.Builder
+		r.tell(&said)
+		if said.String() != want {
+			t.Errorf("%q: it said %q, want %q", dir, &said, want)
+		}
+	}
 }
