@@ -82,8 +82,9 @@ func TestSpoofedOnce(t *testing.T) {
 
 	r = qualifiedRig(t)
 	r.receive(peerPort, udp(victim, r.own, 60))
+	r.pass(24900 * time.Millisecond) // just before it would be tried
 	r.send(udp(r.own, victim, 1000))
-	r.pass(40 * time.Second)
+	r.pass(15 * time.Second)
 	if n := r.c.Snapshot().Queued; n != 0 {
 		t.Errorf("%d bytes wait for a peer that is gone", n)
 	}
