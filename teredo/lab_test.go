@@ -8,12 +8,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -26,6 +28,10 @@ import (
 )
 
 func enterLab() (inside bool, code int) {
+	// The tests wait more than they compute. The command line wins.
+	if err := flag.Set("test.parallel", fmt.Sprint(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	inside, code, err := lab.Enter()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
