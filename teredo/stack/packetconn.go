@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // PacketConn is a UDP socket of the host; addresses are *net.UDPAddr.
@@ -24,9 +26,12 @@ import (
 // ReadFrom returns errors only after Close, or for a deadline.
 type PacketConn struct {
 	s         *Stack
-	c         *gonet.UDPConn
+	c         *gonet.UDPConn // reads
+	ep        tcpip.Endpoint // what c reads from, to write to
+	room      *waiter.Queue  // of ep
 	connected bool
 	closed    atomic.Bool
+	deadline  atomic.Pointer[time.Time] // of writes
 }
 
 // ReadFrom implements net.PacketConn.
@@ -66,7 +71,7 @@ func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 // Write implements net.Conn, for connected sockets.
 func (p *PacketConn) Write(b []byte) (int, error) { return p.write(b, nil) }
 
-func (p *PacketConn) write(b []byte, to net.Addr) (int, error) {
+func (p *PacketConn) write(b []byte, to *net.UDPAddr) (int, error) {
 	if p.closed.Load() {
 		return 0, p.opError("write", net.ErrClosed)
 	}
@@ -74,7 +79,7 @@ func (p *PacketConn) write(b []byte, to net.Addr) (int, error) {
 		p.s.drop.add(DropNoAddress)
 		return len(b), nil
 	}
-	n, err := p.c.WriteTo(b, to)
+	n, err := p.send(b, to)
 	if err == nil {
 		return n, nil
 	}
@@ -86,7 +91,7 @@ func (p *PacketConn) write(b []byte, to net.Addr) (int, error) {
 		p.s.drop.add(DropNoAddress)
 		return len(b), nil
 	}
-	return n, err
+	return n, p.opError("write", err)
 }
 
 // convert maps gonet's errors to those of package net: closed, deadline. It
@@ -96,7 +101,7 @@ func (p *PacketConn) convert(op string, err error) error {
 	switch {
 	case p.closed.Load() || errors.Is(err, io.EOF) || p.s.check() != nil:
 		return p.opError(op, net.ErrClosed)
-	case errors.As(err, &ne) && ne.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout():
 		return p.opError(op, os.ErrDeadlineExceeded)
 	default:
 		return nil
@@ -132,14 +137,22 @@ func (p *PacketConn) Close() error {
 	if p.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	return p.c.Close()
+	err := p.c.Close()
+	p.room.Notify(waiter.WritableEvents)
+	return err
 }
 
 // SetDeadline implements net.Conn.
-func (p *PacketConn) SetDeadline(t time.Time) error { return p.c.SetDeadline(t) }
+func (p *PacketConn) SetDeadline(t time.Time) error {
+	return errors.Join(p.SetReadDeadline(t), p.SetWriteDeadline(t))
+}
 
 // SetReadDeadline implements net.Conn.
 func (p *PacketConn) SetReadDeadline(t time.Time) error { return p.c.SetReadDeadline(t) }
 
 // SetWriteDeadline implements net.Conn.
-func (p *PacketConn) SetWriteDeadline(t time.Time) error { return p.c.SetWriteDeadline(t) }
+func (p *PacketConn) SetWriteDeadline(t time.Time) error {
+	p.deadline.Store(&t)
+	p.room.Notify(waiter.WritableEvents)
+	return nil
+}

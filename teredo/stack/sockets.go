@@ -24,11 +24,7 @@ func (s *Stack) ListenPacket(port uint16) (*PacketConn, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	c, err := gonet.DialUDP(s.s, &tcpip.FullAddress{Port: port}, nil, ipv6.ProtocolNumber)
-	if err != nil {
-		return nil, err
-	}
-	return &PacketConn{s: s, c: c}, nil
+	return s.newUDP(port, nil)
 }
 
 // Listen opens a TCP port to everybody; zero picks a random one from FirstPort
@@ -68,11 +64,11 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 		}
 		return &tcpConn{TCPConn: c}, nil
 	case "udp", "udp6":
-		c, err := gonet.DialUDP(s.s, nil, &remote, ipv6.ProtocolNumber)
+		c, err := s.newUDP(0, &remote)
 		if err != nil {
 			return nil, err
 		}
-		return &PacketConn{s: s, c: c, connected: true}, nil
+		return c, nil
 	default:
 		return nil, opError(net.UnknownNetworkError(network))
 	}
