@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"syscall"
@@ -28,17 +29,25 @@ func TestTCPShowsServer(t *testing.T) {
 	}
 }
 
-// freePorts returns n ports that nobody has at ip now.
+// freePorts returns n ports that nobody has at ip now, over UDP or TCP, and
+// that the kernel gives to nobody who does not ask for them.
 func freePorts(t *testing.T, ip netip.Addr, n int) []uint16 {
 	t.Helper()
 	var out []uint16
-	for range n {
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
-		if err != nil {
+	for tries := 0; len(out) < n; tries++ {
+		at := netip.AddrPortFrom(ip, uint16(20000+rand.IntN(12000)))
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err == nil {
+			defer c.Close()
+			var l net.Listener
+			if l, err = net.Listen("tcp", at.String()); err == nil {
+				defer l.Close()
+				out = append(out, at.Port())
+			}
+		}
+		if err != nil && tries == 100 {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		out = append(out, c.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 	}
 	return out
 }
