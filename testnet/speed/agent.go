@@ -54,6 +54,7 @@ var roles = map[string]role{
 	"stack":  stackRole,
 	"relay":  relayRole,
 	"naive":  naiveRole,
+	"runs":   runsRole,
 	"server": serverRole,
 	"flood":  floodRole,
 }

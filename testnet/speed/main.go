@@ -3,10 +3,11 @@
 // Command speed measures the data plane between machines that are network
 // namespaces joined by veth, and prints one table: Teredo through this
 // project's TUN device, userspace stack, relay and server; the same through
-// Miredo; a naive tunnel; kernel VXLAN; and the bare line. Every row comes from
-// rounds in one run that take each path in turn, because the speed of a machine
-// changes by the minute: of two numbers only the ratio within a round means
-// something, and that is what the goals below the table are judged by.
+// Miredo; a naive tunnel; kernel VXLAN; the bare line, and what it carries of
+// the datagrams of any tunnel. Every row comes from rounds in one run that take
+// each path in turn, because the speed of a machine changes by the minute: of
+// two numbers only the ratio within a round means something, and that is what
+// the goals below the table are judged by.
 //
 // It needs root (Miredo does; without, its rows are left out and said to be),
 // iproute2, ethtool and taskset. The namespaces are the program's own and go

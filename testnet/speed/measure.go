@@ -72,7 +72,7 @@ func (b *bench) each(ctx context.Context, t part, w cable) error {
 	taken := 0
 	for _, k := range order {
 		p := b.paths[k.id]
-		if p == nil || b.serves(k.id) || w == noUSO && !k.plain {
+		if p == nil || !t.takes(k.id) || w == noUSO && !k.plain {
 			continue
 		}
 		if p.gone() {
@@ -101,8 +101,17 @@ func (b *bench) each(ctx context.Context, t part, w cable) error {
 	return nil
 }
 
-// serves reports whether the kind is a server, no path.
-func (b *bench) serves(id string) bool { return id == "server" || id == "miredo-server" }
+// takes reports whether the part is for a kind: servers are no paths, and runs
+// are measured in place of one TCP stream only.
+func (t part) takes(id string) bool {
+	switch id {
+	case "server", "miredo-server":
+		return false
+	case "runs":
+		return t.test == "tcp1"
+	}
+	return true
+}
 
 // gone reports whether there is no use in trying any more: the path never was,
 // or failed this often in a row.

@@ -101,6 +101,19 @@ func (s *stage) naive(ctx context.Context) error {
 	return nil
 }
 
+func (s *stage) runs(ctx context.Context) error {
+	a, err := s.agent(ctx, s.a, -1, "runs", addrA, addrB)
+	if err != nil {
+		return err
+	}
+	b, err := s.agent(ctx, s.b, -1, "runs", addrB, addrA)
+	if err != nil {
+		return err
+	}
+	s.set("runs", end{s.a, addrA, a, a, false}, end{s.b, addrB, b, b, false})
+	return nil
+}
+
 func (s *stage) kernel(context.Context) error {
 	s.set("vxlan", end{ns: s.a, address: vxlanA, load: s.loadA}, end{ns: s.b, address: vxlanB, load: s.loadB})
 	s.set("line", end{ns: s.a, address: plainA, load: s.loadA}, end{ns: s.b, address: plainB, load: s.loadB})

@@ -30,6 +30,7 @@ type kind struct {
 // machine does meanwhile changes by the second.
 var kinds = []kind{
 	{id: "line", name: "the bare line", miredo: "miredo", naive: "naive"},
+	{id: "runs", name: "UDP runs on the bare line, no TCP", plain: true, miredo: "miredo", naive: "naive"},
 	{id: "vxlan", name: "kernel VXLAN", miredo: "miredo", naive: "naive"},
 	{id: "naive", name: "naive tunnel", plain: true, miredo: "miredo"},
 	{id: "miredo", name: "Miredo", plain: true, naive: "naive"},

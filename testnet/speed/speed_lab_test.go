@@ -79,6 +79,13 @@ func everyRow() (out []series) {
 			}
 			out = append(out, series{"server-rs", k.name}, series{"server-bubble", k.name})
 			continue
+		case "runs":
+			for _, w := range both {
+				for _, test := range []string{"tcp1", "cpu-tx", "cpu-rx"} {
+					out = append(out, series{test, row(k.id, w)})
+				}
+			}
+			continue
 		}
 		out = append(out, series{"ping-p50", k.name}, series{"ping-p99", k.name})
 		if k.id != "line" && k.id != "vxlan" {

@@ -77,6 +77,7 @@ func (s *stage) steps() []step {
 		{"Miredo's clients", []string{"miredo", "miredo-out", "miredo-in"}, s.miredoClients},
 		{"Miredo's relay", []string{"miredo-out", "miredo-in"}, s.miredoRelay},
 		{"the naive tunnel", []string{"naive"}, s.naive},
+		{"UDP runs", []string{"runs"}, s.runs},
 		{"the kernel's paths", []string{"vxlan", "line"}, s.kernel},
 	}
 }
