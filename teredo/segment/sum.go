@@ -3,11 +3,17 @@ package segment
 import "math/bits"
 
 // sum adds b to a one's complement sum (RFC 1071) of big-endian 16-bit words;
-// the result wants fold. It adds eight bytes at a time, in the machine's own
-// order, which only exchanges the halves of the result, and in two chains of
-// carries, which a processor follows side by side.
+// the result wants fold. It adds in the machine's own order, which only
+// exchanges the halves of the result.
 func sum(b []byte, acc uint64) uint64 {
-	var s, t, c, d uint64 // the chains, and their carries
+	s, rest := sumWide(b)
+	return acc + uint64(bits.ReverseBytes16(uint16(fold(sumWords(rest, s)))))
+}
+
+// sumWords adds b to a sum of little-endian words. It takes eight bytes at a
+// time, in two chains of carries, which a processor follows side by side.
+func sumWords(b []byte, s uint64) uint64 {
+	var t, c, d uint64 // the second chain, and the carries of both
 	for len(b) >= 128 {
 		w := (*[128]byte)(b)
 		s, c = bits.Add64(s, le.Uint64(w[0:]), c)
@@ -41,14 +47,19 @@ func sum(b []byte, acc uint64) uint64 {
 		b = b[8:]
 	}
 	var last uint64
-	for i, v := range b {
-		last |= uint64(v) << (8 * i)
+	if len(b) >= 4 {
+		last, b = uint64(le.Uint32(b)), b[4:]
+	}
+	if len(b) >= 2 {
+		last, b = last+uint64(le.Uint16(b)), b[2:]
+	}
+	if len(b) == 1 {
+		last += uint64(b[0])
 	}
 	s, c = bits.Add64(s, last, c)
 	s, c = bits.Add64(s, t, c)
 	s, c = bits.Add64(s, d, c)
-	s += c
-	return acc + uint64(bits.ReverseBytes16(uint16(fold(s))))
+	return s + c
 }
 
 // fold brings a sum to 16 bits.
