@@ -230,6 +230,9 @@ type State struct {
 	Local      netip.AddrPort    `json:"local"`       // of the socket, as routed to the server
 	HostDrops  map[string]uint64 `json:"host_drops,omitempty"`
 	Socket     SocketStats       `json:"socket"`
+
+	// HostRetransmits is how many TCP segments the userspace stack sent again.
+	HostRetransmits uint64 `json:"host_retransmits,omitempty"`
 }
 
 // State returns the present state: until the server is resolved that of a

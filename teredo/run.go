@@ -359,5 +359,8 @@ func (r *running) state() State {
 	if d, ok := r.device.(interface{ Drops() map[string]uint64 }); ok {
 		s.HostDrops = d.Drops()
 	}
+	if d, ok := r.device.(*stack.Stack); ok {
+		s.HostRetransmits = d.Retransmits()
+	}
 	return s
 }

@@ -54,3 +54,7 @@ func (s *Stack) Drops() map[string]uint64 {
 	}
 	return m
 }
+
+// Retransmits returns how many TCP segments were sent again so far, of all
+// connections. A run that is sent again as a whole counts as one.
+func (s *Stack) Retransmits() uint64 { return s.s.Stats().TCP.Retransmits.Value() }

@@ -107,6 +107,10 @@ func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
 		defer conns[i].Close()
 		_ = conns[i].SetDeadline(time.Now().Add(o.For + tcpWithin))
 	}
+	h, userspace := l.host.(stackHost)
+	if userspace {
+		a.Again = -int64(h.State().HostRetransmits)
+	}
 	var streams sync.WaitGroup
 	var sum atomic.Int64
 	errs := make(chan error, len(conns))
@@ -126,6 +130,11 @@ func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
 	case err = <-errs:
 	default:
 	}
+	if userspace {
+		a.Packets = a.Bytes / innerPayload
+		a.Again += int64(h.State().HostRetransmits)
+		return a, err
+	}
 	for _, c := range conns {
 		sent, again := segments(c)
 		a.Packets += sent
@@ -134,8 +143,8 @@ func (l *loader) tcp(ctx context.Context, o order) (a answer, err error) {
 	return a, err
 }
 
-// segments returns how many segments of data a connection has sent, and how many
-// of those not for the first time. The userspace stack does not tell.
+// segments returns how many segments of data a connection of the kernel's has
+// sent, and how many of those not for the first time.
 func segments(c net.Conn) (sent, again int64) {
 	t, ok := c.(*net.TCPConn)
 	if !ok {
