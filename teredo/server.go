@@ -230,9 +230,9 @@ func (s *Server) listen(ctx context.Context, local netip.AddrPort, n int) ([]udp
 		if err != nil {
 			return nil, err
 		}
-		return []udp.Socket{udp.From(pc, udp.Config{})}, nil
+		return []udp.Socket{udp.From(pc, udp.Config{Busy: true})}, nil
 	}
-	first, err := udp.Listen(ctx, local, udp.Config{})
+	first, err := udp.Listen(ctx, local, udp.Config{Busy: true})
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func (s *Server) listen(ctx context.Context, local netip.AddrPort, n int) ([]udp
 	first.Close()
 	var socks []udp.Socket
 	for range n {
-		sock, err := udp.Listen(ctx, local, udp.Config{Shared: true})
+		sock, err := udp.Listen(ctx, local, udp.Config{Shared: true, Busy: true})
 		if err != nil {
 			for _, sock := range socks {
 				sock.Close()

@@ -10,7 +10,12 @@ import (
 
 // A batch on its way allocates nothing, in this package or below it.
 func TestBatchAllocates(t *testing.T) {
-	s, r := open(t, 0), open(t, 1)
+	for name, kinds := range map[string][2]int{"watched": {0, 1}, "busy": {6, 6}} {
+		t.Run(name, func(t *testing.T) { allocates(t, open(t, kinds[0]), open(t, kinds[1])) })
+	}
+}
+
+func allocates(t *testing.T, s, r Socket) {
 	out := packet.NewBatch(8, packet.DefaultSize)
 	for i := range out {
 		out[i].Off, out[i].Len, out[i].Addr = packet.Headroom, 1280, r.LocalAddr()

@@ -125,7 +125,7 @@ func TestTooLongForItsBuffer(t *testing.T) {
 
 // TestTTL: a packet's own time to live, and the system's for those around it.
 func TestTTL(t *testing.T) {
-	for _, kind := range []int{0, 2, 3, 5} {
+	for _, kind := range []int{0, 2, 3, 5, 6} {
 		t.Run(kinds[kind].name, func(t *testing.T) {
 			s := open(t, kind)
 			c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(loopback))

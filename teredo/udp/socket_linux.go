@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 // mmsgSocket is a kernel socket behind recvmmsg and sendmmsg, without an
 // allocation a call.
 type mmsgSocket struct {
-	conn  *net.UDPConn
+	conn  io.Closer
 	raw   syscall.RawConn
 	local netip.AddrPort
 	gso   atomic.Bool // runs are sent in one piece
@@ -28,17 +29,21 @@ func newSocket(c *net.UDPConn, cfg Config) Socket {
 	}
 	s := &mmsgSocket{conn: c, raw: raw, local: addrPort(c.LocalAddr())}
 	s.reading.call, s.writing.call = s.reading.receive, s.writing.send
-	if cfg.Plain {
-		return s
+	if !cfg.Plain {
+		_ = raw.Control(func(fd uintptr) {
+			_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+			s.gso.Store(err == nil)
+			if cfg.Runs {
+				// A kernel before 5.0 hands datagrams over one by one.
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+			}
+		})
 	}
-	_ = raw.Control(func(fd uintptr) {
-		_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
-		s.gso.Store(err == nil)
-		if cfg.Runs {
-			// A kernel before 5.0 hands datagrams over one by one.
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+	if cfg.Busy {
+		if u, err := newUnwatched(c, raw); err == nil {
+			s.conn, s.raw = u, u
 		}
-	})
+	}
 	return s
 }
 

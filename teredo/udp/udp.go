@@ -94,6 +94,12 @@ type Config struct {
 	// spreads the peers over them. Linux only, elsewhere the second fails.
 	Shared bool
 
+	// Busy is for a socket that seldom waits and sends one datagram for each
+	// that it receives, as a server's. Between a datagram and the next
+	// nothing watches such a socket; to fall asleep and wake up takes a
+	// microsecond longer. Linux only, elsewhere without effect.
+	Busy bool
+
 	// Plain switches off everything but one datagram a message: for systems
 	// that do it wrong, and for tests.
 	Plain bool

@@ -11,11 +11,7 @@ import (
 
 func rawFD(t *testing.T, s Socket, f func(fd int)) {
 	t.Helper()
-	raw, err := s.(*mmsgSocket).conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
+	if err := s.(*mmsgSocket).raw.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -29,6 +29,7 @@ var kinds = []struct {
 	{"portable", func(c *net.UDPConn) Socket { return newBatchSocket(c) }},
 	{"adapter", func(c *net.UDPConn) Socket { return FromPacketConn(c) }},
 	{"single", func(c *net.UDPConn) Socket { s := newBatchSocket(c); s.single = true; return s }}, // Windows
+	{"busy", func(c *net.UDPConn) Socket { return From(c, Config{Busy: true}) }},
 }
 
 func open(t testing.TB, kind int) Socket {
