@@ -42,7 +42,19 @@ func controlDir() (dir string, system bool, err error) {
 	if d != "" || err != nil {
 		return d, false, err
 	}
-	return systemDir, true, os.MkdirAll(systemDir, 0o755)
+	return systemDir, true, makePublicDir(systemDir)
+}
+
+// makePublicDir makes a directory that other users can enter, whatever the
+// umask; one that exists stays as it is.
+func makePublicDir(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
 }
 
 // privateDir returns the user's own directory for sockets, and makes it. Root

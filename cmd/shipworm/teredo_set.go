@@ -89,7 +89,7 @@ func setAndTell(c *cobra.Command, system systemFile, path string, changes map[st
 func (f systemFile) setTeredo(path string, changes map[string]string) error {
 	src, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = os.MkdirAll(filepath.Dir(path), 0o755)
+		err = makePublicDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("teredo set: %w", err)

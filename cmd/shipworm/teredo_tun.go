@@ -162,7 +162,7 @@ func (f *tunFlags) journalDir() (string, error) {
 		base = d
 	}
 	dir := filepath.Join(base, "mappings-"+f.user)
-	if err := os.MkdirAll(base, 0o755); err != nil {
+	if err := makePublicDir(base); err != nil {
 		return "", err
 	}
 	for up := base; up != filepath.Dir(up); up = filepath.Dir(up) {
