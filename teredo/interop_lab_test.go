@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -113,27 +112,8 @@ func TestLabAsNobody(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become nobody")
 	}
-	bin, err := shipwormBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Where nobody may read it.
-	dir, err := os.MkdirTemp("", "shipworm-nobody")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	b, err := os.ReadFile(bin)
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "shipworm"), b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	asNobody := []string{"--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "XDG_RUNTIME_DIR=", "TMPDIR=" + dir + "/tmp", filepath.Join(dir, "shipworm")}
+	dir, bin := publicCopy(t)
+	asNobody := []string{"--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "XDG_RUNTIME_DIR=", "TMPDIR=" + dir + "/tmp", bin}
 	if err := os.Mkdir(dir+"/tmp", 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ func enterLab() (inside bool, code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return false, max(code, 1)
 	}
+	syscall.Umask(0o022) // some of what the tests make is for nobody
 	return inside, code
 }
 
@@ -64,6 +65,21 @@ var shipwormBinary = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
+// publicDir makes a directory, with a short name, that those can enter who
+// become nobody: TMPDIR may be its owner's alone.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "shipworm-lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // street is a laboratory with a server on the Internet and homes behind NATs.
 type street struct {
 	t      *testing.T
@@ -81,16 +97,7 @@ func newStreet(t *testing.T) *street {
 	}
 	s := &street{t: t, lab: l, line: link.Config{Delay: 5 * time.Millisecond}}
 	t.Cleanup(func() { l.Close() })
-	if s.dir, err = os.MkdirTemp("", "shipworm-lab"); err == nil {
-		err = os.Chmod(s.dir, 0o755) // some become nobody
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(s.dir) })
-	if err := os.Chmod(s.dir, 0o755); err != nil { // the client's user goes through it
-		t.Fatal(err)
-	}
+	s.dir = publicDir(t)
 	if s.server, err = l.Host("server", s.line, primary, secondary); err != nil {
 		t.Fatal(err)
 	}

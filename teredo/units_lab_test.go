@@ -70,10 +70,7 @@ func publicCopy(t *testing.T) (dir, bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dir, err = os.MkdirTemp("", "shipworm-unit"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir = publicDir(t)
 	b, err := os.ReadFile(src)
 	if err == nil {
 		err = os.Chmod(dir, 0o777)

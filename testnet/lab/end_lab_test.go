@@ -126,16 +126,26 @@ func TestUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Skip("needs setpriv: ", err)
 	}
-	// The test binary lies in a directory that only its owner may enter.
-	binary := filepath.Join("/tmp", "lab-unprivileged.test")
-	self, err := os.ReadFile("/proc/self/exe")
+	// The test binary lies in a directory that only its owner may enter, and so
+	// may TMPDIR.
+	dir, err := os.MkdirTemp("/tmp", "shipworm-lab")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(binary, self, 0o755); err != nil {
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "lab.test")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(binary, self, 0o700)
+	}
+	for _, path := range []string{dir, binary} { // whatever the umask
+		if err == nil {
+			err = os.Chmod(path, 0o755)
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(binary)
 	cmd := exec.Command(setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups", binary, "-test.run=^$")
 	cmd.Env = append(os.Environ(), scenario+"=ping")
 	cmd.Dir = "/"
