@@ -96,7 +96,7 @@ func TestRAEnds(t *testing.T) {
 			end{exitFailure, "ra invite: connection lost", []string{off, lost, closed}}, end{anyCode, "", []string{sessionlog.ExpertControlStarted}}},
 		{"a second helper", (*raPair).share, func(p *raPair) {
 			second := p.start(p.atHelper, "Eve", "second", "ra", "open", "Invitation.MsRcIncident")
-			second.ends(exitFailure, 5*time.Second)
+			second.ends(exitFailure)
 			second.told("ra open: the other side is busy with another helper")
 			p.logEnds("second", opened, sessionlog.ConnectionFailed)
 			p.user.wait("A second Helper at [::1]:")
@@ -105,7 +105,7 @@ func TestRAEnds(t *testing.T) {
 		{"the user's program is gone already", func(p *raPair) {
 			p.invite()
 			p.user.kill()
-			p.user.ends(anyCode, time.Second)
+			p.user.ends(anyCode)
 			p.user.code <- anyCode
 			p.open()
 			p.helper.wait("has been opened")
@@ -120,7 +120,6 @@ func TestRAEnds(t *testing.T) {
 				p.secretFree(s)
 			}
 			tt.do(p)
-			start := time.Now()
 			for _, s := range []struct {
 				name string
 				side *side
@@ -129,14 +128,11 @@ func TestRAEnds(t *testing.T) {
 				if s.side == nil {
 					continue
 				}
-				s.side.ends(s.want.code, 20*time.Second)
+				s.side.ends(s.want.code)
 				if s.want.code != exitFailure && s.want.code != exitNegative || s.want.line != "" {
 					s.side.told(s.want.line)
 				}
 				p.logEnds(s.name, s.want.log...)
-			}
-			if d := time.Since(start); d > 19*time.Second {
-				t.Errorf("it took %v", d)
 			}
 			p.left()
 		})
@@ -147,8 +143,18 @@ func TestRAEnds(t *testing.T) {
 // alone, either would see to a good end.
 func (s *side) kill() {
 	s.t.Helper()
-	pid := s.cmd.Process.Pid
-	out, err := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output()
+	child := s.child()
+	// The command would end in good order if it saw its watcher go first, and
+	// the watcher would tidy up after the command.
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+	_ = syscall.Kill(child, syscall.SIGKILL)
+	_ = s.cmd.Process.Kill()
+}
+
+// child is the process that has the session, and is watched.
+func (s *side) child() int {
+	s.t.Helper()
+	out, err := exec.Command("pgrep", "-P", strconv.Itoa(s.cmd.Process.Pid)).Output()
 	if err != nil {
 		s.t.Fatal("pgrep: ", err)
 	}
@@ -156,11 +162,7 @@ func (s *side) kill() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// The command would end in good order if it saw its watcher go first, and
-	// the watcher would tidy up after the command.
-	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
-	_ = syscall.Kill(child, syscall.SIGKILL)
-	_ = s.cmd.Process.Kill()
+	return child
 }
 
 // secretFree looks for the password where other processes can look.
@@ -183,8 +185,8 @@ func TestRADesktopKilled(t *testing.T) {
 	p := newPair(t, shipworm(t), display)
 	p.control()
 	kill()
-	p.user.ends(exitFailure, 3*time.Second)
-	p.helper.ends(exitFailure, 3*time.Second)
+	p.user.ends(exitFailure)
+	p.helper.ends(exitFailure)
 	p.user.told("ra invite: the desktop is gone: x11: connection lost: unexpected EOF")
 	p.helper.told("ra open: the User's program has failed")
 	p.logEnds("user", sessionlog.ConnectionEnded, sessionlog.InvitationClosed)
@@ -201,14 +203,14 @@ func TestRABrokenPipe(t *testing.T) {
 	p.user.deaf()
 	p.open()
 	// The question is written where nobody reads, and the log goes on.
-	for deadline := time.Now().Add(10 * time.Second); !slices.Contains(p.log("user"), sessionlog.IncomingIPAddress); {
+	for deadline := time.Now().Add(patience); !slices.Contains(p.log("user"), sessionlog.IncomingIPAddress); {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody has come")
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	p.user.types("/stop")
-	p.user.ends(exitOK, 3*time.Second)
-	p.helper.ends(exitOK, 3*time.Second)
+	p.user.ends(exitOK)
+	p.helper.ends(exitOK)
 	p.logEnds("user", sessionlog.ConnectionEnded, sessionlog.InvitationClosed)
 }

@@ -82,8 +82,8 @@ func TestRAThroughRouters(t *testing.T) {
 	const symmetric = "symmetric"
 	ends := func(t *testing.T, p *raPair) {
 		p.user.types("/stop")
-		p.user.ends(exitOK, 4*time.Second)
-		p.helper.ends(exitOK, 4*time.Second)
+		p.user.ends(exitOK)
+		p.helper.ends(exitOK)
 	}
 	for _, tt := range []struct {
 		name         string
@@ -101,7 +101,7 @@ func TestRAThroughRouters(t *testing.T) {
 			p.user.hasSaid("Address      mapped 198.51.100.")
 			p.helper.hasSaid("mapped 198.51.100.")
 			ends(t, p)
-			user.opens(t, 0, time.Second)
+			user.opens(t, 0, patience)
 			if left, _ := filepath.Glob(filepath.Join(p.dir, "state/*/shipworm/mappings/*")); len(left) > 0 {
 				t.Errorf("the journal still has %v", left)
 			}
@@ -110,22 +110,22 @@ func TestRAThroughRouters(t *testing.T) {
 			p.share()
 			user.opens(t, 1, 0)
 			ends(t, p)
-			user.opens(t, 0, time.Second)
+			user.opens(t, 0, patience)
 		}},
 		{"at the helper's alone", w.mapped(symmetric, "none"), w.mapped(symmetric, "miniupnpd"), func(t *testing.T, p *raPair, _, helper *mappedHome) {
 			p.share()
 			helper.opens(t, 1, 0)
 			ends(t, p)
-			helper.opens(t, 0, time.Second)
+			helper.opens(t, 0, patience)
 		}},
 		{"nowhere", w.mapped(symmetric, "none"), w.mapped(symmetric, "none"), func(t *testing.T, p *raPair, _, _ *mappedHome) {
 			p.invite()
 			p.open()
-			if err := p.helper.ends(exitNegative, 25*time.Second); !strings.Contains(err, "\nshipworm: ra open: no answer from [2001:0:cb00:7101:") {
+			if err := p.helper.ends(exitNegative); !strings.Contains(err, "\nshipworm: ra open: no answer from [2001:0:cb00:7101:") {
 				t.Error(err)
 			}
 			p.user.cmd.Process.Signal(os.Interrupt)
-			p.user.ends(exitInterrupted, 3*time.Second)
+			p.user.ends(exitInterrupted)
 		}},
 		{"a router that lies", w.mapped("port-restricted", "deaf"), w.mapped("port-restricted", "none"), func(t *testing.T, p *raPair, _, _ *mappedHome) {
 			p.share() // by Teredo
@@ -137,9 +137,9 @@ func TestRAThroughRouters(t *testing.T) {
 			if s := p.user.said(); strings.Contains(s, " mapped ") {
 				t.Error(s)
 			}
-			user.opens(t, 0, time.Second)
+			user.opens(t, 0, patience)
 			p.user.types("/stop")
-			p.user.ends(exitOK, 4*time.Second)
+			p.user.ends(exitOK)
 			if s := p.user.err.String(); !strings.Contains(s, "without mapped: the router opens a port, but its address") {
 				t.Error(s)
 			}
@@ -148,20 +148,20 @@ func TestRAThroughRouters(t *testing.T) {
 			p.share()
 			before := user.open()
 			must(t, user.igd.Server.Reboot())
-			user.opens(t, 1, 10*time.Second)
+			user.opens(t, 1, patience)
 			if after := user.open(); before[0].External != after[0].External {
 				t.Errorf("%v is open again, want %v", after[0].External, before[0].External)
 			}
 			p.user.types("still there?")
 			p.helper.wait("still there?")
 			ends(t, p)
-			user.opens(t, 0, time.Second)
+			user.opens(t, 0, patience)
 		}},
 		{"interrupted while inviting", w.mapped(symmetric, "upnp-only"), nil, func(t *testing.T, p *raPair, user, _ *mappedHome) {
 			p.invite()
 			user.opens(t, 1, 0)
 			p.user.cmd.Process.Signal(syscall.SIGTERM)
-			p.user.ends(exitInterrupted, 2*time.Second)
+			p.user.ends(exitInterrupted)
 			user.opens(t, 0, 0)
 		}},
 		{"killed, and started again", w.mapped(symmetric, "miniupnpd"), nil, func(t *testing.T, p *raPair, user, _ *mappedHome) {
@@ -171,26 +171,26 @@ func TestRAThroughRouters(t *testing.T) {
 			p.user.killAll()
 			user.opens(t, 1, 0)
 			p.invite()
-			user.opens(t, 1, 5*time.Second)
+			user.opens(t, 1, patience)
 			if now := user.open()[0].External; now == old {
 				t.Errorf("%v of the first run is still open", now)
 			}
 			p.user.types("/stop")
-			p.user.ends(exitOK, 4*time.Second)
+			p.user.ends(exitOK)
 			user.opens(t, 0, 0)
 		}},
 		{"killed, and tidied up by who watches", w.mapped(symmetric, "miniupnpd"), nil, func(t *testing.T, p *raPair, user, _ *mappedHome) {
 			p.invite()
 			user.opens(t, 1, 0)
 			p.user.cmd.Process.Kill()
-			p.user.ends(anyCode, 5*time.Second)
-			user.opens(t, 0, 5*time.Second)
+			p.user.ends(anyCode)
+			user.opens(t, 0, patience)
 		}},
 		{"switched off", w.mapped(symmetric, "miniupnpd"), nil, func(t *testing.T, p *raPair, user, _ *mappedHome) {
 			p.atUser.flags = append(p.atUser.flags, "--no-upnp")
 			p.invite()
 			p.user.types("/stop")
-			p.user.ends(exitOK, 4*time.Second)
+			p.user.ends(exitOK)
 			if asked := user.igd.Router.Requests(); len(asked) > 0 {
 				t.Errorf("the router was asked: %v", asked)
 			}
@@ -234,7 +234,7 @@ func (s *side) killAll() {
 		}
 	}
 	must(s.t, s.cmd.Process.Kill())
-	s.ends(anyCode, 5*time.Second)
+	s.ends(anyCode)
 }
 
 // hasSaid checks that a side has said something by now.
