@@ -9,7 +9,7 @@ import (
 )
 
 // traceUsage is that of --trace everywhere.
-const traceUsage = "`folder` for the packets: pcapng, ladder, text, JSON"
+const traceUsage = "`folder` for the packets: pcapng of all lines and of each, ladder, text, JSON"
 
 // newTrace returns a recorder for the folder that --trace names, or nil for
 // none. The folder is made and tried at once: after an experiment it is too

@@ -148,6 +148,17 @@ func TestSaveLines(t *testing.T) {
 	if len(paths) != 5 || total != len(r.Packets()) {
 		t.Errorf("%d files with %d packets", len(paths), total)
 	}
+	// A later trace leaves no line of this one, and no stranger's file is lost.
+	notes := filepath.Join(dir, "notes.pcapng")
+	if err := os.WriteFile(notes, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if paths, err = (&trace.Trace{}).SaveLines(dir); len(paths) != 0 || err != nil {
+		t.Errorf("%v, %v", paths, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "notes.pcapng" {
+		t.Errorf("left %v, %v", left, err)
+	}
 }
 
 // A trace without packets is a file that opens.

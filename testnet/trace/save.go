@@ -1,8 +1,10 @@
 package trace
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,12 +17,12 @@ const (
 	FileLadder  = "ladder.mmd"
 	FileText    = "trace.txt"
 	FileJSON    = "trace.jsonl"
-	FolderLines = "lines" // SaveLines: one pcapng file for each line
+	FolderLines = "lines" // one pcapng file for each line
 )
 
 // Save writes the trace in every form into a folder, which it makes: pcapng
-// with all lines, ladder, text and JSON. Files of the same names are replaced,
-// each once its successor is whole.
+// with all lines and in FolderLines for each, ladder, text and JSON. Files of
+// the same names are replaced, each once its successor is whole.
 func (r *Recorder) Save(dir string) error { return r.Trace(Filter{}).Save(dir) }
 
 // Save is Save of Recorder for a filtered trace.
@@ -35,12 +37,26 @@ func (t *Trace) Save(dir string) error {
 			return err
 		}
 	}
-	return nil
+	_, err := t.SaveLines(filepath.Join(dir, FolderLines))
+	return err
 }
 
 // SaveLines writes a pcapng file for each line into a folder, which it makes,
-// and returns their paths.
+// and returns their paths. Those of an earlier trace go: it may have had other
+// lines.
 func (t *Trace) SaveLines(dir string) ([]string, error) {
+	old, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("trace: %w", err)
+	}
+	for _, f := range old {
+		if ok, _ := filepath.Match("[0-9][0-9]*-*.pcapng", f.Name()); !ok { // the pattern is sound
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return nil, fmt.Errorf("trace: %w", err)
+		}
+	}
 	var paths []string
 	for i, line := range t.Lines() {
 		// The number keeps apart what the file system would not.

@@ -28,10 +28,16 @@ func TestSave(t *testing.T) {
 	golden := map[string]string{
 		trace.FileText: "punch.txt", trace.FileJSON: "punch.jsonl", trace.FileLadder: "punch.mmd", trace.FilePcapng: "punch.pcapng",
 	}
-	if len(entries) != len(golden) {
+	if len(entries) != len(golden)+1 {
 		t.Errorf("%v", entries)
 	}
 	for _, e := range entries {
+		if e.Name() == trace.FolderLines {
+			if lines, err := os.ReadDir(filepath.Join(dir, e.Name())); err != nil || len(lines) != 5 {
+				t.Errorf("lines: %v, %v", lines, err)
+			}
+			continue
+		}
 		got, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			t.Fatal(err)
