@@ -70,6 +70,11 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 	if err != nil {
 		return o.badFile(err, stderr)
 	}
+	if o.real {
+		if err := s.Installed(); err != nil {
+			return o.badFile(err, stderr)
+		}
+	}
 	opts := scenario.Options{Seed: o.seed, Programs: ownPrograms()}
 	if opts.Recorder, err = newTrace("testnet run", o.trace); err != nil {
 		return err

@@ -1,6 +1,9 @@
 package nat
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Behavior is how much of the remote endpoint a rule looks at (RFC 4787, 4.1
 // and 5).
@@ -157,5 +160,5 @@ func unmarshal(kind string, words []string, v *uint8, text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("nat: no %s %q: one of %q", kind, text, words)
+	return fmt.Errorf("nat: no %s %q: want %s", kind, text, strings.Join(words, ", "))
 }

@@ -133,7 +133,7 @@ func TestBadProfileFiles(t *testing.T) {
 		{"no schema", `{}`, `expected "schema": 1`},
 		{"another schema", `{"schema": 2}`, "schema 2"},
 		{"unknown knob", `{"schema": 1, "maping": "none"}`, `"maping"`},
-		{"unknown word", `{"schema": 1, "mapping": "symmetric"}`, `one of ["endpoint-independent" "address-dependent"`},
+		{"unknown word", `{"schema": 1, "mapping": "symmetric"}`, `want endpoint-independent, address-dependent, `},
 		{"number for a word", `{"schema": 1, "filtering": 2}`, "filtering"},
 		{"time without unit", `{"schema": 1, "lifetime": "30"}`, "unit"},
 		{"not JSON", "{\n  \"schema\": 1,\n  nonsense}", "line 3, column 3"},

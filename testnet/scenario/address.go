@@ -49,6 +49,7 @@ func (p *parser) address() {
 			n.Addrs = []netip.Addr{a}
 		}
 	}
+	p.hidden()
 	for _, n := range p.s.Nodes {
 		if n.IsNAT() && !n.NAT.NoTranslation {
 			n.NAT.External = n.Addrs
@@ -128,7 +129,7 @@ func (p *parser) claim(b book, n *Node, a netip.Addr, at position) {
 			if other.node == in {
 				what = "the gateway of " + in.Name
 			}
-			p.add(at, "the address %v is taken: it is %s (line %d)", a, what, other.at.line)
+			p.add(at, "the address %v is taken: it is %s (line %d); want another", a, what, other.at.line)
 			return
 		}
 		b[in][a] = owner{n, at}

@@ -10,7 +10,7 @@ import (
 func (p *parser) hostAddresses(n *Node, s *section) {
 	const want = `the IPv4 or IPv6 address of one host, such as "192.0.2.1" or "2001:db8::1"`
 	addrs, at := s.addressesOf("address", want, func(a netip.Addr) bool {
-		return a.Zone() == "" && !a.Is4In6() && !a.IsLinkLocalUnicast() && (a.Is4() || !a.IsLoopback())
+		return a.Is4() && plainIPv4(a) || a.Is6() && a.Zone() == "" && !a.Is4In6() && !a.IsLinkLocalUnicast() && !a.IsLoopback()
 	})
 	for i, a := range addrs {
 		if a.Is4() {
@@ -57,7 +57,7 @@ func (p *parser) address6() {
 		taken[n.Prefix.Addr().Next()] = owner{n, n.prefixAt}
 		for _, m := range p.s.Nodes[:i] {
 			if m.Prefix.IsValid() && m.Prefix.Overlaps(n.Prefix) && !m.above(n) && !n.above(m) || m.Prefix == n.Prefix {
-				p.add(n.prefixAt, "the prefix %v overlaps that of %s (line %d)", n.Prefix, m.Name, m.prefixAt.line)
+				p.add(n.prefixAt, "the prefix %v overlaps that of %s (line %d): want another", n.Prefix, m.Name, m.prefixAt.line)
 			}
 		}
 	}
@@ -67,9 +67,9 @@ func (p *parser) address6() {
 			other, used := taken[a]
 			switch router := p.routerOf(a); {
 			case used && other.node.IsNAT():
-				p.add(at, "the address %v is taken: it is the gateway of %s (line %d)", a, other.node.Name, other.at.line)
+				p.add(at, "the address %v is taken: it is the gateway of %s (line %d); want another", a, other.node.Name, other.at.line)
 			case used:
-				p.add(at, "the address %v is taken: it is of %s (line %d)", a, other.node.Name, other.at.line)
+				p.add(at, "the address %v is taken: it is of %s (line %d); want another", a, other.node.Name, other.at.line)
 			case n.Behind != nil && !n.Behind.Prefix.IsValid():
 				p.add(at, "%s is behind %s, which has no IPv6: want prefix there", n.Name, n.Behind.Name)
 			case n.Behind != nil && !n.Behind.Prefix.Contains(a):

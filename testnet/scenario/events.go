@@ -21,13 +21,13 @@ func (p *parser) events(tables []*table) {
 		s := p.section(t)
 		e := &Event{line: t.at.line}
 		p.need(s, "at", "the time of the event")
-		e.At, _ = s.duration("at")
+		e.At = p.instant(s, "at")
 		if !p.verb(e, s) {
 			continue
 		}
 		if e.Do != Readdress && e.Do != Replug {
 			if until, ok := s.duration("until"); ok && until <= e.At {
-				p.add(s.find("until").value.at, "until = %v is not after at = %v", until, e.At)
+				p.add(s.find("until").value.at, "until = %v is not after at = %v: want a later time", until, e.At)
 			} else if ok {
 				e.Until = until
 			}
@@ -62,7 +62,9 @@ func (p *parser) verb(e *Event, s *section) bool {
 		p.add(s.at, "the event does nothing: want one of the keys %s", strings.Join(names, ", "))
 		return false
 	}
-	e.Node, _ = p.node(s, e.Do.String(), verbs[e.Do].sort)
+	if e.Node, _ = p.node(s, e.Do.String(), verbs[e.Do].sort); e.Node != nil {
+		e.nodeAt = s.find(e.Do.String()).value.at
+	}
 	return true
 }
 
@@ -76,7 +78,7 @@ func (p *parser) readdress(e *Event, s *section, spare *netip.Addr) {
 	case n == nil:
 		return
 	case n.NAT.NoTranslation:
-		p.add(s.find(Readdress.String()).value.at, "%s does not translate: it has no external address", n.Name)
+		p.add(s.find(Readdress.String()).value.at, "%s does not translate: it has no external address; want a NAT that does", n.Name)
 		return
 	case len(e.To) == 0 && n.Behind != nil:
 		b := n.Behind.Lan.Addr().As4()
@@ -101,7 +103,7 @@ func (p *parser) readdress(e *Event, s *section, spare *netip.Addr) {
 			}
 			for _, other := range m.Addrs {
 				if other == a {
-					p.add(where, "the address %v is taken: it is of %s", a, m.Name)
+					p.add(where, "the address %v is taken: it is of %s; want another", a, m.Name)
 				}
 			}
 		}
@@ -114,7 +116,7 @@ func (p *parser) change(e *Event, s *section) {
 	if !ok {
 		return
 	}
-	e.Set = p.line(t)
+	e.Set, e.set = p.line(t), t
 	if e.Node == nil {
 		return
 	}

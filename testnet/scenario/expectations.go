@@ -95,7 +95,7 @@ func whole(s *section, key string, low, high int64) *int {
 func (p *parser) ofQualified(x *Expectation, s *section) {
 	x.Host, _ = p.node(s, "qualified", "host")
 	if x.Host != nil && !p.runs(x.Host, TeredoClient) {
-		p.add(s.find("qualified").value.at, "no program on %s is a teredo-client", x.Host.Name)
+		p.add(s.find("qualified").value.at, "no program on %s is a teredo-client: want one there", x.Host.Name)
 	}
 	p.window(x, s)
 	text, at, ok := s.text("mapped")
@@ -122,8 +122,11 @@ func (p *parser) window(x *Expectation, s *section) {
 	p.need(s, "within", "the time that it may take")
 	x.Within, _ = s.duration("within")
 	x.Since = -1
-	if since, ok := s.duration("since"); ok {
-		x.Since = since
+	if s.find("since") != nil {
+		x.Since = p.instant(s, "since")
+	}
+	if end := max(x.Since, 0) + x.Within; end > p.s.Limit {
+		p.add(s.find("within").value.at, "within %v, which is until %v, and the run is over at %v: want less time, or a later limit", x.Within, end, p.s.Limit)
 	}
 }
 
@@ -162,7 +165,7 @@ func (p *parser) ofDrops(x *Expectation, s *section) {
 			x.Min = 0
 		}
 		if v < x.Min {
-			p.add(s.find("max").value.at, "max = %d is below min = %d", v, x.Min)
+			p.add(s.find("max").value.at, "max = %d is below min = %d: want no less than that", v, x.Min)
 		}
 	}
 }

@@ -57,6 +57,9 @@ func (p *parser) knobs(c *nat.Config, t *table) {
 // knobError says what is expected of a knob, in the words of the file.
 func knobError(v value, err error) string {
 	var wrong *json.UnmarshalTypeError
+	if strings.Contains(err.Error(), "invalid duration") {
+		return fmt.Sprintf("%q: want %s", v.text, durationWant)
+	}
 	if !errors.As(err, &wrong) {
 		message := err.Error()
 		for _, prefix := range []string{"nat: profile: ", "nat: ", "time: "} {

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,7 +51,11 @@ func (p *parser) network(nats, hosts []*entry) {
 // wire reads one node.
 func (p *parser) wire(n *Node, s *section) {
 	n.Behind, _ = p.node(s, "behind", "NAT")
+	if n.Behind != nil {
+		n.behindAt = s.find("behind").value.at
+	}
 	if t, ok := s.inline("link"); ok {
+		n.line = t
 		p.line(t)(&n.Line)
 		if err := n.Line.Validate(); err != nil {
 			p.add(t.at, "link: %s", clean(err, "link: "))
@@ -72,26 +77,21 @@ func clean(err error, prefix string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), prefix), "\n", "; ")
 }
 
-// loops reports NATs that are behind themselves.
+// loops reports NATs that are behind themselves, each ring once.
 func (p *parser) loops() bool {
-	found := false
+	found := map[*Node]bool{}
 	for _, n := range p.s.Nodes {
-		if !n.IsNAT() {
-			continue
-		}
-		seen := map[*Node]bool{}
-		for at := n; at != nil; at = at.Behind {
-			if at == n && seen[n] {
-				p.add(n.at, "%s is behind itself", n.Name)
-				found = true
-			}
-			if seen[at] {
-				break
-			}
+		seen, way := map[*Node]bool{}, n.Name
+		for at := n; at.Behind != nil && !seen[at] && !found[at]; at = at.Behind {
 			seen[at] = true
+			way += " behind " + at.Behind.Name
+			if at.Behind == n {
+				p.add(n.behindAt, "%s is behind itself (%s): want a chain that ends on the Internet", n.Name, way)
+				maps.Copy(found, seen)
+			}
 		}
 	}
-	return found
+	return len(found) > 0
 }
 
 // nat reads what only NATs have.
@@ -122,7 +122,7 @@ func (p *parser) nat(n *Node, s *section) {
 		if err != nil || !prefix.Addr().Is4() || prefix.Bits() != lanBits || prefix != prefix.Masked() {
 			p.add(at, "lan %q: want an IPv4 network of 24 bits, such as \"192.168.1.0/24\"", lan)
 		} else {
-			n.Lan = prefix
+			n.Lan, n.lanAt = prefix, at
 		}
 	}
 	p.prefix(n, s)
@@ -131,7 +131,7 @@ func (p *parser) nat(n *Node, s *section) {
 	}
 	if name, at, ok := s.text("igd"); ok {
 		if n.IGD, ok = igd.Lookup(name); !ok {
-			p.add(at, "no such mapping router: %q: shipworm testnet list --igd has them", name)
+			p.add(at, "no such mapping router: %q: %s", name, oneOf(igdNames()))
 		} else if n.NAT.NoTranslation {
 			p.add(at, "%s does not translate: want no igd", n.Name)
 		}

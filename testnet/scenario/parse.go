@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -30,6 +31,15 @@ func Parse(src []byte) (*Scenario, error) {
 // are relative to its folder. Errors are those of Parse, or of reading the
 // file.
 func Load(path string) (*Scenario, error) {
+	// What waits for a writer would hold up whoever presses Ctrl-C, and the
+	// laboratory could not read it twice.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		what := "no regular file"
+		if info.IsDir() {
+			what = "a folder"
+		}
+		return nil, &FileError{[]Problem{{1, 1, "this is " + what + ": want a file in TOML"}}}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -43,7 +53,11 @@ func Load(path string) (*Scenario, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
-		return nat.LoadProfile(name)
+		c, err := nat.LoadProfile(name)
+		if err != nil {
+			err = fmt.Errorf("%w: want a profile file, its path relative to the scenario's folder", err)
+		}
+		return c, err
 	})
 }
 
@@ -74,8 +88,11 @@ func (p *parser) file(s *section) {
 	if n, ok := s.integer("seed", 1, math.MaxInt64); ok {
 		p.s.Seed = uint64(n)
 	}
-	if d, ok := s.duration("limit"); ok {
+	if d, ok := s.duration("limit"); s.find("limit") != nil {
 		p.s.Limit = d
+		if !ok { // which is reported: nothing else comes too late
+			p.s.Limit, d = maxDuration, maxDuration
+		}
 		if d == 0 {
 			p.add(s.find("limit").at, "limit is 0: want the longest time that a run may take")
 		}
@@ -84,13 +101,15 @@ func (p *parser) file(s *section) {
 	programs, events, expects := s.tables("program"), s.list("event"), s.list("expect")
 	s.finish()
 	p.network(nats, hosts)
-	if len(hosts) == 0 {
+	if s.find("host") == nil {
 		p.add(s.at, "no host: want a table [host.NAME]")
 	}
 	p.programTables = programs
 	p.programs(programs)
 	p.events(events)
 	p.expectations(expects)
+	p.ports()
+	p.idle()
 }
 
 // names returns the names of the nodes that satisfy ok.

@@ -35,7 +35,7 @@ func TestBadFiles(t *testing.T) {
 		want       []string
 	}{
 		{"syntax", "[host.a]\naddress = \n", []string{`2:11: not TOML: unexpected character U+000A at start of value`}},
-		{"duplicate key", "title = \"x\"\ntitle = \"y\"\n[host.a]\n", []string{`2:1: not TOML: key title is already defined`}},
+		{"duplicate key", "title = \"x\"\ntitle = \"y\"\n[host.a]\n", []string{`2:1: not TOML: key title is already defined: want it once`}},
 		{"empty", "", []string{`1:1: no host: want a table [host.NAME]`}},
 		{"unknown key", small + "[hots.x]\n", []string{`7:2: unknown key "hots": want title, seed, limit, nat, host, program, event, expect`}},
 		{"unknown key in a table", "[host.a]\nadress = \"192.0.2.1\"\n", []string{`2:1: unknown key "adress": want behind, link, address`}},
@@ -43,7 +43,7 @@ func TestBadFiles(t *testing.T) {
 			[]string{`2:25: unknown key "los": want delay, jitter, loss, burst, reorder, hold, duplicate, corrupt, rate, queue, codel, target, interval, mtu`}},
 		{"wrong type", "[host.a]\nlink = { delay = 20 }\n", []string{`2:18: delay is an integer: want a time such as "250ms", "30s" or "1h30m"`}},
 		{"wrong types", "title = 1\nhost = 5\n", []string{
-			`1:9: title is an integer: want a string`, `1:1: no host: want a table [host.NAME]`,
+			`1:9: title is an integer: want a string`,
 			`2:8: host is an integer: want named tables, such as [host.NAME]`}},
 		{"not a list", small + "[event]\nat = \"1s\"\n", []string{`7:2: event is a table: want a list of tables, [[event]]`}},
 		{"bad duration", "limit = \"1 minute\"\n" + small, []string{`1:9: limit "1 minute": want a time such as "250ms", "30s" or "1h30m"`}},
@@ -59,9 +59,9 @@ func TestBadFiles(t *testing.T) {
 		{"file without a folder", "[host.a]\n[nat.n]\nfile = \"x.json\"\n", []string{`3:8: want profile: the scenario itself was not read from a file`}},
 		{"unknown knob", "[host.a]\n[nat.n]\nprofile = \"cone\"\nknobs = { maping = \"x\" }\n", []string{`4:11: no such knob: "maping": want mapping, filtering, tcp_mapping, ...`}},
 		{"bad words and types of knobs", "[host.a]\n[nat.n]\nprofile = \"cone\"\n[nat.n.knobs]\nmapping = \"open\"\nfiltering = 3\nlifetime = \"x\"\nport_min = 70_000\nparity = 1\nblock_ports = \"dns\"\nexternal = \"192.0.2.1\"\n", []string{
-			`5:11: mapping: no behavior "open": one of ["endpoint-independent" "address-dependent" "address-and-port-dependent"]`,
+			`5:11: mapping: no behavior "open": want endpoint-independent, address-dependent, address-and-port-dependent`,
 			`6:13: filtering: it is an integer: want a string`,
-			`7:12: lifetime: invalid duration "x"`,
+			`7:12: lifetime: "x": want a time such as "250ms", "30s" or "1h30m"`,
 			`8:12: port_min: 70_000: want a whole number from 0 to 65535`,
 			`9:10: parity: it is an integer: want true or false`,
 			`10:15: block_ports: it is a string: want a list`,
@@ -70,14 +70,32 @@ func TestBadFiles(t *testing.T) {
 		{"undefined NAT", "[nat.n]\nprofile = \"cone\"\n[host.a]\nbehind = \"m\"\n", []string{`4:10: behind = "m" is no NAT of this file: want n`}},
 		{"behind a host", "[host.a]\n[host.b]\nbehind = \"a\"\n", []string{`3:10: behind = "a" is no NAT of this file: there is none`}},
 		{"behind itself", "[host.a]\n[nat.n]\nprofile = \"cone\"\nbehind = \"m\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\n",
-			[]string{`2:6: n is behind itself`, `5:6: m is behind itself`}},
+			[]string{`4:10: n is behind itself (n behind m behind n): want a chain that ends on the Internet`}},
+		{"behind a ring", "[nat.l]\nprofile = \"cone\"\nbehind = \"m\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"m\"\n[host.a]\nbehind = \"l\"\n",
+			[]string{`6:10: m is behind itself (m behind m): want a chain that ends on the Internet`}},
+		{"a list of hosts", "[[host]]\nname = \"a\"\n", []string{`1:3: host is a list of tables: want named tables, such as [host.NAME]`}},
+		{"no text", "[host.a]\n\x00", []string{`1:1: this is no text: want a file in TOML`}},
+		{"table twice", "[host.a]\n[host.a]\n", []string{`2:2: not TOML: table a already exists: want it once`}},
+		{"mark before the text", "\ufeff[host.a]\nx = 1\n", []string{`2:1: unknown key "x": want behind, link, address`}},
+		{"no address", "[host.a]\naddress = []\n", []string{`2:1: address is an empty list: want the IPv4 or IPv6 address of ...`}},
+		{"addresses of no network", "[host.a]\naddress = [\"127.0.0.1\", \"169.254.1.1\", \"0.0.0.9\", \"255.255.255.255\", \"240.0.0.1\", \"::1\"]\n", []string{
+			`2:12: address "127.0.0.1": want ...`, `2:25: address "169.254.1.1": want ...`, `2:40: address "0.0.0.9": want ...`,
+			`2:51: address "255.255.255.255": want ...`, `2:70: address "240.0.0.1": want ...`, `2:83: address "::1": want ...`}},
+		{"network that hides the Internet", "[host.a]\naddress = \"192.0.2.7\"\n[nat.n]\nprofile = \"cone\"\nlan = \"192.0.2.0/24\"\n[host.b]\nbehind = \"n\"\n",
+			[]string{`5:7: the network 192.0.2.0/24 behind n has the address 192.0.2.7 of a on it, which is outside: want another network`}},
+		{"network of both sides", "[nat.n]\nprofile = \"cone\"\nlan = \"10.0.0.0/24\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\nlan = \"10.0.0.0/24\"\n[host.a]\nbehind = \"m\"\n",
+			[]string{`7:7: the network 10.0.0.0/24 behind m has the address 10.0.0.2 of m on it, which is outside: want another network`}},
+		{"keys of a line without effect", "[host.a]\nlink = { burst = 4, queue = 3, hold = \"1s\", target = \"1ms\", interval = \"1s\" }\n[host.b]\nlink.burst = 2\n[[event]]\nat = \"1s\"\nlink = \"b\"\nset.loss = 0.1\n", []string{
+			`2:10: burst does nothing without loss: want both`, `2:21: queue does nothing without rate: want both`,
+			`2:32: hold does nothing without reorder: want both`, `2:45: target does nothing without codel: want both`,
+			`2:61: interval does nothing without codel: want both`}},
 		{"bad address", "[host.a]\naddress = [\"203.0.113.1\", \"ff02::1\", \"fe80::1\", \"x\"]\n", []string{
 			`2:27: address "ff02::1": want the IPv4 or IPv6 address of one host, such as "192.0.2.1" or "2001:db8::1"`,
 			`2:38: address "fe80::1": want ...`, `2:49: address "x": want ...`}},
 		{"external IPv6", "[host.a]\n[nat.n]\nprofile = \"cone\"\nexternal = \"2001:db8::1\"\n",
 			[]string{`4:12: external "2001:db8::1": want the IPv4 address of one host, such as "192.0.2.1"`}},
 		{"unknown igd", "[host.a]\n[nat.n]\nprofile = \"cone\"\nigd = \"bogus\"\n",
-			[]string{`4:7: no such mapping router: "bogus": shipworm testnet list --igd has them`}},
+			[]string{`4:7: no such mapping router: "bogus": want miniupnpd, ...`}},
 		{"igd without translation", "[host.a]\n[nat.n]\nprofile = \"none\"\nigd = \"miniupnpd\"\n",
 			[]string{`4:7: n does not translate: want no igd`}},
 		{"bad prefix", "[host.a]\n[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8::/65\"\nfirewall6 = \"on\"\n",
@@ -86,11 +104,11 @@ func TestBadFiles(t *testing.T) {
 		{"firewall without IPv6", "[host.a]\n[nat.n]\nprofile = \"cone\"\nfirewall6 = \"none\"\n",
 			[]string{`4:13: n has a firewall6 and no IPv6: want prefix too`}},
 		{"overlapping prefixes", "[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8::/48\"\n[nat.m]\nprofile = \"cone\"\nprefix = \"2001:db8:0:1::/64\"\n[host.a]\n",
-			[]string{`6:10: the prefix 2001:db8:0:1::/64 overlaps that of n (line 3)`}},
+			[]string{`6:10: the prefix 2001:db8:0:1::/64 overlaps that of n (line 3): want another`}},
 		{"same IPv6 address", "[host.a]\naddress = \"2001:db8::1\"\n[host.b]\naddress = \"2001:db8::1\"\n",
-			[]string{`4:11: the address 2001:db8::1 is taken: it is of a (line 2)`}},
+			[]string{`4:11: the address 2001:db8::1 is taken: it is of a (line 2); want another`}},
 		{"IPv6 address of the gateway", "[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8::/64\"\n[host.a]\nbehind = \"n\"\naddress = \"2001:db8::1\"\n",
-			[]string{`6:11: the address 2001:db8::1 is taken: it is the gateway of n (line 3)`}},
+			[]string{`6:11: the address 2001:db8::1 is taken: it is the gateway of n (line 3); want another`}},
 		{"IPv6 on another network", "[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8::/64\"\n[nat.m]\nprofile = \"cone\"\n[host.a]\nbehind = \"n\"\naddress = \"2001:db8:1::2\"\n" +
 			"[host.b]\naddress = \"2001:db8::2\"\n[host.c]\nbehind = \"m\"\naddress = \"2001:db8:2::2\"\n",
 			[]string{`8:11: 2001:db8:1::2 is not on the network of n: want one of 2001:db8::/64`,
@@ -99,11 +117,11 @@ func TestBadFiles(t *testing.T) {
 		{"no IPv6 address left", "[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8::/56\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\nprefix = \"2001:db8::/64\"\n[host.a]\nbehind = \"n\"\n",
 			[]string{`8:7: no IPv6 address for a at the beginning of 2001:db8::/56: want address`}},
 		{"ping over IPv6 without it", small + "[program.p]\nhost = \"a\"\nrun = \"udp-ping\"\nto = \"b\"\nfamily = 6\n",
-			[]string{`11:10: a has no IPv6 address`, `11:10: b has no IPv6 address`}},
+			[]string{`11:10: a has no IPv6 address: want address there, or prefix at its NAT`, `11:10: b has no IPv6 address: want address there, or prefix at its NAT`}},
 		{"same address", "[host.a]\naddress = \"203.0.113.1\"\n[host.b]\naddress = \"203.0.113.1\"\n",
-			[]string{`4:11: the address 203.0.113.1 is taken: it is of a (line 2)`}},
+			[]string{`4:11: the address 203.0.113.1 is taken: it is of a (line 2); want another`}},
 		{"address of the gateway", "[nat.n]\nprofile = \"cone\"\n[host.a]\nbehind = \"n\"\naddress = \"192.168.1.1\"\n",
-			[]string{`5:11: the address 192.168.1.1 is taken: it is the gateway of n (line 1)`}},
+			[]string{`5:11: the address 192.168.1.1 is taken: it is the gateway of n (line 1); want another`}},
 		{"another network", "[nat.n]\nprofile = \"cone\"\nlan = \"10.0.0.0/24\"\n[host.a]\nbehind = \"n\"\naddress = \"10.0.1.2\"\n",
 			[]string{`6:11: 10.0.1.2 is not on the network of n: want one of 10.0.0.0/24`}},
 		{"two addresses behind a NAT", "[nat.n]\nprofile = \"cone\"\n[host.a]\nbehind = \"n\"\naddress = [\"192.168.1.2\", \"192.168.1.3\"]\n",
@@ -122,12 +140,23 @@ func TestBadFiles(t *testing.T) {
 		{"key of another program", small + "[program.p]\nhost = \"a\"\nrun = \"udp-echo\"\ncount = 3\n", []string{`10:1: unknown key "count": want host, start, after, run, exec, port`}},
 		{"port-map without a NAT", small + "[program.p]\nhost = \"a\"\nrun = \"port-map\"\n", []string{`8:8: a is behind no NAT that opens ports: want igd there`}},
 		{"ping to a NAT without an address", small + "[nat.x]\nprofile = \"none\"\n[program.p]\nhost = \"a\"\nrun = \"udp-ping\"\nto = \"x\"\n", []string{`12:6: x does not translate, and so has no address to ping: want a host`}},
-		{"client without a server", small + "[program.p]\nhost = \"a\"\nrun = \"teredo-client\"\nserver = \"b\"\n", []string{`10:10: no program on b is a teredo-server`}},
+		{"client without a server", small + "[program.p]\nhost = \"a\"\nrun = \"teredo-client\"\nserver = \"b\"\n", []string{`10:10: no program on b is a teredo-server: want one there`}},
 		{"ping without a client", small + "[program.s]\nhost = \"a\"\nrun = \"teredo-server\"\n[program.p]\nhost = \"c\"\nrun = \"teredo-ping\"\nserver = \"a\"\nto = \"b\"\n",
-			[]string{`14:6: no program on b is a teredo-client`}},
+			[]string{`14:6: no program on b is a teredo-client: want one there`}},
 		{"ping of itself", small + "[program.p]\nhost = \"a\"\nrun = \"udp-ping\"\nto = \"a\"\n", []string{`10:6: p pings its own host: want another one`}},
 		{"waits for itself", small + "[program.p]\nhost = \"a\"\nrun = \"udp-echo\"\nafter = \"q\"\n[program.q]\nhost = \"a\"\nexec = [\"x\"]\nafter = \"p\"\n",
-			[]string{`7:10: p waits for itself: after leads back to it`, `11:10: q waits for itself: after leads back to it`}},
+			[]string{`10:9: p waits for itself (p after q after p): want a chain that ends`}},
+		{"waits for a ring", small + "[program.o]\nhost = \"b\"\nrun = \"udp-echo\"\nafter = \"p\"\n[program.p]\nhost = \"a\"\nrun = \"udp-echo\"\nafter = \"p\"\n",
+			[]string{`14:9: p waits for itself (p after p): want a chain that ends`}},
+		{"command in one string", small + "[program.p]\nhost = \"a\"\nexec = \"curl http://b/\"\n", []string{`9:8: exec = "curl http://b/": no shell takes it apart: want ["program", "argument", ...]`}},
+		{"port taken", small + "[program.p]\nhost = \"a\"\nrun = \"teredo-server\"\n[program.q]\nhost = \"a\"\nrun = \"udp-echo\"\nport = 3544\n",
+			[]string{`10:10: the UDP port 3544 of a is taken: p has it (line 7); want another port or host`}},
+		{"after the end", small + "[program.p]\nhost = \"a\"\nrun = \"udp-echo\"\nstart = \"60s\"\n[[event]]\nat = \"2m\"\nunplug = \"a\"\n[program.q]\nhost = \"b\"\nrun = \"udp-ping\"\nto = \"a\"\n[[expect]]\nreachable = \"a\"\nfrom = \"b\"\nsince = \"50s\"\nwithin = \"11s\"\n", []string{
+			`10:9: start = 1m0s, and the run is over at 1m0s: want an earlier time, or a later limit`,
+			`12:6: at = 2m0s, and the run is over at 1m0s: want an earlier time, or a later limit`,
+			`22:10: within 11s, which is until 1m1s, and the run is over at 1m0s: want less time, or a later limit`}},
+		{"replug of what is plugged", small + "[[event]]\nat = \"2s\"\nunplug = \"a\"\n[[event]]\nat = \"1s\"\nreplug = \"a\"\n[[event]]\nat = \"3s\"\nreplug = \"a\"\n",
+			[]string{`12:10: a is not unplugged then: want an event before that unplugs it`}},
 		{"after nothing", small + "[program.p]\nhost = \"a\"\nrun = \"udp-echo\"\nafter = \"q\"\n", []string{`10:9: after = "q" is no program of this file: want p`}},
 		{"event on an unknown node", small + "[[event]]\nat = \"1s\"\nreboot = \"m\"\n", []string{`9:10: reboot = "m" is no NAT of this file: want n`}},
 		{"reboot of a host", small + "[[event]]\nat = \"1s\"\nreboot = \"a\"\n", []string{`9:10: reboot = "a" is no NAT of this file: want n`}},
@@ -135,19 +164,19 @@ func TestBadFiles(t *testing.T) {
 		{"event that does nothing", small + "[[event]]\nat = \"1s\"\n", []string{`7:3: the event does nothing: want one of the keys reboot, readdress, unplug, replug, link`}},
 		{"event that does two things", small + "[[event]]\nat = \"1s\"\nreboot = \"n\"\nunplug = \"n\"\n",
 			[]string{`10:1: an event does one thing, and this is the second: want another [[event]]`}},
-		{"until before at", small + "[[event]]\nat = \"2s\"\nuntil = \"1s\"\nunplug = \"a\"\n", []string{`9:9: until = 1s is not after at = 2s`}},
+		{"until before at", small + "[[event]]\nat = \"2s\"\nuntil = \"1s\"\nunplug = \"a\"\n", []string{`9:9: until = 1s is not after at = 2s: want a later time`}},
 		{"change of nothing", small + "[[event]]\nat = \"2s\"\nlink = \"a\"\n", []string{`7:3: set is missing: want what of the line changes, such as { loss = 0.3 }`}},
-		{"new address is taken", small + "[[event]]\nat = \"2s\"\nreaddress = \"n\"\nto = \"203.0.113.1\"\n", []string{`10:6: the address 203.0.113.1 is taken: it is of a`}},
+		{"new address is taken", small + "[[event]]\nat = \"2s\"\nreaddress = \"n\"\nto = \"203.0.113.1\"\n", []string{`10:6: the address 203.0.113.1 is taken: it is of a; want another`}},
 		{"expectation of nothing", small + "[[expect]]\nwithin = \"1s\"\n", []string{`7:3: an expectation is about one thing: want one of the keys program, qualified, reachable, dropped`}},
 		{"nothing expected of a program", small + "[program.p]\nhost = \"a\"\nexec = [\"x\"]\n[[expect]]\nprogram = \"p\"\n",
 			[]string{`10:3: nothing is expected of the program: want one of the keys exit, answers, lost, latency_min, latency_max, median_min, median_max, output`}},
 		{"exit of a service", small + "[program.p]\nhost = \"a\"\nrun = \"udp-echo\"\n[[expect]]\nprogram = \"p\"\nexit = 0\n", []string{`12:1: p does not end by itself: want no exit code`}},
 		{"answers to no ping", small + "[program.p]\nhost = \"a\"\nexec = [\"x\"]\n[[expect]]\nprogram = \"p\"\nanswers = 1\n", []string{`10:3: p is no ping: want no answers, lost packets or times`}},
 		{"unknown reason", small + "[[expect]]\ndropped = \"bad luck\"\n", []string{`8:11: no packet is ever dropped with the reason "bad luck": want not a well-formed IPv4 packet, ...`}},
-		{"max below min", small + "[[expect]]\ndropped = \"lost\"\nmin = 2\nmax = 1\n", []string{`10:7: max = 1 is below min = 2`}},
+		{"max below min", small + "[[expect]]\ndropped = \"lost\"\nmin = 2\nmax = 1\n", []string{`10:7: max = 1 is below min = 2: want no less than that`}},
 		{"nobody pings", small + "[[expect]]\nreachable = \"a\"\nfrom = \"c\"\nwithin = \"1s\"\n", []string{`7:3: no program on c pings a: want a teredo-ping or udp-ping`}},
 		{"bad mapping", small + "[[expect]]\nqualified = \"a\"\nwithin = \"1s\"\nmapped = \"m\"\n", []string{
-			`8:13: no program on a is a teredo-client`,
+			`8:13: no program on a is a teredo-client: want one there`,
 			`10:10: mapped = "m": want a NAT, an IPv4 address, or one with a port; NATs are n`}},
 		{"columns are characters", "[host.a]\nlink = { \"ü\" = 1, x = 2 }\n", []string{
 			`2:10: unknown key "ü": want delay, jitter, loss, burst, reorder, hold, duplicate, corrupt, rate, queue, codel, target, interval, mtu`,
@@ -301,6 +330,23 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(dir, "gone.toml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Load = %v, want %v", err, os.ErrNotExist)
+	}
+	if _, err := Load(dir); err == nil || err.Error() != "1:1: this is a folder: want a file in TOML" {
+		t.Errorf("Load of a folder = %v", err)
+	}
+}
+
+// Programs that this machine does not have are named with their place, all at
+// once, before anything is built.
+func TestInstalled(t *testing.T) {
+	s, err := Parse([]byte(small + "[program.p]\nhost = \"a\"\nexec = [\"no-such-program-1\"]\n[program.q]\nhost = \"a\"\nexec = [\"no-such-program-2\", \"x\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `9:1: there is no program "no-such-program-1" on this machine: want one that is installed, or its path
+12:1: there is no program "no-such-program-2" on this machine: want one that is installed, or its path`
+	if err := s.Installed(); err == nil || err.Error() != want {
+		t.Errorf("Installed = %v\nwant %s", err, want)
 	}
 }
 

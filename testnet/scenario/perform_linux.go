@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -22,13 +21,8 @@ const maxLine = 8 << 10
 // returns, whatever it returns. Errors are as with Simulate; a program that is
 // not installed is found before anything is built.
 func Perform(ctx context.Context, s *Scenario, opts Options) (result *Result, err error) {
-	for _, p := range s.Programs {
-		if p.Kind != Other {
-			continue
-		}
-		if _, err := exec.LookPath(p.Args[0]); err != nil {
-			return nil, fmt.Errorf("line %d: program %s: %w", p.at.line, p.Name, err)
-		}
+	if err := s.Installed(); err != nil {
+		return nil, err
 	}
 	r := newRun(s, opts)
 	l, err := lab.New(lab.Config{Seed: r.seed})

@@ -1,9 +1,12 @@
 package scenario
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 	"time"
+
+	"shipworm/internal/toml"
 )
 
 // Defaults of the pings, those of ping(8) but for the wait.
@@ -32,16 +35,16 @@ func (p *parser) programs(tables []*entry) {
 	for _, g := range p.s.Programs {
 		p.program(g, sections[g])
 	}
-	for _, g := range p.s.Programs {
-		p.sequence(g)
-	}
+	p.sequence()
 }
 
 func (p *parser) program(g *Program, s *section) {
 	p.need(s, "host", "the host that it runs on")
 	g.Host, _ = p.node(s, "host", "host")
-	g.Start, _ = s.duration("start")
-	g.After, _ = p.programNamed(s, "after")
+	g.Start = p.instant(s, "start")
+	if g.After, _ = p.programNamed(s, "after"); g.After != nil {
+		g.afterAt = s.find("after").value.at
+	}
 	run, runAt, hasRun := s.text("run")
 	argv, hasArgs := s.texts("exec")
 	switch {
@@ -63,8 +66,12 @@ func (p *parser) program(g *Program, s *section) {
 		for _, v := range argv {
 			g.Args = append(g.Args, v.text)
 		}
+		e := s.find("exec")
+		g.execAt = e.value.at
 		if len(g.Args) == 0 || g.Args[0] == "" {
-			p.add(s.find("exec").at, "exec names no program: want [\"program\", \"argument\", ...]")
+			p.add(e.at, "exec names no program: want [\"program\", \"argument\", ...]")
+		} else if e.value.kind == toml.String && strings.Contains(g.Args[0], " ") {
+			p.add(e.value.at, "exec = %q: no shell takes it apart: want [\"program\", \"argument\", ...]", g.Args[0])
 		}
 		p.other(g, s)
 	case TeredoServer:
@@ -72,12 +79,12 @@ func (p *parser) program(g *Program, s *section) {
 		p.need(s, "server", "the host of a Teredo server")
 		g.Server, _ = p.node(s, "server", "host")
 		if g.Server != nil && !p.runs(g.Server, TeredoServer) {
-			p.add(s.find("server").value.at, "no program on %s is a teredo-server", g.Server.Name)
+			p.add(s.find("server").value.at, "no program on %s is a teredo-server: want one there", g.Server.Name)
 		}
 		if g.Kind == TeredoPing {
 			p.ping(g, s)
 			if g.To != nil && !p.runs(g.To, TeredoClient) {
-				p.add(s.find("to").value.at, "no program on %s is a teredo-client", g.To.Name)
+				p.add(s.find("to").value.at, "no program on %s is a teredo-client: want one there", g.To.Name)
 			}
 		}
 	case UDPEcho, UDPPing, PortMap:
@@ -125,7 +132,7 @@ func (p *parser) family(g *Program, s *section) {
 	g.IPv6 = true
 	for _, h := range []*Node{g.Host, g.To} {
 		if h != nil && len(h.Addrs6) == 0 {
-			p.add(at, "%s has no IPv6 address", h.Name)
+			p.add(at, "%s has no IPv6 address: want address there, or prefix at its NAT", h.Name)
 		}
 	}
 }
@@ -196,14 +203,18 @@ func (p *parser) programNamed(s *section, key string) (*Program, bool) {
 	return nil, false
 }
 
-// sequence reports programs that wait for themselves.
-func (p *parser) sequence(g *Program) {
-	seen := map[*Program]bool{}
-	for at := g.After; at != nil && !seen[at]; at = at.After {
-		if at == g {
-			p.add(g.at, "%s waits for itself: after leads back to it", g.Name)
-			return
+// sequence reports programs that wait for themselves, each ring once.
+func (p *parser) sequence() {
+	found := map[*Program]bool{}
+	for _, g := range p.s.Programs {
+		seen, way := map[*Program]bool{}, g.Name
+		for at := g; at.After != nil && !seen[at] && !found[at]; at = at.After {
+			seen[at] = true
+			way += " after " + at.After.Name
+			if at.After == g {
+				p.add(g.afterAt, "%s waits for itself (%s): want a chain that ends", g.Name, way)
+				maps.Copy(found, seen)
+			}
 		}
-		seen[at] = true
 	}
 }

@@ -52,6 +52,9 @@ type Node struct {
 	Firewall *firewall.Config
 
 	at       position
+	behindAt position
+	lanAt    position   // of the network that the file names
+	line     *table     // of its line, or nil
 	addrsAt  []position // of the addresses that the file names
 	addrs6At []position
 	prefixAt position
@@ -89,7 +92,9 @@ type Event struct {
 	To    []netip.Addr       // of Readdress
 	Set   func(*link.Config) // of Change
 
-	line int
+	line   int
+	nodeAt position
+	set    *table // of Change
 }
 
 // Kind says what a program is.
@@ -128,7 +133,9 @@ type Program struct {
 	Interval, Wait time.Duration
 	Size           int // of data in a packet, in bytes
 
-	at position
+	at      position
+	afterAt position
+	execAt  position // of Args
 }
 
 // target is where a UDPPing sends to.

@@ -104,19 +104,20 @@ func (s *section) texts(key string) ([]value, bool) {
 // and sums of a few never overflow.
 const maxDuration = 366 * 24 * time.Hour
 
+const durationWant = `a time such as "250ms", "30s" or "1h30m"`
+
 func (s *section) duration(key string) (time.Duration, bool) {
-	const want = `a time such as "250ms", "30s" or "1h30m"`
 	e, ok := s.take(key)
 	if !ok {
 		return 0, false
 	}
 	if e.value.kind != toml.String {
-		s.wrong(key, e.value, want)
+		s.wrong(key, e.value, durationWant)
 		return 0, false
 	}
 	d, err := time.ParseDuration(e.value.text)
 	if err != nil || d < 0 || d > maxDuration {
-		s.add(e.value.at, "%s %q: want %s", key, e.value.text, want)
+		s.add(e.value.at, "%s %q: want %s", key, e.value.text, durationWant)
 		return 0, false
 	}
 	return d, true
@@ -194,17 +195,20 @@ func (s *section) number(key string) (float64, bool) {
 
 // addresses reads one IPv4 address of a host, or several.
 func (s *section) addresses(key string) ([]netip.Addr, []position) {
-	return s.addressesOf(key, "the IPv4 address of one host, such as \"192.0.2.1\"", netip.Addr.Is4)
+	return s.addressesOf(key, "the IPv4 address of one host, such as \"192.0.2.1\"", func(a netip.Addr) bool { return a.Is4() && plainIPv4(a) })
 }
 
 // addressesOf reads addresses that satisfy ok.
 func (s *section) addressesOf(key, want string, ok func(netip.Addr) bool) ([]netip.Addr, []position) {
-	list, _ := s.texts(key)
+	list, given := s.texts(key)
+	if given && len(list) == 0 {
+		s.add(s.find(key).at, "%s is an empty list: want %s", key, want)
+	}
 	var addrs []netip.Addr
 	var at []position
 	for _, v := range list {
 		a, err := netip.ParseAddr(v.text)
-		if err != nil || !ok(a) || a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		if err != nil || !ok(a) || a.IsMulticast() || a.IsUnspecified() {
 			s.add(v.at, "%s %q: want %s", key, v.text, want)
 			continue
 		}

@@ -273,7 +273,6 @@ func TestLimit(t *testing.T) {
 func TestRunErrors(t *testing.T) {
 	for _, tt := range []struct{ name, file, want string }{
 		{"no implementation", "[host.a]\n[program.s]\nhost = \"a\"\nrun = \"teredo-server\"\n", "program s: nobody implements teredo-server"},
-		{"port in use", "[host.a]\n[program.s]\nhost = \"a\"\nrun = \"udp-echo\"\n[program.t]\nhost = \"a\"\nrun = \"udp-echo\"\n", "program t: "},
 		{"address in use at that time", "[host.a]\n[nat.n]\nprofile = \"cone\"\n[nat.m]\nprofile = \"cone\"\n[[event]]\nat = \"1s\"\nreaddress = \"n\"\nto = \"198.51.100.9\"\n[[event]]\nat = \"2s\"\nreaddress = \"m\"\nto = \"198.51.100.9\"\n",
 			"line 10: readdress m at 2s: "},
 	} {

@@ -49,7 +49,11 @@ func readTree(src []byte) (*table, error) {
 	if len(src) > MaxSize {
 		return nil, &FileError{[]Problem{{1, 1, "the file is too large: want at most 1 MiB"}}}
 	}
-	src = bytes.Clone(src)
+	// Editors of Windows put this mark before the text.
+	src = bytes.Clone(bytes.TrimPrefix(src, []byte("\ufeff")))
+	if bytes.IndexByte(src, 0) >= 0 {
+		return nil, &FileError{[]Problem{{1, 1, "this is no text: want a file in TOML"}}}
+	}
 	// The decoder knows all rules of the language, the parser only the
 	// grammar; the parser knows where everything stands.
 	var all map[string]any
@@ -79,6 +83,9 @@ func syntaxError(err error) error {
 	var d *toml.DecodeError
 	if errors.As(err, &d) {
 		p.Line, p.Column = d.Position()
+		if strings.Contains(p.Message, "already") {
+			p.Message += ": want it once"
+		}
 	}
 	p.Line, p.Column = max(p.Line, 1), max(p.Column, 1)
 	return &FileError{[]Problem{p}}
