@@ -10,7 +10,8 @@
 // [Allowed], the combinations that leave the desktop (Ctrl+Alt with a function
 // key, Backspace or Delete; SysRq), and pointers outside of the desktop.
 //
-// Left out: input methods, key symbols of national encodings in both cases,
+// Left out: holding down a key that is no modifier (it is pressed and let go at
+// once, and again as often as the viewer repeats it), input methods, key symbols of national encodings in both cases,
 // touch, other window systems.
 //
 // Sources: RFC 6143, 7.5.4 and 7.5.5; X Window System Protocol, chapter 5 and

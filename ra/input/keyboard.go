@@ -44,7 +44,7 @@ type keyboard struct {
 	shift   byte // keys that set them, 0 if there is none
 	third   byte
 
-	held   map[uint32]byte // keysym -> keycode that we hold down
+	held   map[uint32]byte // modifier -> keycode that we hold down
 	spares []spare
 	uses   uint64
 }
@@ -149,7 +149,11 @@ func at(row []uint32, group, level int) uint32 {
 	return row[i]
 }
 
-// press makes the key press that yields sym.
+// press makes the key press that yields sym. A modifier stays down until it is
+// released. Every other key goes up at once, as often as the viewer repeats it:
+// down for as long as the Helper's finger, a release that is late, on the line
+// or because a machine stands still, would have the display repeat the key
+// (after 660 ms), and make of one letter many.
 func (k *keyboard) press(sym uint32) error {
 	if !Allowed(sym) {
 		return fmt.Errorf("%w: keysym %#x", ErrKey, sym)
@@ -167,13 +171,7 @@ func (k *keyboard) press(sym uint32) error {
 		return fmt.Errorf("%w: keysym %#x with Ctrl+Alt", ErrKey, sym)
 	}
 	if _, ok := k.held[sym]; ok {
-		if isModifier(sym) {
-			return nil
-		}
-		// A viewer repeats a held key by pressing it again.
-		if err := k.release(sym); err != nil {
-			return err
-		}
+		return nil
 	}
 	group := int(state >> 13 & 3)
 	w, ok := k.find(sym, min(group, 1), state)
@@ -183,7 +181,7 @@ func (k *keyboard) press(sym uint32) error {
 		}
 	}
 	for other, code := range k.held {
-		if code == w.code { // another keysym on the same key
+		if code == w.code { // another modifier on the same key
 			if err := k.release(other); err != nil {
 				return err
 			}
@@ -197,7 +195,11 @@ func (k *keyboard) press(sym uint32) error {
 	if err := k.d.Key(w.code, true); err != nil {
 		return err
 	}
-	k.held[sym] = w.code
+	if isModifier(sym) {
+		k.held[sym] = w.code
+	} else if err := k.d.Key(w.code, false); err != nil {
+		return err
+	}
 	return undo()
 }
 
@@ -305,26 +307,17 @@ func (k *keyboard) holds(code byte) bool {
 	return false
 }
 
-// release lets go of a key. Releasing what is not held does nothing: a viewer
-// may name the key by its other case when Shift went up first.
+// release lets go of a modifier, and does nothing for what is not held.
 func (k *keyboard) release(sym uint32) error {
 	code, ok := k.held[sym]
 	if !ok {
-		lower, upper := cases(sym)
-		if sym == lower {
-			sym = upper
-		} else {
-			sym = lower
-		}
-		if code, ok = k.held[sym]; !ok {
-			return nil
-		}
+		return nil
 	}
 	delete(k.held, sym)
 	return k.d.Key(code, false)
 }
 
-// clear lets go of every key.
+// clear lets go of every modifier.
 func (k *keyboard) clear() error {
 	var first error
 	for sym, code := range k.held {

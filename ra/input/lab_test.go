@@ -78,6 +78,30 @@ func TestTypingIntoXterm(t *testing.T) {
 	}
 }
 
+// A release that comes late, because the line or a machine stood still, makes of
+// one letter no more than one: the display must not begin to repeat it.
+func TestLateRelease(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "typed")
+	ready := file + ".ready"
+	_, x := desktop(t, fmt.Sprintf("stty -echo; touch %s; IFS= read -r line; printf %%s \"$line\" > %s", ready, file))
+	wait(t, "terminal", func() bool { _, err := os.Stat(ready); return err == nil })
+	time.Sleep(300 * time.Millisecond) // until the terminal takes its first key
+	if err := x.Inject(key(true, 'a')); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // a display repeats after 660 ms
+	for _, in := range []rfb.Input{key(false, 'a'), key(true, 0xff0d), key(false, 0xff0d)} {
+		if err := x.Inject(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []byte
+	wait(t, "line in the file", func() bool { got, _ = os.ReadFile(file); return len(got) > 0 })
+	if string(got) != "a" {
+		t.Errorf("one key, held for a second, made %q", got)
+	}
+}
+
 // The Helper needs Esc in an editor: an injected Esc arrives, and does not
 // count as the User's.
 func TestInjectedEscArrives(t *testing.T) {
@@ -299,7 +323,7 @@ func BenchmarkInject(b *testing.B) {
 // C-07: after a crash, whose keys and buttons nobody remembers, all are let go.
 func TestReleaseStuck(t *testing.T) {
 	display, x := desktop(t, "")
-	for _, in := range []rfb.Input{key(true, 0xffe3), key(true, 'a'), {Kind: rfb.PointerInput, X: 200, Y: 200, Buttons: 1}} {
+	for _, in := range []rfb.Input{key(true, 0xffe3), key(true, symShiftL), {Kind: rfb.PointerInput, X: 200, Y: 200, Buttons: 1}} {
 		if err := x.Inject(in); err != nil {
 			t.Fatal(err)
 		}
@@ -320,8 +344,8 @@ func TestReleaseStuck(t *testing.T) {
 		}
 		return len(codes), mask
 	}
-	if n, mask := held(); n != 2 || mask&(1<<2|1<<8) != 1<<2|1<<8 {
-		t.Fatalf("%d keys down, state %#x; want two, Control and the left button", n, mask)
+	if n, mask := held(); n != 2 || mask&(1<<0|1<<2|1<<8) != 1<<0|1<<2|1<<8 {
+		t.Fatalf("%d keys down, state %#x; want two, Control and Shift, and the left button", n, mask)
 	}
 	if err := ReleaseStuck(display); err != nil {
 		t.Fatal(err)

@@ -12,11 +12,6 @@ import (
 )
 
 const (
-	// holdLife is how long a key stays down without a word from the Helper.
-	// Viewers repeat a held key many times a second; without this a lost
-	// connection would let the X server repeat it for ever (it begins after
-	// 660 ms). Modifiers and buttons are held as long as the Helper holds them.
-	holdLife = 500 * time.Millisecond
 	// syncEvery bounds the motions that the server has not confirmed.
 	syncEvery = 8
 	// closeTimeout bounds the wait for a display that does not answer.
@@ -31,8 +26,6 @@ type XTest struct {
 	mu      sync.Mutex
 	d       display
 	kb      *keyboard
-	fresh   map[uint32]time.Time // keys that are not modifiers -> when to let go
-	timer   *time.Timer
 	buttons uint8
 	at      image.Point
 	moves   int
@@ -57,10 +50,8 @@ func newXTest(name string, d display) (*XTest, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &XTest{name: name, d: d, kb: kb, fresh: make(map[uint32]time.Time), at: image.Pt(-1, -1)}
+	x := &XTest{name: name, d: d, kb: kb, at: image.Pt(-1, -1)}
 	kb.wrote = func(code byte) { x.log.injecting(time.Now(), code) }
-	x.timer = time.AfterFunc(time.Hour, x.tired)
-	x.timer.Stop()
 	return x, nil
 }
 
@@ -78,41 +69,14 @@ func (x *XTest) Inject(in rfb.Input) error {
 }
 
 func (x *XTest) key(sym uint32, down bool) error {
-	if !down {
-		delete(x.fresh, sym)
-		if err := x.kb.release(sym); err != nil {
-			return err
-		}
-		return x.d.Sync()
+	turn := x.kb.release
+	if down {
+		turn = x.kb.press
 	}
-	if err := x.kb.press(sym); err != nil {
+	if err := turn(sym); err != nil {
 		return err
 	}
-	if !isModifier(sym) {
-		x.fresh[sym] = time.Now().Add(holdLife)
-		x.timer.Reset(holdLife)
-	}
 	return x.d.Sync()
-}
-
-// tired lets go of keys that the Helper said nothing about for holdLife.
-func (x *XTest) tired() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	now := time.Now()
-	var next time.Duration
-	for sym, until := range x.fresh {
-		left := until.Sub(now)
-		if left <= 0 {
-			delete(x.fresh, sym)
-			_ = x.kb.release(sym) // a lost display shows at the next Inject
-		} else if next == 0 || left < next {
-			next = left
-		}
-	}
-	if next > 0 {
-		x.timer.Reset(next)
-	}
 }
 
 func (x *XTest) pointer(p image.Point, buttons uint8) error {
@@ -151,7 +115,6 @@ func (x *XTest) ReleaseAll() error {
 }
 
 func (x *XTest) releaseAll() error {
-	clear(x.fresh)
 	err := x.kb.clear()
 	for i := range 8 {
 		if x.buttons>>i&1 != 0 {
@@ -175,7 +138,6 @@ func (x *XTest) Close() error {
 	defer time.AfterFunc(closeTimeout, func() { x.d.Close() }).Stop()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.timer.Stop()
 	err := x.releaseAll()
 	if err == nil {
 		err = x.kb.giveBack()
