@@ -55,14 +55,29 @@ type limitSlot struct {
 // aim at anybody's entry, nor wash out that of the victim who is being flooded,
 // which would give the flood a fresh bucket.
 //
+// The table is larger than the nearest caches, and time goes into waiting for
+// it. So all buckets of an address are in one shard, under one lock, and those
+// for the address as a whole in one window.
+//
 // It is safe for concurrent use: twins of a server share it, in shards by
 // address, so that they seldom meet.
 type limiter struct {
-	limits Limits
-	seed   uint64
-	shards []limitShard
-	start  sync.Once
-	begin  time.Time
+	client, source, target limitRate
+	seed                   uint64
+	shards                 []limitShard
+	start                  sync.Once
+	begin                  time.Time
+}
+
+// A limitRate is a limit as buckets have it.
+type limitRate struct {
+	each time.Duration // between two tokens
+	room time.Duration // how far from full a bucket with a token left is at most
+}
+
+func rateOf(rate, burst float64) limitRate {
+	each := time.Duration(float64(time.Second) / rate)
+	return limitRate{each, time.Duration((burst - 1) * float64(each))}
 }
 
 // A limitShard is a part of the table.
@@ -92,7 +107,12 @@ func newLimiter(limits Limits, seed uint64) *limiter {
 		limits.Entries = maxEntries
 	}
 	n := max(limits.Entries/shardEntries, 1)
-	l := &limiter{limits: limits, seed: seed, shards: make([]limitShard, n)}
+	l := &limiter{
+		client: rateOf(limits.Client, limits.ClientBurst),
+		source: rateOf(limits.Source, limits.Source),
+		target: rateOf(limits.Target, limits.Target),
+		seed:   seed, shards: make([]limitShard, n),
+	}
 	for i := range l.shards {
 		l.shards[i].slots = make([]limitSlot, limits.Entries/n)
 	}
@@ -113,40 +133,56 @@ func (l *limiter) len() (n int) {
 // not, which limit says so. An invalid target has no limit.
 func (l *limiter) allow(now time.Time, from netip.AddrPort, target netip.Addr) (Drop, bool) {
 	l.start.Do(func() { l.begin = now })
-	at, src := now.Sub(l.begin), from.Addr().As4()
+	at, ip := now.Sub(l.begin), from.Addr().As4()
+	s, h := l.shard(ip)
+	client := keyOf(ip, from.Port(), perClient)
+	var why Drop // zero, DropMalformed, is no limit
+	s.mu.Lock()
 	switch {
-	case !l.take(at, keyOf(src, from.Port(), perClient), l.limits.Client, l.limits.ClientBurst):
-		return DropServerEndpoint, false
-	case !l.take(at, keyOf(src, 0, perSource), l.limits.Source, l.limits.Source):
-		return DropServerHost, false
-	case target.Is4() && !l.take(at, keyOf(target.As4(), 0, perTarget), l.limits.Target, l.limits.Target):
-		return DropServerTarget, false
+	case !s.take(at, mix(uint64(client)^l.seed), client, l.client):
+		why = DropServerEndpoint
+	case !s.take(at, h, keyOf(ip, 0, perSource), l.source):
+		why = DropServerHost
+	case target == from.Addr() && !s.take(at, h, keyOf(ip, 0, perTarget), l.target):
+		why = DropServerTarget
 	}
-	return 0, true
+	s.mu.Unlock()
+	if why == 0 && target != from.Addr() && target.Is4() && !l.takeTarget(at, target.As4()) {
+		why = DropServerTarget
+	}
+	return why, why == 0
 }
 
-// take takes a token of the bucket of key, which has rate tokens a second and
-// burst at most, if there is one.
-func (l *limiter) take(at time.Duration, key limitKey, rate, burst float64) bool {
-	h := mix(uint64(key) ^ l.seed)
-	s := &l.shards[h%uint64(len(l.shards))]
-	each := time.Duration(float64(time.Second) / rate)
+func (l *limiter) takeTarget(at time.Duration, ip [4]byte) bool {
+	s, h := l.shard(ip)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slot := s.slot(key, h>>16)
+	return s.take(at, h, keyOf(ip, 0, perTarget), l.target)
+}
+
+// shard returns where the buckets of an address are, and the hash that says
+// where in it.
+func (l *limiter) shard(ip [4]byte) (*limitShard, uint64) {
+	h := mix(uint64(keyOf(ip, 0, 0)) ^ l.seed)
+	return &l.shards[h%uint64(len(l.shards))], h
+}
+
+// take takes a token of the bucket of key, if there is one.
+func (s *limitShard) take(at time.Duration, hash uint64, key limitKey, rate limitRate) bool {
+	slot := s.slot(key, hash>>16)
 	full := max(slot.full, at)
-	if full-at > time.Duration((burst-1)*float64(each)) {
+	if full-at > rate.room {
 		return false
 	}
-	slot.full = full + each
+	slot.full = full + rate.each
 	return true
 }
 
 // slot returns the slot of key, a fresh one if it had none.
 func (s *limitShard) slot(key limitKey, hash uint64) *limitSlot {
 	window := s.slots
-	if n := uint64(len(window)); n > limitWindow {
-		from := hash % (n - limitWindow + 1)
+	if n := uint64(len(window)) / limitWindow; n > 0 {
+		from := hash % n * limitWindow // as cache lines lie
 		window = window[from : from+limitWindow]
 	}
 	first := &window[0]

@@ -18,6 +18,10 @@ type Policy struct {
 	// Inside are the attached subnets, and further prefixes that lie inside:
 	// intranets with public numbers (CVE-2006-6264).
 	Inside []netip.Prefix
+
+	// ranged has a bit for each first byte of an address that Ranges have
+	// something to say about: for most addresses that is the answer.
+	ranged [4]uint64
 }
 
 // DeniedRanges returns the ranges that no packet is sent to: those of RFC 4380,
@@ -45,6 +49,16 @@ func (p Policy) compile() Policy {
 		p.Ranges = slices.Clone(p.Ranges)
 	}
 	p.Own, p.Inside = slices.Clone(p.Own), slices.Clone(p.Inside)
+	p.ranged = [4]uint64{}
+	for _, r := range p.Ranges {
+		if !r.IsValid() || !r.Addr().Is4() {
+			continue // contains no IPv4 address
+		}
+		first := int(r.Masked().Addr().As4()[0])
+		for i := first; i < first+1<<max(0, 8-r.Bits()); i++ {
+			p.ranged[i/64] |= 1 << (i % 64)
+		}
+	}
 	return p
 }
 
@@ -52,6 +66,9 @@ func (p Policy) compile() Policy {
 func (p *Policy) unicast(ip netip.Addr) bool {
 	if !ip.Is4() {
 		return false
+	}
+	if first := ip.As4()[0]; p.ranged[first/64]>>(first%64)&1 == 0 {
+		return true
 	}
 	for _, r := range p.Ranges {
 		if r.Contains(ip) {

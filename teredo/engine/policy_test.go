@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 )
@@ -91,5 +92,34 @@ func TestPolicyCopied(t *testing.T) {
 	own[0] = netip.Addr{}
 	if p.permits(netip.MustParseAddr("198.51.100.7")) {
 		t.Error("the policy shares its list")
+	}
+}
+
+// Policy asks its ranges only where they have something to say: it must come to
+// the same as asking them always, whatever the ranges. T-01
+func TestPolicyShortcut(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	anywhere := func() netip.Addr {
+		return netip.AddrFrom4([4]byte{byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
+	}
+	for bits := range 33 {
+		ranges := []netip.Prefix{netip.PrefixFrom(anywhere(), bits), netip.PrefixFrom(anywhere(), 32-bits), netip.MustParsePrefix("::/0"), {}}
+		p := Policy{Ranges: ranges}.compile()
+		check := func(ip netip.Addr) {
+			want := !ranges[0].Contains(ip) && !ranges[1].Contains(ip)
+			if got := p.unicast(ip); got != want {
+				t.Errorf("%v: unicast(%v) = %v, want %v", ranges[:2], ip, got, want)
+			}
+		}
+		for first := range 256 {
+			check(netip.AddrFrom4([4]byte{byte(first), 1, 2, 3}))
+		}
+		for _, r := range ranges[:2] {
+			check(r.Addr())
+			check(r.Masked().Addr())
+			if below := r.Masked().Addr().Prev(); below.IsValid() {
+				check(below)
+			}
+		}
 	}
 }
