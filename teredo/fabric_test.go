@@ -39,6 +39,7 @@ type fabric struct {
 // node is one of its hosts.
 type node struct {
 	mover
+	sockets  []udp.Socket // that share an address, as a relay's
 	end      endpoint
 	peers    map[netip.Addr]netip.AddrPort
 	rng      *rand.Rand // of what arrives; nil for a perfect line
@@ -47,8 +48,8 @@ type node struct {
 }
 
 // join adds a host. Both ends belong to the fabric from now on.
-func (f *fabric) join(d Device, end endpoint, s udp.Socket) {
-	n := &node{mover: newMover(s, d), end: end, peers: f.peers}
+func (f *fabric) join(d Device, end endpoint, s ...udp.Socket) {
+	n := &node{mover: newMover(s[0], d), sockets: s, end: end, peers: f.peers}
 	if f.bad {
 		n.rng = rand.New(rand.NewPCG(f.random.Uint64(), 0))
 	}
@@ -62,13 +63,15 @@ func (f *fabric) exchange(t *testing.T, total, count int) {
 	var ends []endpoint
 	for _, n := range f.nodes {
 		ends = append(ends, n.end)
-		wg.Go(func() { _ = n.run(poisoned(n.socket.ReadBatch), n.never, n.receive, something) })
+		for _, s := range n.sockets {
+			wg.Go(func() { _ = n.run(poisoned(s.ReadBatch), n.never, n.receive, something) })
+		}
 		wg.Go(func() { _ = n.run(poisoned(n.device.ReadBatch), n.never, n.send, something) })
 	}
 	defer wg.Wait()
 	defer func() {
 		for _, n := range f.nodes {
-			n.socket.Close()
+			closeAll(n.sockets)
 			n.device.Close()
 		}
 	}()

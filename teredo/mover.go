@@ -10,9 +10,9 @@ import (
 	"shipworm/teredo/udp"
 )
 
-// mover moves packets between socket and device, one goroutine a direction: a
-// packet stays on the processor that read it. The machine decides under a lock,
-// the system calls happen outside of it.
+// mover moves packets between socket and device, one goroutine a direction, or
+// for each of several sockets: a packet stays on the processor that read it. The
+// machine decides under a lock, the system calls happen outside of it.
 type mover struct {
 	socket udp.Socket
 	device Device

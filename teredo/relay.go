@@ -49,10 +49,15 @@ type RelayConfig struct {
 	// addresses and attached subnets are added to it, now and at every change.
 	Policy Policy
 
+	// Workers is how many processors take in what clients send; zero means all,
+	// and where the system cannot share a port among sockets there is one. One
+	// more reads the device.
+	Workers int
+
 	// Listen opens the UDP socket; nil means the kernel.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 
-	// OnReady is called once, when the socket is open.
+	// OnReady is called once, when every socket is open.
 	OnReady func(RelayState)
 
 	// Logger hears of start, changes and stop at Info; nil discards.
@@ -68,7 +73,7 @@ type RelayState struct {
 	Local  netip.AddrPort `json:"local"`
 	Served []netip.Prefix `json:"served"`
 	Direct bool           `json:"direct"`
-	Socket SocketStats    `json:"socket"`
+	Socket SocketStats    `json:"socket"` // of all together
 }
 
 // ErrNoNative says that this host has no native IPv6 address to serve.
@@ -130,7 +135,8 @@ func hostPrefix(ip netip.Addr) netip.Prefix { return netip.PrefixFrom(ip, ip.Bit
 
 // relaying is a Relay at work; who touches any of it holds the mover's lock.
 type relaying struct {
-	mover
+	mover   // its socket is the first
+	sockets []udp.Socket
 	r       *Relay
 	machine *engine.Relay
 	own     half // of loop
@@ -168,16 +174,18 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.cfg.OnReady != nil {
 		r.cfg.OnReady(v.state())
 	}
-	news, broken := make(chan string, 1), make(chan error, 2)
+	news, broken := make(chan string, 1), make(chan error, len(v.sockets)+1)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { broken <- v.run(v.socket.ReadBatch, v.machine.Next, v.machine.ReceiveBatch, something) })
+	for _, s := range v.sockets {
+		helpers.Go(func() { broken <- v.run(s.ReadBatch, v.machine.Next, v.machine.ReceiveBatch, something) })
+	}
 	helpers.Go(func() { broken <- v.run(device.ReadBatch, v.machine.Next, v.send, something) })
 	if r.cfg.Listen == nil {
 		helpers.Go(func() { watchLinks(ctx, r.log, news) })
 	}
 	err = v.loop(ctx, news, broken)
 	cancel()
-	v.socket.Close()
+	closeAll(v.sockets)
 	device.Close()
 	helpers.Wait()
 	r.log.Info("stopped")
@@ -203,16 +211,17 @@ func (v *relaying) open(ctx context.Context) (err error) {
 		if v.policy, err = withLocal(cfg.Policy); err != nil {
 			return err
 		}
-		v.socket, err = udp.Listen(ctx, cfg.Local, udp.Config{Runs: true})
+		v.sockets, err = listenShared(ctx, cfg.Local, cfg.Workers, udp.Config{Runs: true})
 	} else {
 		var pc net.PacketConn
 		if pc, err = cfg.Listen(ctx, cfg.Local); err == nil {
-			v.socket = udp.From(pc, udp.Config{Runs: true})
+			v.sockets = []udp.Socket{udp.From(pc, udp.Config{Runs: true})}
 		}
 	}
 	if err != nil {
 		return err
 	}
+	v.socket = v.sockets[0]
 	v.local = v.socket.LocalAddr()
 	if v.local.Addr().IsUnspecified() {
 		v.local = localAddr(internet, v.local.Port())
@@ -222,7 +231,7 @@ func (v *relaying) open(ctx context.Context) (err error) {
 		Served: v.served, Direct: v.direct, Servers: cfg.Servers, Policy: v.policy, Rand: cfg.Rand,
 	})
 	if err != nil {
-		v.socket.Close()
+		closeAll(v.sockets)
 	}
 	return err
 }
@@ -319,7 +328,7 @@ func (v *relaying) lookAgain() {
 func (v *relaying) state() RelayState {
 	return RelayState{
 		RelayState: v.machine.Snapshot(), Local: v.local, Served: slices.Clone(v.served),
-		Direct: v.direct, Socket: v.socket.Stats(),
+		Direct: v.direct, Socket: statsOf(v.sockets),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,25 +194,19 @@ func (s *Server) hire(v *serving, policy Policy) error {
 
 func (v *serving) close() {
 	for _, sockets := range v.sockets {
-		for _, sock := range sockets {
-			sock.Close()
-		}
+		closeAll(sockets)
 	}
 }
 
 // openSockets opens as many sockets for each address as there are workers.
 func (s *Server) openSockets(ctx context.Context, v *serving) error {
-	n := s.cfg.Workers
-	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
 	var errs []error
 	for i, a := range []netip.Addr{s.cfg.Primary, s.cfg.Secondary} {
 		if !a.IsValid() {
 			continue
 		}
 		var err error
-		v.sockets[i], err = s.listen(ctx, netip.AddrPortFrom(a, s.cfg.Port), n)
+		v.sockets[i], err = s.listen(ctx, netip.AddrPortFrom(a, s.cfg.Port))
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -223,8 +216,8 @@ func (s *Server) openSockets(ctx context.Context, v *serving) error {
 	return nil
 }
 
-// listen opens n sockets for one address, or one where they cannot share it.
-func (s *Server) listen(ctx context.Context, local netip.AddrPort, n int) ([]udp.Socket, error) {
+// listen opens the sockets for one address.
+func (s *Server) listen(ctx context.Context, local netip.AddrPort) ([]udp.Socket, error) {
 	if s.cfg.Listen != nil {
 		pc, err := s.cfg.Listen(ctx, local)
 		if err != nil {
@@ -232,27 +225,7 @@ func (s *Server) listen(ctx context.Context, local netip.AddrPort, n int) ([]udp
 		}
 		return []udp.Socket{udp.From(pc, udp.Config{Busy: true})}, nil
 	}
-	first, err := udp.Listen(ctx, local, udp.Config{Busy: true})
-	if err != nil {
-		return nil, err
-	}
-	if n == 1 || runtime.GOOS != "linux" {
-		return []udp.Socket{first}, nil
-	}
-	// Nobody else had the port, which those who share it would not notice.
-	first.Close()
-	var socks []udp.Socket
-	for range n {
-		sock, err := udp.Listen(ctx, local, udp.Config{Shared: true, Busy: true})
-		if err != nil {
-			for _, sock := range socks {
-				sock.Close()
-			}
-			return nil, err
-		}
-		socks = append(socks, sock)
-	}
-	return socks, nil
+	return listenShared(ctx, local, s.cfg.Workers, udp.Config{Busy: true})
 }
 
 // run works until the socket is closed or broken, and says why.

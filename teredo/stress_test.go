@@ -223,15 +223,29 @@ func everyone(t *testing.T, hosts []endpoint, total, count int) {
 }
 
 // TestStress: three hosts exchange TCP and UDP with each other, many flows at a
-// time, over sockets of every kind, perfect and bad lines; every byte is
+// time, over sockets of every kind, or several of one, perfect and bad lines; every byte is
 // compared, and no buffer outlives its batch.
 func TestStress(t *testing.T) {
-	for _, kind := range socketKinds {
+	type kind struct {
+		name   string
+		listen func(context.Context) ([]udp.Socket, error)
+	}
+	local := netip.MustParseAddrPort("127.0.0.1:0")
+	kinds := []kind{{"several", func(ctx context.Context) ([]udp.Socket, error) {
+		return listenShared(ctx, local, 3, udp.Config{Runs: true})
+	}}}
+	for _, k := range socketKinds {
+		kinds = append(kinds, kind{k.name, func(ctx context.Context) ([]udp.Socket, error) {
+			c, err := udp.ListenPacket(ctx, local, udp.Config{})
+			return []udp.Socket{k.open(c)}, err
+		}})
+	}
+	for _, kind := range kinds {
 		for _, bad := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, bad line %v", kind.name, bad), func(t *testing.T) {
 				f := fabric{peers: map[netip.Addr]netip.AddrPort{}, random: random(t, 0), bad: bad}
 				for i := range 3 {
-					c, err := udp.ListenPacket(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), udp.Config{})
+					socks, err := kind.listen(t.Context())
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -243,8 +257,8 @@ func TestStress(t *testing.T) {
 					if err := host.SetAddr(addr); err != nil {
 						t.Fatal(err)
 					}
-					f.join(host, stacked{host}, kind.open(c))
-					f.peers[addr] = addrPort(c)
+					f.join(host, stacked{host}, socks...)
+					f.peers[addr] = socks[0].LocalAddr()
 				}
 				f.exchange(t, 128<<10, 100)
 				for i, n := range f.nodes {

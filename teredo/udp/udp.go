@@ -74,6 +74,15 @@ type Stats struct {
 	Refusals   uint64 `json:"refusals"`    // runs that the system refused in one piece
 }
 
+// Add adds what another socket could not do.
+func (s *Stats) Add(o Stats) {
+	s.ReadErrors += o.ReadErrors
+	s.WriteDrops += o.WriteDrops
+	s.NotIPv4 += o.NotIPv4
+	s.Truncated += o.Truncated
+	s.Refusals += o.Refusals
+}
+
 type counters struct{ readErrors, writeDrops, notIPv4, truncated, refusals atomic.Uint64 }
 
 func (c *counters) Stats() Stats {
