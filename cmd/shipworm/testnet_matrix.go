@@ -98,8 +98,8 @@ one behind each other. It takes place in virtual time, so a table of a hundred
 pairs is a matter of a moment, and the same seed gives the same table.
 
 Each cell tells how long connecting took, or the NAT's own reason why it did
-not. --html writes one file, without scripts or anything from elsewhere, in
-which each cell opens the ladder of its packets.
+not. --html writes one file, with nothing from elsewhere, in which each cell opens
+the ladder of its packets.
 
 A NAT is one of "shipworm testnet list", or a file with a profile in JSON.
 

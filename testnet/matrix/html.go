@@ -1,7 +1,9 @@
 package matrix
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -13,6 +15,9 @@ import (
 //go:embed page.html
 var pageText string
 
+//go:embed page.js
+var pageScript string
+
 // Geometry of a ladder's picture, in its own units: five lanes.
 const (
 	laneFirst = 24
@@ -22,6 +27,8 @@ const (
 // page is what the template gets: ready text and numbers, no decisions.
 type page struct {
 	Title, Headline, Summary, Limit string
+	Script                          template.JS
+	ScriptHash                      string // for the page's policy: no other script may run
 	NATs                            []string
 	Rows                            []pageRow
 	Reasons                         []reason
@@ -37,6 +44,7 @@ type pageRow struct {
 
 type pageCell struct {
 	ID, Class, Symbol, Value, Unit, Label string
+	Packets                               int
 	Open                                  bool // has a ladder
 }
 
@@ -87,16 +95,19 @@ func (o Outcome) Meaning() string {
 	return "an end never learnt its address, for the reason of this letter"
 }
 
-// WriteHTML writes the table as one page that needs nothing else: no scripts,
-// no other files. Each cell links to the ladder of its packets, which is shown
-// while its address is the target; so ladders can be linked to and printed.
+// WriteHTML writes the table as one page that needs no other file. Each cell
+// links to the ladder of its packets, which is shown while its address is the
+// target; so ladders can be linked to and printed, and nothing depends on the
+// one script, which adds keys.
 func (t *Table) WriteHTML(w io.Writer) error {
 	tmpl, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return err
 	}
 	rs := t.reasons()
+	hash := sha256.Sum256([]byte(pageScript))
 	p := page{
+		Script: template.JS(pageScript), ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
 		Title: t.Title, Headline: upper(t.conditions()) + ".", Summary: t.summary(), Limit: seconds(t.Limit),
 		NATs: t.NATs, Reasons: rs,
 	}
@@ -126,8 +137,11 @@ func (t *Table) WriteHTML(w io.Writer) error {
 
 func (c *Cell) page(id string, rs []reason) pageCell {
 	p := pageCell{
-		ID: id, Class: string(c.Outcome), Symbol: c.Outcome.Symbol(), Open: len(c.Ladder.Rows) > 0,
+		ID: id, Class: string(c.Outcome), Symbol: c.Outcome.Symbol(), Packets: c.Packets, Open: len(c.Ladder.Rows) > 0,
 		Label: fmt.Sprintf("%s calls %s: %s", c.From, c.To, c.sentence()),
+	}
+	if c.Outcome != Connected { // whose sentence says it
+		p.Label += ", with " + count(c.Packets, "packet")
 	}
 	switch c.Outcome {
 	case Connected:
@@ -143,8 +157,11 @@ func (c *Cell) page(id string, rs []reason) pageCell {
 func (c *Cell) ladder(id string) pageLadder {
 	l := &c.Ladder
 	p := pageLadder{ID: id, From: c.From, To: c.To, Verdict: c.verdict(), Omitted: l.Omitted}
+	if c.Outcome != Connected {
+		p.Note = upper(count(c.Packets, "packet")) + "."
+	}
 	if c.Runs > 1 {
-		p.Note = fmt.Sprintf("Run %d of %d.", l.Run+1, c.Runs)
+		p.Note = strings.TrimSpace(p.Note + fmt.Sprintf(" Run %d of %d.", l.Run+1, c.Runs))
 	}
 	before, after := l.Rows, []Row(nil)
 	zero := time.Duration(0)

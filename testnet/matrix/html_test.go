@@ -2,6 +2,8 @@ package matrix_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"math"
 	"regexp"
@@ -47,6 +49,16 @@ func attr(n *html.Node, key string) string {
 	return ""
 }
 
+// policy is what the page says it may load and run.
+func policy(doc *html.Node) string {
+	for n := range doc.Descendants() {
+		if n.DataAtom == atom.Meta && attr(n, "http-equiv") == "Content-Security-Policy" {
+			return attr(n, "content")
+		}
+	}
+	return ""
+}
+
 func text(n *html.Node) string {
 	if n.Type == html.TextNode {
 		return n.Data
@@ -73,7 +85,7 @@ func TestPageStructure(t *testing.T) {
 	var walk func(n *html.Node, depth int)
 	walk = func(n *html.Node, depth int) {
 		if n.Type == html.ElementNode {
-			if n.DataAtom == atom.Style || n.Data == "svg" || n.DataAtom == atom.Meta {
+			if n.DataAtom == atom.Style || n.DataAtom == atom.Script || n.Data == "svg" || n.DataAtom == atom.Meta {
 				return
 			}
 			fmt.Fprintf(&out, "%s%s", strings.Repeat(" ", depth), n.Data)
@@ -148,7 +160,12 @@ func TestPageAccessible(t *testing.T) {
 			if attr(n, "aria-hidden") != "true" {
 				t.Error("a picture that is read out")
 			}
-		case atom.Script, atom.Link, atom.Img, atom.Iframe, atom.Object, atom.Base, atom.Form:
+		case atom.Script:
+			sum := sha256.Sum256([]byte(n.FirstChild.Data))
+			if want := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(policy(doc), want) {
+				t.Errorf("the policy %q lets no script run: want %s", policy(doc), want)
+			}
+		case atom.Link, atom.Img, atom.Iframe, atom.Object, atom.Base, atom.Form:
 			t.Errorf("<%s> in the page", n.Data)
 		}
 	}
@@ -162,7 +179,7 @@ func TestPageAccessible(t *testing.T) {
 			t.Errorf("link to #%s, which is not there", l)
 		}
 	}
-	if count["h1"] != 1 || count["main"] != 1 || count["caption"] != 1 || count["th"] != 6 || count["section"] != 9 || count["title"] != 1 {
+	if count["h1"] != 1 || count["main"] != 1 || count["caption"] != 1 || count["th"] != 6 || count["section"] != 9 || count["title"] != 1 || count["script"] != 1 {
 		t.Errorf("elements: %v", count)
 	}
 	for _, bad := range []string{"http://", "https://", "//cdn", "@import", "url("} {
@@ -180,7 +197,7 @@ func TestPageEscapes(t *testing.T) {
 	if err := table.WriteHTML(&b); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(b.String(), "<script") || !strings.Contains(b.String(), "&lt;script&gt;") {
+	if strings.Contains(b.String(), "<script>alert") || !strings.Contains(b.String(), "&lt;script&gt;") {
 		t.Error("a name became an element")
 	}
 }

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"shipworm/testnet/matrix"
 )
@@ -82,18 +84,52 @@ func (b *tab) look(width, height int64, scheme, medium string) {
 	}
 }
 
+// catchErrors collects what goes wrong in the page.
+const catchErrors = `window.failures = [];
+for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
+  addEventListener(kind, e => failures.push(kind + ": " + (e.message || e.reason || e.violatedDirective)), true);`
+
+// faint lists the texts that are seen and hard to read: for each its contrast
+// with what is behind it.
+const faint = `(() => {
+  const rgb = s => s.match(/[\d.]+/g).map(Number);
+  const light = s => {
+    const [r, g, b] = rgb(s).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = e => {
+    for (; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (c.length === 3 || c[3] === 1) return getComputedStyle(e).backgroundColor;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  let seen = 0, bad = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (!e.checkVisibility() || ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+    const style = getComputedStyle(e), text = e.namespaceURI.endsWith("svg") ? style.fill : style.color;
+    const l = [light(text), light(behind(e))].sort((a, b) => b - a), ratio = (l[0] + 0.05) / (l[1] + 0.05);
+    seen++;
+    if (ratio < 4.5 || Number(style.opacity) < 1) bad.push(ratio.toFixed(2) + " " + e.textContent.trim().slice(0, 20));
+  }
+  return seen > 100 ? bad.join("; ") : "only " + seen + " texts";
+})()`
+
 // TestPageInBrowser opens a cell by keyboard, reads its ladder, and goes back;
 // and looks at the page in every style.
 func TestPageInBrowser(t *testing.T) {
-	var page bytes.Buffer
-	if err := run(t, matrix.Config{Seed: 1}).WriteHTML(&page); err != nil {
+	var html bytes.Buffer
+	if err := run(t, matrix.Config{Seed: 1}).WriteHTML(&html); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "matrix.html")
-	if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(file, html.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	b := openTab(t)
+	if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: catchErrors}); err != nil {
+		t.Fatal(err)
+	}
 	b.look(1280, 900, "light", "screen")
 	b.do(chromedp.Navigate("file://" + file))
 
@@ -125,6 +161,29 @@ func TestPageInBrowser(t *testing.T) {
 		t.Errorf("back from the ladder, Tab leads to %s", got)
 	}
 
+	// Arrows lead from cell to cell and stop at the edges; Escape leads from a
+	// ladder to its cell.
+	const focus = `document.activeElement.getAttribute("href")`
+	for _, k := range []struct{ key, want string }{
+		{kb.ArrowRight, "#ladder-1-4"}, {kb.ArrowDown, "#ladder-2-4"}, {kb.ArrowLeft, "#ladder-2-3"}, {kb.ArrowUp, "#ladder-1-3"},
+		{kb.ArrowUp, "#ladder-1-3"}, {kb.ArrowLeft, "#ladder-1-2"}, {kb.ArrowLeft, "#ladder-1-1"}, {kb.ArrowLeft, "#ladder-1-1"},
+	} {
+		b.do(chromedp.KeyEvent(k.key))
+		if got := b.eval(focus); got != k.want {
+			t.Errorf("after %q the focus is on %s, want %s", k.key, got, k.want)
+		}
+	}
+	if got := b.eval(`getComputedStyle(document.activeElement).outlineStyle`); got != "solid" {
+		t.Errorf("the outline of the focus is %s", got)
+	}
+	b.do(chromedp.KeyEvent("\r"))
+	b.until(visible + ` === "ladder-1-1"`)
+	b.do(chromedp.KeyEvent(kb.Escape))
+	b.until(visible + ` === ""`)
+	if got := b.eval(focus); got != "#ladder-1-1" {
+		t.Errorf("after Escape the focus is on %s", got)
+	}
+
 	for _, s := range []struct {
 		name          string
 		width, height int64
@@ -146,6 +205,12 @@ func TestPageInBrowser(t *testing.T) {
 		}
 		if got := b.eval(`Math.min(...[...document.querySelectorAll("td a")].flatMap(e => [e.offsetWidth, e.offsetHeight])) >= 24`); got != "true" {
 			t.Errorf("%s: cells too small for a finger (WCAG 2.2, 2.5.8)", s.name)
+		}
+		if got := b.eval(faint); got != "" {
+			t.Errorf("%s: contrast below 4.5 to 1 (WCAG 2.2, 1.4.3): %s", s.name, got)
+		}
+		if got := b.eval(`failures.join()`); got != "" {
+			t.Errorf("%s: %s", s.name, got)
 		}
 		if *shots == "" {
 			continue

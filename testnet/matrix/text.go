@@ -102,22 +102,7 @@ func (t *Table) WriteText(w io.Writer) error {
 	rs := t.reasons()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\nA row calls, a column answers.\n\n", t.Title, t.conditions())
-	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(tw, "   \t")
-	for i := range t.NATs {
-		fmt.Fprintf(tw, "\t%d", i+1)
-	}
-	fmt.Fprintln(tw)
-	for i, from := range t.NATs {
-		fmt.Fprintf(tw, "%3d\t%s", i+1, from)
-		for j := range t.NATs {
-			fmt.Fprintf(tw, "\t%s", t.Cells[i*len(t.NATs)+j].text(rs))
-		}
-		fmt.Fprintln(tw)
-	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
+	t.grid(&b, func(c *Cell) string { return c.text(rs) })
 	fmt.Fprintf(&b, "\n%s.\n", upper(t.summary()))
 	n := t.tally()
 	if n[Connected]+n[Sometimes] > 0 {
@@ -141,6 +126,8 @@ func (t *Table) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "%s  %s (%s)\n", r.Key, r.Text, count(r.Pairs, "pair"))
 		}
 	}
+	fmt.Fprint(&b, "\nPackets that the two ends and the server sent for it:\n\n")
+	t.grid(&b, func(c *Cell) string { return fmt.Sprint(c.Packets) })
 	// Columns are padded to the right; nobody wants that in a file.
 	var lines []string
 	for _, l := range strings.Split(b.String(), "\n") {
@@ -148,6 +135,24 @@ func (t *Table) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, strings.Join(lines, "\n"))
 	return err
+}
+
+// grid writes something about each cell, under numbers of the columns.
+func (t *Table) grid(b *strings.Builder, of func(*Cell) string) {
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(tw, "   \t")
+	for i := range t.NATs {
+		fmt.Fprintf(tw, "\t%d", i+1)
+	}
+	fmt.Fprintln(tw)
+	for i, from := range t.NATs {
+		fmt.Fprintf(tw, "%3d\t%s", i+1, from)
+		for j := range t.NATs {
+			fmt.Fprintf(tw, "\t%s", of(&t.Cells[i*len(t.NATs)+j]))
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush() // a builder takes everything
 }
 
 // text is the cell in a few characters.
