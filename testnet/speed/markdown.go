@@ -61,7 +61,7 @@ func (r report) legend() []string {
 		"Pings of 56 bytes are sent 4 ms apart, so that all on their way have to wake up. Between kernels they take from the system call that sends to the kernel's time stamp on the answer, as ping has it; those of a userspace stack wake up as well.",
 		"CPU and allocations are those of the tunnel's process during one TCP stream, by data segment; a userspace stack is TCP, IP and the load as well.",
 		"TCP sent again: of 1000 data segments; where a userspace stack sends a run again, it counts one.",
-		"A server has one processor, the load on it another, and is asked from a million addresses with 128 requests open; its rate limits are on. Its CPU for one of them is exact where another program took a part of the processor.",
+		"A server has one processor, the load on it another, and is asked from a million addresses with 128 requests open; its rate limits are on. Answers are counted where they arrive, and nobody is woken for them. Its CPU for one of them is exact where another program took a part of the processor.",
 	}
 }
 

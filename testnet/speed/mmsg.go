@@ -33,6 +33,11 @@ func newMmsgs(c *net.UDPConn, n, size, oob int) (*mmsgs, error) {
 	if err != nil {
 		return nil, err
 	}
+	return rawMmsgs(raw, n, size, oob), nil
+}
+
+// rawMmsgs is newMmsgs for any socket.
+func rawMmsgs(raw syscall.RawConn, n, size, oob int) *mmsgs {
 	m := &mmsgs{raw: raw, hdrs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n)}
 	for i := range n {
 		m.bufs = append(m.bufs, make([]byte, size))
@@ -46,7 +51,7 @@ func newMmsgs(c *net.UDPConn, n, size, oob int) (*mmsgs, error) {
 			m.hdrs[i].hdr.SetControllen(oob)
 		}
 	}
-	return m, nil
+	return m
 }
 
 // setLen says how much of a buffer is sent, or filled.
