@@ -123,12 +123,17 @@ func (s *Stack) configure() error {
 	sack := tcpip.TCPSACKEnabled(true)
 	cubic := tcpip.CongestionControlOption("cubic")
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
+	// Not RACK with its tail loss probes: gVisor sends no duplicate SACK, so that
+	// each probe that was not needed, after as little as two RTTs in which nothing
+	// ran, is taken for a loss that it mended, and narrows the window.
+	var recovery tcpip.TCPRecovery
 	steps := []struct {
 		what string
 		err  tcpip.Error
 	}{
 		{"SACK", s.s.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)},
 		{"congestion control", s.s.SetTransportProtocolOption(tcp.ProtocolNumber, &cubic)},
+		{"loss detection", s.s.SetTransportProtocolOption(tcp.ProtocolNumber, &recovery)},
 		{"receive buffer moderation", s.s.SetTransportProtocolOption(tcp.ProtocolNumber, &moderate)},
 		{"receive buffer", s.s.SetOption(tcpip.ReceiveBufferSizeOption{Min: stack.MinBufferSize, Default: udpBuffer, Max: stack.DefaultMaxBufferSize})},
 		{"send buffer", s.s.SetOption(tcpip.SendBufferSizeOption{Min: stack.MinBufferSize, Default: udpBuffer, Max: stack.DefaultMaxBufferSize})},
