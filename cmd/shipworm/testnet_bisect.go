@@ -30,7 +30,7 @@ That happens in virtual time, and the same seed gives the same answer.
 With --nat and a program, the program runs in the laboratory, once for each
 change, in the network of "shipworm testnet exec": it succeeds if it ends with
 exit code 0 within --timeout. More knobs are turned then: TCP, fragments, ICMP
-errors, other protocols, limits.
+errors, other protocols, limits. Where none helps, it runs once without a NAT.
 
 Exit code 3 means that no change helps.`,
 		Example: `  shipworm testnet bisect --nat-a symmetric --nat-b symmetric

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"shipworm/testnet/lab"
 	"shipworm/testnet/matrix"
@@ -28,10 +31,19 @@ func (p *programBisection) bisect(ctx context.Context, command string, stdout, s
 		}
 		return nil
 	}
+	tried, shown := 0, !p.exec.verbose && term.IsTerminal(int(os.Stderr.Fd()))
 	b, err := matrix.BisectProgram(ctx, matrix.ProgramConfig{
 		Title: strings.Join(p.exec.argv, " "), Name: p.exec.nat, NAT: p.exec.natConfig, Most: p.most,
-		Try: func(ctx context.Context, c nat.Config) (matrix.Trial, error) { return p.try(ctx, command, c, stderr) },
+		Try: func(ctx context.Context, c nat.Config) (matrix.Trial, error) {
+			if tried++; shown {
+				fmt.Fprintf(stderr, "\r%s: try %d, at most %v each", command, tried, p.timeout)
+			}
+			return p.try(ctx, command, c, stderr)
+		},
 	})
+	if shown {
+		fmt.Fprint(stderr, "\r\x1b[K")
+	}
 	if err != nil {
 		return matrixError(ctx, command, err)
 	}

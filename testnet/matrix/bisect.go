@@ -33,6 +33,9 @@ type Bisection struct {
 	Solutions []Solution
 	Tried     int // combinations
 	Most      int // changes that were tried at once
+	// Bare is how a program fared without a NAT, if no change of it helped:
+	// the cause may be another one. Nil otherwise.
+	Bare *Cell
 }
 
 // BisectConfig is Run's configuration, and the pair. NATs is not used.
@@ -70,7 +73,7 @@ func Bisect(ctx context.Context, c BisectConfig) (*Bisection, error) {
 	if out.Before, err = c.try(ctx, c.A, c.B, a, b); err != nil || out.Before.Outcome == Connected {
 		return out, err
 	}
-	search := search{out: out, a: a, b: b, try: func(a, b nat.Config) (Cell, error) { return c.try(ctx, c.A, c.B, a, b) }}
+	search := search{out: out, a: a, b: b, parallel: parallel(c.Method), try: func(a, b nat.Config) (Cell, error) { return c.try(ctx, c.A, c.B, a, b) }}
 	if err := search.run(c.Most, append(adjustments("A", a, knobs()), adjustments("B", b, knobs())...)); err != nil {
 		return nil, err
 	}
@@ -79,58 +82,69 @@ func Bisect(ctx context.Context, c BisectConfig) (*Bisection, error) {
 
 // A search looks for solutions and puts them into out.
 type search struct {
-	out  *Bisection
-	a, b nat.Config
-	try  func(a, b nat.Config) (Cell, error)
+	out      *Bisection
+	a, b     nat.Config
+	parallel int // tries at a time
+	try      func(a, b nat.Config) (Cell, error)
 }
 
 // run tries one change, then two at once, and so on until there is a solution.
 func (s *search) run(most int, changes []Adjust) error {
 	for s.out.Most < most && len(s.out.Solutions) == 0 {
 		s.out.Most++
-		if err := s.extend(changes, nil); err != nil {
+		if err := s.probe(s.extend(nil, changes, nil)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// extend extends a set of changes to out.Most of them in every way, and keeps
-// those that help.
-func (s *search) extend(rest, chosen []Adjust) error {
+// extend adds to sets every set of out.Most changes that begins with chosen
+// and with which the engine can do.
+func (s *search) extend(sets [][]Adjust, rest, chosen []Adjust) [][]Adjust {
 	if len(chosen) == s.out.Most {
-		return s.probe(chosen)
+		a, b := s.with(chosen)
+		if valid(a) != nil || valid(b) != nil {
+			return sets // overlapping ports, for one, need mappings that depend on the destination
+		}
+		return append(sets, chosen)
 	}
 	for i, x := range rest {
 		// One knob has one position.
 		if n := len(chosen); n > 0 && chosen[n-1].NAT == x.NAT && chosen[n-1].Knob == x.Knob {
 			continue
 		}
-		if err := s.extend(rest[i+1:], append(chosen[:len(chosen):len(chosen)], x)); err != nil {
-			return err
-		}
+		sets = s.extend(sets, rest[i+1:], append(chosen[:len(chosen):len(chosen)], x))
 	}
-	return nil
+	return sets
 }
 
-func (s *search) probe(chosen []Adjust) error {
-	a, b := s.a, s.b
-	for _, x := range chosen {
+// with returns the two NATs with changes.
+func (s *search) with(changes []Adjust) (a, b nat.Config) {
+	a, b = s.a, s.b
+	for _, x := range changes {
 		if x.NAT == "B" {
 			x.set(&b)
 		} else {
 			x.set(&a)
 		}
 	}
-	if valid(a) != nil || valid(b) != nil {
-		return nil // overlapping ports, for one, need mappings that depend on the destination
+	return a, b
+}
+
+// probe tries sets of changes, and keeps those that help in their order.
+func (s *search) probe(sets [][]Adjust) error {
+	cells, err := each(s.parallel, len(sets), func(i int) (Cell, error) { return s.try(s.with(sets[i])) })
+	if err != nil {
+		return err
 	}
-	s.out.Tried++
-	cell, err := s.try(a, b)
-	if err == nil && cell.Outcome == Connected {
-		s.out.Solutions = append(s.out.Solutions, Solution{chosen, cell})
+	s.out.Tried += len(sets)
+	for i, cell := range cells {
+		if cell.Outcome == Connected {
+			s.out.Solutions = append(s.out.Solutions, Solution{sets[i], cell})
+		}
 	}
-	return err
+	return nil
 }
 
 // String returns the solution in one sentence.
@@ -161,6 +175,12 @@ func (b *Bisection) WriteText(w io.Writer) error {
 		switch n := len(b.Solutions); {
 		case n == 0:
 			fmt.Fprintf(&s, "No change of up to %s helps (%d tried).\n", count(b.Most, "knob"), b.Tried)
+			switch {
+			case b.Bare != nil && b.Bare.Outcome == Connected:
+				fmt.Fprintf(&s, "Without a NAT it succeeds, in %s.\n", seconds(b.Bare.Time))
+			case b.Bare != nil:
+				fmt.Fprintf(&s, "Without a NAT it fails too: %s.\n", b.Bare.Reason)
+			}
 		default:
 			fmt.Fprintf(&s, "It %s with %s, in %s (%d tried):\n", verb, count(b.Most, "change"), count(n, "way"), b.Tried)
 		}
@@ -188,5 +208,6 @@ func (b *Bisection) WriteJSON(w io.Writer) error {
 		Most      int        `json:"most"`
 		Tried     int        `json:"tried"`
 		Solutions []Solution `json:"solutions"`
-	}{Schema, b.Method, b.Before, b.Most, b.Tried, solutions})
+		Bare      *Cell      `json:"without_nat,omitempty"`
+	}{Schema, b.Method, b.Before, b.Most, b.Tried, solutions, b.Bare})
 }

@@ -31,6 +31,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shipworm/testnet/link"
@@ -205,43 +206,55 @@ func Run(ctx context.Context, c Config) (*Table, error) {
 		return nil, fmt.Errorf("matrix: %w", err)
 	}
 	n := len(c.NATs)
-	t := &Table{
+	cells, err := each(parallel(c.Method), n*n, func(i int) (Cell, error) { return c.pair(ctx, c.NATs[i/n], c.NATs[i%n]) })
+	if err := errors.Join(context.Cause(ctx), err); err != nil {
+		return nil, err
+	}
+	return &Table{
 		Method: c.Method.Name(), Title: c.Method.Title(), NATs: c.NATs,
-		Loss: c.Loss, Runs: c.Runs, Seed: c.Seed, Limit: c.Limit, Cells: make([]Cell, n*n),
+		Loss: c.Loss, Runs: c.Runs, Seed: c.Seed, Limit: c.Limit, Cells: cells,
+	}, nil
+}
+
+// parallel is how many attempts are made at a time: those that wait for the
+// real clock wait together.
+func parallel(m Method) int {
+	if _, ok := m.(Blocking); ok {
+		return maxWaiting
 	}
-	errs := make([]error, n*n)
+	return runtime.GOMAXPROCS(0)
+}
+
+// each fills n cells, some of them at a time, and returns the first error in
+// their order. After an error it begins no other.
+func each(parallel, n int, try func(i int) (Cell, error)) ([]Cell, error) {
+	cells, errs := make([]Cell, n), make([]error, n)
 	todo := make(chan int)
+	var failed atomic.Bool
 	var workers sync.WaitGroup
-	// Those who wait for the real clock wait together.
-	parallel := runtime.GOMAXPROCS(0)
-	if _, ok := c.Method.(Blocking); ok {
-		parallel = maxWaiting
-	}
-	for range min(parallel, n*n) {
+	for range min(parallel, n) {
 		workers.Go(func() {
 			for i := range todo {
-				t.Cells[i], errs[i] = c.pair(ctx, c.NATs[i/n], c.NATs[i%n])
+				if failed.Load() {
+					continue
+				}
+				if cells[i], errs[i] = try(i); errs[i] != nil {
+					failed.Store(true)
+				}
 			}
 		})
 	}
-	for i := range n * n {
+	for i := range n {
 		todo <- i
 	}
 	close(todo)
 	workers.Wait()
-	if err := errors.Join(context.Cause(ctx), first(errs)); err != nil {
-		return nil, err
-	}
-	return t, nil
-}
-
-func first(errs []error) error {
 	for _, err := range errs {
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return cells, nil
 }
 
 // pair fills the cell of two named NATs.

@@ -33,7 +33,8 @@ type ProgramConfig struct {
 // BisectProgram finds the smallest changes of a NAT that make a program
 // succeed behind it, as Bisect does for a pair. Programs speak more than UDP,
 // so further knobs are turned: other protocols, TCP's own behaviour,
-// fragments, ICMP errors and limits.
+// fragments, ICMP errors and limits. Where none helps, the program runs once
+// without a NAT.
 func BisectProgram(ctx context.Context, c ProgramConfig) (*Bisection, error) {
 	if c.Most == 0 {
 		c.Most = 1
@@ -64,10 +65,20 @@ func BisectProgram(ctx context.Context, c ProgramConfig) (*Bisection, error) {
 	if out.Before, err = try(c.NAT, nat.Config{}); err != nil || out.Before.Outcome == Connected {
 		return out, err
 	}
-	s := search{out: out, a: c.NAT, b: nat.Config{NoTranslation: true}, try: try}
+	// One at a time: programs would get in each other's way.
+	s := search{out: out, a: c.NAT, b: nat.Config{NoTranslation: true}, parallel: 1, try: try}
 	if err := s.run(c.Most, adjustments("", c.NAT, slices.Concat(knobs(), programKnobs()))); err != nil {
 		return nil, err
 	}
+	if len(out.Solutions) > 0 {
+		return out, nil
+	}
+	bare, err := try(nat.Config{NoTranslation: true}, nat.Config{})
+	if err != nil {
+		return nil, err
+	}
+	bare.From = "none"
+	out.Bare = &bare
 	return out, nil
 }
 

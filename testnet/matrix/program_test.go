@@ -48,9 +48,13 @@ func TestBisectProgram(t *testing.T) {
 				if len(b.Solutions) != 0 {
 					t.Errorf("solutions: %v", b.Solutions)
 				}
+				// Without a NAT it is seen whether that is the cause at all.
+				if len(test.needs) > 0 && (b.Bare == nil || b.Bare.From != "none" || b.Bare.Reason != "exit status 1") {
+					t.Errorf("without a NAT: %+v", b.Bare)
+				}
 				return
 			}
-			if len(b.Solutions) != 1 || len(b.Solutions[0].Changes) != len(test.want) {
+			if b.Bare != nil || len(b.Solutions) != 1 || len(b.Solutions[0].Changes) != len(test.want) {
 				t.Fatalf("solutions: %v", b.Solutions)
 			}
 			for i, c := range b.Solutions[0].Changes {
