@@ -159,6 +159,9 @@ func superUDP(begin []byte, length int) bool {
 // More reports whether anything is left.
 func (s *Splitter) More() bool { return s.more }
 
+// Length returns the bytes of each packet but the last, headers included.
+func (s *Splitter) Length() int { return s.header + s.size }
+
 // Next lays as many packets end to end in dst as fit, and returns how many
 // bytes they are and the length of each; the last may be shorter. It fails with
 // ErrNoRoom, and leaves everything where it is, if not even one fits.

@@ -259,3 +259,90 @@ func FuzzVnet(f *testing.F) {
 		}
 	})
 }
+
+// super makes what the kernel hands over of a flow: packets with size bytes of
+// payload, in one piece.
+func super(proto byte, seq uint32, flags byte, size int, payload []byte) []byte {
+	frame := make([]byte, vnetHeader)
+	frame[0], frame[1] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM, unix.VIRTIO_NET_HDR_GSO_TCPV6
+	if proto == 17 {
+		frame[1] = unix.VIRTIO_NET_HDR_GSO_UDP_L4
+	}
+	binary.NativeEndian.PutUint16(frame[4:], uint16(size))
+	return append(frame, transport(proto, seq, flags, 0, payload)...)
+}
+
+// TestVnetRuns: a run goes on with the next super-packet, but behind nothing that
+// is shorter, ends the flow, or belongs to another.
+func TestVnetRuns(t *testing.T) {
+	const size = 100
+	payload := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, n) }
+	first := super(6, 1, 0x18, size, payload(3*size))
+	next := func(at int, with byte) []byte {
+		b := super(6, 1+3*size, 0x10, size, payload(2*size))
+		b[vnetHeader+at] = with
+		return b
+	}
+	lone := append(make([]byte, vnetHeader), transport(6, 1, 0x10, 0, payload(size))...)
+	for name, test := range map[string]struct {
+		frames [][]byte
+		runs   []int // packets of each
+	}{
+		"same flow":          {[][]byte{first, next(7, 64), next(7, 64)}, []int{7}},
+		"another hop limit":  {[][]byte{first, next(7, 9)}, []int{5}},
+		"another source":     {[][]byte{first, next(23, 0xfe)}, []int{3, 2}},
+		"another port":       {[][]byte{first, next(43, 0xfe)}, []int{3, 2}},
+		"UDP":                {[][]byte{super(17, 0, 0, size, payload(200)), super(17, 0, 0, size, payload(350))}, []int{6}},
+		"UDP behind TCP":     {[][]byte{first, super(17, 0, 0, size+12, payload(300))}, []int{3, 3}},
+		"behind the end":     {[][]byte{super(6, 1, 0x11, size, payload(300)), next(7, 64)}, []int{3, 2}},
+		"behind a short one": {[][]byte{super(6, 1, 0x10, size, payload(250)), next(7, 64)}, []int{3, 2}},
+		"a short one last":   {[][]byte{first, super(6, 301, 0x10, size, payload(150)), next(7, 64)}, []int{5, 2}},
+		"other sizes":        {[][]byte{first, super(6, 301, 0x10, 90, payload(180))}, []int{3, 2}},
+		"as long as all":     {[][]byte{super(6, 1, 0x10, 20, payload(40)), super(6, 41, 0x10, 100, payload(200))}, []int{2, 2}},
+		"behind one":         {[][]byte{lone, super(6, 101, 0x10, size, payload(300))}, []int{4}},
+		"no room":            {[][]byte{first, super(6, 301, 0x10, size, payload(1000))}, []int{10, 3}},
+	} {
+		d, kernel := newVnet(t)
+		var want, got [][]byte
+		for _, f := range test.frames {
+			if _, err := unix.Write(kernel, f); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, apart(t, f)...)
+		}
+		in := packet.NewBatch(4, packet.Headroom+10*160)
+		n, err := d.read(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var runs []int
+		for i := range in[:n] {
+			before := len(got)
+			for b := range in[i].Datagrams() {
+				got = append(got, bytes.Clone(b))
+			}
+			runs = append(runs, len(got)-before)
+		}
+		if !slices.Equal(runs, test.runs) || !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Errorf("%s: runs of %v, want %v; or other packets", name, runs, test.runs)
+		}
+	}
+}
+
+// apart returns the packets of a frame on its own.
+func apart(t *testing.T, frame []byte) (pkts [][]byte) {
+	t.Helper()
+	if frame[1] == 0 {
+		return [][]byte{frame[vnetHeader:]}
+	}
+	var s segment.Splitter
+	if err := s.Begin(frame[vnetHeader:], int(binary.NativeEndian.Uint16(frame[4:]))); err != nil {
+		t.Fatal(err)
+	}
+	room := make([]byte, 1<<17)
+	n, length, err := s.Next(room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(slices.Chunk(room[:n], length))
+}
