@@ -1,78 +1,116 @@
 package stack
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
+
 	"shipworm/teredo/packet"
 )
+
+// A slowPair is two connected hosts. What b sends takes as long as delay says.
+type slowPair struct {
+	a, b       *Stack
+	delay      atomic.Int64
+	from, into net.Conn // from a, into b
+}
+
+func newSlowPair(t *testing.T, delay time.Duration) *slowPair {
+	t.Helper()
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	p := &slowPair{a: newStack(t, Config{}, addrA), b: newStack(t, Config{}, addrB)}
+	p.delay.Store(int64(delay))
+	pump(p.a, p.b, packet.RunSize, &wg)
+	wg.Go(func() {
+		pkts := packet.NewBatch(64, packet.RunSize)
+		for {
+			n, err := p.b.ReadBatch(pkts)
+			if err != nil {
+				return
+			}
+			time.Sleep(time.Duration(p.delay.Load()))
+			_, _ = p.a.WriteBatch(pkts[:n])
+		}
+	})
+	l, err := p.b.Listen(80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if p.from, err = p.a.DialContext(ctxT(t), "tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if p.into, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
 // TestLateAcks: acknowledgements that come late, but well within the
 // retransmission timeout, are no loss: nothing is sent again.
 func TestLateAcks(t *testing.T) {
 	for range 5 {
-		again, timeouts := lateAcks(t)
-		if timeouts > 0 {
+		p := newSlowPair(t, 0)
+		buf := make([]byte, 9000)
+		for i := range 10 {
+			if i == 9 {
+				p.delay.Store(int64(50 * time.Millisecond))
+			}
+			if _, err := p.from.Write(buf); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; n < len(buf); {
+				k, err := p.into.Read(buf[n:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += k
+			}
+		}
+		time.Sleep(60 * time.Millisecond)
+		if p.a.s.Stats().TCP.Timeouts.Value() > 0 {
 			continue // the machine stood still
 		}
-		if again > 0 {
-			t.Errorf("%d segments sent again", again)
+		if n := p.a.Retransmits(); n > 0 {
+			t.Errorf("%d segments sent again", n)
 		}
 		return
 	}
 	t.Error("no try without a timeout")
 }
 
-func lateAcks(t *testing.T) (again, timeouts uint64) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	var late atomic.Bool
-	a, b := newStack(t, Config{}, addrA), newStack(t, Config{}, addrB)
-	defer a.Close()
-	defer b.Close()
-	pump(a, b, packet.RunSize, &wg)
-	wg.Go(func() {
-		pkts := packet.NewBatch(64, packet.RunSize)
-		for {
-			n, err := b.ReadBatch(pkts)
-			if err != nil {
-				return
+// TestShortPath: the congestion control is the one for the round trip.
+func TestShortPath(t *testing.T) {
+	for _, test := range []struct {
+		delay time.Duration
+		want  tcpip.CongestionControlOption
+	}{{0, "reno"}, {20 * time.Millisecond, "cubic"}} {
+		t.Run(string(test.want), func(t *testing.T) {
+			var got tcpip.CongestionControlOption
+			for range 10 { // the machine may stand still
+				p := newSlowPair(t, test.delay)
+				for h, c := range map[*Stack]net.Conn{p.a: p.from, p.b: p.into} {
+					ep := h.endpoint(c.(*tcpConn).TCPConn)
+					if ep == nil {
+						t.Fatal("no endpoint")
+					}
+					if err := ep.GetSockOpt(&got); err != nil {
+						t.Fatal(err)
+					}
+					if got != test.want {
+						break
+					}
+				}
+				if got == test.want {
+					return
+				}
 			}
-			if late.Load() {
-				time.Sleep(50 * time.Millisecond)
-			}
-			_, _ = a.WriteBatch(pkts[:n])
-		}
-	})
-	l, err := b.Listen(80)
-	if err != nil {
-		t.Fatal(err)
+			t.Errorf("%s, want %s", got, test.want)
+		})
 	}
-	c, err := a.DialContext(ctxT(t), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	buf := make([]byte, 1<<16)
-	for i := range 10 {
-		late.Store(i == 9)
-		if _, err := c.Write(buf[:9000]); err != nil {
-			t.Fatal(err)
-		}
-		for n := 0; n < 9000; {
-			k, err := d.Read(buf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n += k
-		}
-	}
-	time.Sleep(60 * time.Millisecond)
-	return a.Retransmits(), a.s.Stats().TCP.Timeouts.Value()
 }

@@ -62,7 +62,7 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 		if err != nil {
 			return nil, err
 		}
-		return &tcpConn{TCPConn: c}, nil
+		return s.newTCP(c), nil
 	case "udp", "udp6":
 		c, err := s.newUDP(0, &remote)
 		if err != nil {
