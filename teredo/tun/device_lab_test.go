@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"regexp"
 	"testing"
 	"time"
@@ -167,5 +168,65 @@ func TestUDPRuns(t *testing.T) {
 	n, k, _, _, err := h.Socket.(*net.UDPConn).ReadMsgUDP(b, oob)
 	if err != nil || k == 0 || !bytes.Equal(b[:n], want) {
 		t.Errorf("the host got %d bytes with %d of control messages, %v", n, k, err)
+	}
+}
+
+// TestRunsFit: the host makes no super-packet of which a socket could not send
+// every packet in one message, 51 of 1280 bytes in 65,507, and one of that length
+// is one run. A router's kernel is left alone: what it forwards it would have to
+// cut into packets.
+func TestRunsFit(t *testing.T) {
+	segments := func(name string) string {
+		out, err := exec.Command("ip", "-d", "link", "show", "dev", name).CombinedOutput()
+		m := regexp.MustCompile(`gso_max_segs (\d+)`).FindSubmatch(out)
+		if err != nil || m == nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(m[1])
+	}
+	d, h := kernel(t, 1280, false)
+	if got := segments("suite"); got != "51" {
+		t.Errorf("super-packets of up to %s segments", got)
+	}
+	r, err := NewRouter("router")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := segments("router"); got == "51" {
+		t.Error("a router's are bounded as well")
+	}
+	r.Close() // its route is better
+	if !d.dev.(*vnetDevice).out.join.UDP {
+		t.Skip("this kernel has no runs of UDP on TUN devices")
+	}
+	const size = 1280 - 48
+	raw, err := h.Socket.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, size) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	defer time.AfterFunc(10*time.Second, func() { d.Close() }).Stop() // whatever hangs, ends
+	pkts := packet.NewBatch(64, packet.RunSize)
+	for _, n := range []int{51, 52} {
+		if _, err := h.Socket.WriteTo(make([]byte, n*size), net.UDPAddrFromAddrPort(netip.AddrPortFrom(devicetest.Peer, 5000))); err != nil {
+			t.Fatal(err)
+		}
+		runs := 0
+		for left := n * 1280; left > 0; {
+			k, err := d.ReadBatch(pkts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range pkts[:k] {
+				left -= pkts[i].Len
+				runs++
+			}
+		}
+		if one := n <= 51; one != (runs == 1) {
+			t.Errorf("%d datagrams came in %d pieces", n, runs)
+		}
 	}
 }
