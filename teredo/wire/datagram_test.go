@@ -232,3 +232,23 @@ func FuzzParse(f *testing.F) {
 		_ = wire.ParseTrailers(d.Trailers, &tr)
 	})
 }
+
+// TestContinues: a flow ends with any other address, port or protocol, and at
+// what is not whole; length and the rest of the headers may change.
+func TestContinues(t *testing.T) {
+	first := make(wire.Packet, 100)
+	first[0], first[5], first[6] = 0x60, 60, wire.ProtoTCP
+	for at := range 60 {
+		b := bytes.Clone(first)
+		b[at] ^= 1
+		same := at < 4 || at == 7 || at >= 44
+		if first.Continues(b) != same {
+			t.Errorf("byte %d changed: %v", at, !same)
+		}
+	}
+	longer := append(bytes.Clone(first), 1)
+	longer[5]++
+	if !first.Continues(longer) || first.Continues(longer[:100]) || first.Continues(first[:43]) || first[:43].Continues(first) {
+		t.Error("wrong about lengths")
+	}
+}
