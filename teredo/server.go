@@ -240,6 +240,9 @@ func (w *serverWorker) run() error {
 		now := time.Now()
 		w.mu.Lock()
 		for i := range pkts[:n] {
+			w.machine.Expect(pkts[i].Addr, pkts[i].Data())
+		}
+		for i := range pkts[:n] {
 			w.machine.Receive(now, w.address, pkts[i].Addr, pkts[i].Data(), &w.out)
 		}
 		w.flush()

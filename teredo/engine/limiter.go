@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,7 +46,7 @@ func keyOf(ip [4]byte, port uint16, kind limitKind) limitKey {
 // A limitSlot is a token bucket in one number: full is when it will be full
 // again, in time since the limiter's first packet.
 type limitSlot struct {
-	key  limitKey // zero: nobody's
+	key  atomic.Uint64 // a limitKey; zero: nobody's
 	full time.Duration
 }
 
@@ -57,16 +58,18 @@ type limitSlot struct {
 //
 // The table is larger than the nearest caches, and time goes into waiting for
 // it. So all buckets of an address are in one shard, under one lock, and those
-// for the address as a whole in one window.
+// for the address as a whole in one window. A lock is a wall besides: no
+// processor looks ahead to what it will read behind it. Therefore fetch reads
+// without one, for many packets at a time, and keys are atomic for it.
 //
 // It is safe for concurrent use: twins of a server share it, in shards by
 // address, so that they seldom meet.
 type limiter struct {
-	client, source, target limitRate
-	seed                   uint64
-	shards                 []limitShard
-	start                  sync.Once
-	begin                  time.Time
+	perClient, perSource, perTarget limitRate
+	seed                            uint64
+	shards                          []limitShard
+	start                           sync.Once
+	begin                           time.Time
 }
 
 // A limitRate is a limit as buckets have it.
@@ -108,10 +111,10 @@ func newLimiter(limits Limits, seed uint64) *limiter {
 	}
 	n := max(limits.Entries/shardEntries, 1)
 	l := &limiter{
-		client: rateOf(limits.Client, limits.ClientBurst),
-		source: rateOf(limits.Source, limits.Source),
-		target: rateOf(limits.Target, limits.Target),
-		seed:   seed, shards: make([]limitShard, n),
+		perClient: rateOf(limits.Client, limits.ClientBurst),
+		perSource: rateOf(limits.Source, limits.Source),
+		perTarget: rateOf(limits.Target, limits.Target),
+		seed:      seed, shards: make([]limitShard, n),
 	}
 	for i := range l.shards {
 		l.shards[i].slots = make([]limitSlot, limits.Entries/n)
@@ -135,15 +138,15 @@ func (l *limiter) allow(now time.Time, from netip.AddrPort, target netip.Addr) (
 	l.start.Do(func() { l.begin = now })
 	at, ip := now.Sub(l.begin), from.Addr().As4()
 	s, h := l.shard(ip)
-	client := keyOf(ip, from.Port(), perClient)
+	client, hClient := l.client(from)
 	var why Drop // zero, DropMalformed, is no limit
 	s.mu.Lock()
 	switch {
-	case !s.take(at, mix(uint64(client)^l.seed), client, l.client):
+	case !s.take(at, client, hClient, l.perClient):
 		why = DropServerEndpoint
-	case !s.take(at, h, keyOf(ip, 0, perSource), l.source):
+	case !s.take(at, keyOf(ip, 0, perSource), h, l.perSource):
 		why = DropServerHost
-	case target == from.Addr() && !s.take(at, h, keyOf(ip, 0, perTarget), l.target):
+	case target == from.Addr() && !s.take(at, keyOf(ip, 0, perTarget), h, l.perTarget):
 		why = DropServerTarget
 	}
 	s.mu.Unlock()
@@ -157,19 +160,41 @@ func (l *limiter) takeTarget(at time.Duration, ip [4]byte) bool {
 	s, h := l.shard(ip)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.take(at, h, keyOf(ip, 0, perTarget), l.target)
+	return s.take(at, keyOf(ip, 0, perTarget), h, l.perTarget)
+}
+
+// fetch brings what allow will look at for a source into the processor's
+// caches. It changes nothing.
+func (l *limiter) fetch(from netip.AddrPort) {
+	s, h := l.shard(from.Addr().As4())
+	_, hClient := l.client(from)
+	s.fetch(h)
+	s.fetch(hClient)
+}
+
+// fetchTarget is fetch for a target that is not the source.
+func (l *limiter) fetchTarget(ip [4]byte) {
+	s, h := l.shard(ip)
+	s.fetch(h)
 }
 
 // shard returns where the buckets of an address are, and the hash that says
-// where in it.
+// where in it those for the address as a whole are.
 func (l *limiter) shard(ip [4]byte) (*limitShard, uint64) {
 	h := mix(uint64(keyOf(ip, 0, 0)) ^ l.seed)
 	return &l.shards[h%uint64(len(l.shards))], h
 }
 
+// client returns the key of a client, and the hash that says where it is in the
+// shard of its address.
+func (l *limiter) client(from netip.AddrPort) (limitKey, uint64) {
+	key := keyOf(from.Addr().As4(), from.Port(), perClient)
+	return key, mix(uint64(key) ^ l.seed)
+}
+
 // take takes a token of the bucket of key, if there is one.
-func (s *limitShard) take(at time.Duration, hash uint64, key limitKey, rate limitRate) bool {
-	slot := s.slot(key, hash>>16)
+func (s *limitShard) take(at time.Duration, key limitKey, hash uint64, rate limitRate) bool {
+	slot := s.slot(key, hash)
 	full := max(slot.full, at)
 	if full-at > rate.room {
 		return false
@@ -178,27 +203,42 @@ func (s *limitShard) take(at time.Duration, hash uint64, key limitKey, rate limi
 	return true
 }
 
+// window returns the slots that a key with this hash may be in.
+func (s *limitShard) window(hash uint64) []limitSlot {
+	n := uint64(len(s.slots)) / limitWindow
+	if n == 0 {
+		return s.slots
+	}
+	from := hash >> 16 % n * limitWindow // as cache lines lie
+	return s.slots[from : from+limitWindow]
+}
+
+// fetch reads from both cache lines of a window.
+func (s *limitShard) fetch(hash uint64) {
+	w := s.window(hash)
+	w[0].key.Load()
+	w[len(w)-1].key.Load()
+}
+
 // slot returns the slot of key, a fresh one if it had none.
 func (s *limitShard) slot(key limitKey, hash uint64) *limitSlot {
-	window := s.slots
-	if n := uint64(len(window)) / limitWindow; n > 0 {
-		from := hash % n * limitWindow // as cache lines lie
-		window = window[from : from+limitWindow]
-	}
-	first := &window[0]
+	window := s.window(hash)
+	first, firstKey := &window[0], window[0].key.Load()
 	for i := range window {
 		slot := &window[i]
-		if slot.key == key {
+		k := slot.key.Load()
+		if k == uint64(key) {
 			return slot
 		}
-		if slot.key == 0 || first.key != 0 && slot.full < first.full {
-			first = slot
+		if k == 0 || firstKey != 0 && slot.full < first.full {
+			first, firstKey = slot, k
 		}
 	}
-	if first.key == 0 {
+	if firstKey == 0 {
 		s.used++
 	}
-	*first = limitSlot{key: key}
+	first.key.Store(uint64(key))
+	first.full = 0
 	return first
 }
 

@@ -274,3 +274,22 @@ func TestPeersPerHost(t *testing.T) {
 		t.Errorf("%d strangers kept of one address, %d packets delivered", s.PeersOther, s.Received)
 	}
 }
+
+// Expect is a hint: after it, or with anything in it, Receive does the same. T-09
+func TestServerExpects(t *testing.T) {
+	hinted, plain := newServer(t, nil), newServer(t, nil)
+	bubble := wire.AppendBubble(nil, wire.AddressFrom(primary, 0, forged(1)).Addr(), wire.AddressFrom(primary, 0, forged(2)).Addr(), 64)
+	for i := range 3000 {
+		from, b := forged(1+i%7), [][]byte{solicitation(false), bubble, nil, bubble[:39], {0, 1}}[i%5]
+		for _, r := range []*serverRig{hinted, plain} {
+			r.now = r.now.Add(time.Millisecond)
+		}
+		hinted.s.Expect(from, b)
+		hinted.s.Expect(netip.AddrPort{}, b)
+		hinted.s.Receive(hinted.now, 0, from, b, &hinted.out)
+		plain.s.Receive(plain.now, 0, from, b, &plain.out)
+	}
+	if got, want := hinted.s.Snapshot(), plain.s.Snapshot(); got != want || got.Advertised == 0 || got.Forwarded == 0 || got.Drops[engine.DropServerEndpoint] == 0 {
+		t.Errorf("with hints %+v, without %+v", got, want)
+	}
+}

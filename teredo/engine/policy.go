@@ -19,9 +19,9 @@ type Policy struct {
 	// intranets with public numbers (CVE-2006-6264).
 	Inside []netip.Prefix
 
-	// ranged has a bit for each first byte of an address that Ranges have
-	// something to say about: for most addresses that is the answer.
-	ranged [4]uint64
+	// For most addresses their first byte is the answer: those of Ranges, and of
+	// all there is.
+	ranged, any firstBytes
 }
 
 // DeniedRanges returns the ranges that no packet is sent to: those of RFC 4380,
@@ -49,17 +49,38 @@ func (p Policy) compile() Policy {
 		p.Ranges = slices.Clone(p.Ranges)
 	}
 	p.Own, p.Inside = slices.Clone(p.Own), slices.Clone(p.Inside)
-	p.ranged = [4]uint64{}
+	p.ranged = firstBytes{}
 	for _, r := range p.Ranges {
-		if !r.IsValid() || !r.Addr().Is4() {
-			continue // contains no IPv4 address
-		}
-		first := int(r.Masked().Addr().As4()[0])
-		for i := first; i < first+1<<max(0, 8-r.Bits()); i++ {
-			p.ranged[i/64] |= 1 << (i % 64)
-		}
+		p.ranged.add(r)
+	}
+	p.any = p.ranged
+	for _, r := range p.Inside {
+		p.any.add(r)
+	}
+	for _, ip := range p.Own {
+		p.any.add(netip.PrefixFrom(ip, ip.BitLen()))
 	}
 	return p
+}
+
+// firstBytes has a bit for each first byte of an IPv4 address.
+type firstBytes [4]uint64
+
+// add adds those of the addresses in r.
+func (f *firstBytes) add(r netip.Prefix) {
+	if !r.IsValid() || !r.Addr().Is4() {
+		return // contains no IPv4 address
+	}
+	first := int(r.Masked().Addr().As4()[0])
+	for i := first; i < first+1<<max(0, 8-r.Bits()); i++ {
+		f[i/64] |= 1 << (i % 64)
+	}
+}
+
+// has reports whether the first byte of ip, an IPv4 address, is there.
+func (f *firstBytes) has(ip netip.Addr) bool {
+	first := ip.As4()[0]
+	return f[first/64]>>(first%64)&1 != 0
 }
 
 // unicast reports whether ip is an IPv4 address outside the denied ranges.
@@ -67,7 +88,7 @@ func (p *Policy) unicast(ip netip.Addr) bool {
 	if !ip.Is4() {
 		return false
 	}
-	if first := ip.As4()[0]; p.ranged[first/64]>>(first%64)&1 == 0 {
+	if !p.ranged.has(ip) {
 		return true
 	}
 	for _, r := range p.Ranges {
@@ -80,6 +101,9 @@ func (p *Policy) unicast(ip netip.Addr) bool {
 
 // permits reports whether a packet may be sent to ip.
 func (p *Policy) permits(ip netip.Addr) bool {
+	if ip.Is4() && !p.any.has(ip) {
+		return true
+	}
 	if !p.unicast(ip) || slices.Contains(p.Own, ip) {
 		return false
 	}

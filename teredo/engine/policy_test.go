@@ -95,31 +95,40 @@ func TestPolicyCopied(t *testing.T) {
 	}
 }
 
-// Policy asks its ranges only where they have something to say: it must come to
-// the same as asking them always, whatever the ranges. T-01
+// Policy asks its ranges only where an address's first byte is one of theirs: it
+// must come to the same as asking them always, whatever they are. T-01
 func TestPolicyShortcut(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	anywhere := func() netip.Addr {
 		return netip.AddrFrom4([4]byte{byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
 	}
 	for bits := range 33 {
-		ranges := []netip.Prefix{netip.PrefixFrom(anywhere(), bits), netip.PrefixFrom(anywhere(), 32-bits), netip.MustParsePrefix("::/0"), {}}
-		p := Policy{Ranges: ranges}.compile()
+		ranges, inside := netip.PrefixFrom(anywhere(), bits), netip.PrefixFrom(anywhere(), 32-bits)
+		own := anywhere()
+		p := Policy{
+			Ranges: []netip.Prefix{ranges, netip.MustParsePrefix("::/0"), {}}, Inside: []netip.Prefix{inside, {}},
+			Own: []netip.Addr{own, netip.IPv6Loopback(), {}},
+		}.compile()
 		check := func(ip netip.Addr) {
-			want := !ranges[0].Contains(ip) && !ranges[1].Contains(ip)
-			if got := p.unicast(ip); got != want {
-				t.Errorf("%v: unicast(%v) = %v, want %v", ranges[:2], ip, got, want)
+			t.Helper()
+			unicast := ip.Is4() && !ranges.Contains(ip)
+			if got := p.unicast(ip); got != unicast {
+				t.Errorf("%v: unicast(%v) = %v", ranges, ip, got)
+			}
+			if got, want := p.permits(ip), unicast && !inside.Contains(ip) && ip != own; got != want {
+				t.Errorf("%v, %v, %v: permits(%v) = %v", ranges, inside, own, ip, got)
 			}
 		}
 		for first := range 256 {
 			check(netip.AddrFrom4([4]byte{byte(first), 1, 2, 3}))
 		}
-		for _, r := range ranges[:2] {
+		for _, r := range []netip.Prefix{ranges, inside} {
 			check(r.Addr())
 			check(r.Masked().Addr())
-			if below := r.Masked().Addr().Prev(); below.IsValid() {
-				check(below)
-			}
+			check(r.Masked().Addr().Prev()) // the invalid one, perhaps
 		}
+		check(own)
+		check(own.Next())
+		check(netip.IPv6Loopback())
 	}
 }

@@ -120,6 +120,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	policy = policy.compile() // now that Own is complete
 	s := &Server{config: config, policy: policy, keys: keys, linkLocal: wire.ServerLinkLocal(config.Primary)}
 	s.mtu = uint32(max(config.MTU, 0))
 	s.limits = newLimiter(config.Limits, config.Seed)
@@ -168,6 +169,23 @@ func (s *Server) own(ip netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// Expect prepares for a datagram that Receive will be given soon: a driver that
+// has many calls it for each of them first, so that what the limits must look up
+// in memory for all of them comes at the same time. It changes nothing, and
+// without it Receive does the same, later.
+func (s *Server) Expect(from netip.AddrPort, payload []byte) {
+	if !from.Addr().Is4() {
+		return
+	}
+	s.limits.fetch(from)
+	// What most often has another target than its source is a bubble, without
+	// headers before it: the target ends its destination, inverted.
+	if len(payload) >= wire.HeaderSize && payload[0]>>4 == 6 {
+		d := payload[wire.HeaderSize-4 : wire.HeaderSize]
+		s.limits.fetchTarget([4]byte{^d[0], ^d[1], ^d[2], ^d[3]})
+	}
 }
 
 // Receive takes in a datagram from a client, a relay or anybody, that arrived

@@ -404,6 +404,7 @@ func TestTwin(t *testing.T) {
 		workers.Go(func() {
 			var out engine.ServerOutput
 			for range 1000 {
+				s.Expect(from, nil)
 				s.Receive(now, 0, from, wire.AppendSolicitation(wire.AppendNonce(nil, [8]byte{1}), wire.ClientLinkLocal(false)), &out)
 				out.Reset()
 			}
