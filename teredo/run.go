@@ -139,6 +139,7 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 	broken := make(chan error, 2)
 	next := func() time.Time { return r.machine.Next() } // the machine may be replaced
 	settle := func(h *half) bool { return r.settle(ctx, h) }
+	r.c.serving.Store(true) // first: who hears of an address may ask for the state at once
 	r.mu.Lock()
 	fromLink := r.hearLink(ctx)
 	r.startMap(ctx)
@@ -151,7 +152,6 @@ func (r *running) serve(ctx context.Context, cancel context.CancelFunc) error {
 		r.helpers.Go(func() { watchLinks(ctx, r.c.log, news) })
 	}
 	r.helpers.Go(func() { watchSleep(ctx, r.c.clock, news) })
-	r.c.serving.Store(true)
 	err := r.loop(ctx, fromLink, news, broken)
 	cancel()
 	r.socket.Close()
