@@ -129,7 +129,7 @@ func TestLabNonceNotShared(t *testing.T) {
 			if _, err := sock.Write(b); err != nil {
 				return err
 			}
-			_ = sock.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = sock.SetReadDeadline(time.Now().Add(patience))
 			n, err := sock.Read(answer)
 			answer = answer[:n]
 			return err
@@ -168,7 +168,7 @@ func TestLabKernelNAT(t *testing.T) {
 	}
 	for name, n := range homes {
 		st := c.state(n.Host)
-		for end := time.Now().Add(60 * time.Second); st.Filtering == engine.FilteringUnknown && time.Now().Before(end); st = c.state(n.Host) {
+		for end := time.Now().Add(patience); st.Filtering == engine.FilteringUnknown && time.Now().Before(end); st = c.state(n.Host) {
 			time.Sleep(time.Second)
 		}
 		if got := fmt.Sprintf("%v, %v", st.NAT, st.Filtering); got != want[name] {

@@ -76,7 +76,7 @@ func TestTUNJournal(t *testing.T) {
 			home, forwards := s.mappedHome(profile)
 			opens := func(want int) {
 				t.Helper()
-				for end := time.Now().Add(10 * time.Second); len(forwards()) != want; time.Sleep(20 * time.Millisecond) {
+				for end := time.Now().Add(patience); len(forwards()) != want; time.Sleep(20 * time.Millisecond) {
 					if time.Now().After(end) {
 						t.Fatalf("%d ports are open, want %d", len(forwards()), want)
 					}
@@ -126,7 +126,7 @@ func TestTUNJournal(t *testing.T) {
 			opens(1)
 
 			p, _ = s.client(home, "--tun", "teredo")
-			for end := time.Now().Add(10 * time.Second); len(forwards()) != 1 || forwards()[0].External == old; time.Sleep(20 * time.Millisecond) {
+			for end := time.Now().Add(patience); len(forwards()) != 1 || forwards()[0].External == old; time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("open are %v, at first %v", forwards(), old)
 				}

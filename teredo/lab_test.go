@@ -80,6 +80,10 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
+// patience is what a wait in vain may take: a machine may be slow, or stand
+// still for seconds, and nothing be wrong with the program.
+const patience = time.Minute
+
 // street is a laboratory with a server on the Internet and homes behind NATs.
 type street struct {
 	t      *testing.T
@@ -235,7 +239,7 @@ func (s *street) client(h *lab.Host, args ...string) (*process, qualified) {
 			s.must(h, "for i in $(seq 400); do ip -6 route show table local | grep -q '^local "+q.Address.String()+" ' && exit; sleep 0.05; done; exit 1")
 		}
 		return p, q
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatal("the client did not qualify")
 	}
 	panic("unreachable")
@@ -251,7 +255,7 @@ func (s *street) ourServer(args ...string) *process {
 
 func (s *street) waitReady(h *lab.Host, port uint16) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := h.WaitReady(ctx, "udp", port); err != nil {
 		s.t.Fatal(err)
@@ -288,7 +292,7 @@ func (s *street) miredoClient(h *lab.Host) netip.Addr {
 	s.t.Helper()
 	s.miredo(h, "miredo", fmt.Sprintf("RelayType client\nInterfaceName teredo\nServerAddress %v\nBindPort 3610\n", primary))
 	address := regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for time.Now().Before(end) {
 		// Its hook adds the route last, and the kernel takes a moment to use an
 		// address.

@@ -86,7 +86,7 @@ func (s *street) upnp(r *lab.Router, name string) {
 // forwarded waits until the router has a port open.
 func (s *street) forwarded(r *lab.Router) {
 	s.t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		open := 0
 		_ = r.NAT(func(n *nat.NAT) error { open = len(n.Forwards()); return nil })
 		if open > 0 {

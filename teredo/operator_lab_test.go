@@ -65,7 +65,7 @@ func TestTUNAdvertisement(t *testing.T) {
 			if err := send(wire.TypeEchoRequest, []byte{0, 1, 0, 1, 'p', 'i', 'n', 'g'}); err != nil {
 				return err
 			}
-			_ = sock.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = sock.SetReadDeadline(time.Now().Add(patience))
 			for b := make([]byte, 2000); ; {
 				n, err := sock.Read(b)
 				if err != nil || n > 40 && b[n-9-3] == 129 {
@@ -121,7 +121,7 @@ func TestOtherUser(t *testing.T) {
 	}
 	as := func(env string, args ...string) (out string, code int) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		cmd := home.Command(ctx, "setpriv", append([]string{"--reuid", "65534", "--regid", "65534", "--clear-groups", "env", env, "HOME=/nonexistent", bin}, args...)...)
 		b, _ := cmd.CombinedOutput()

@@ -87,7 +87,7 @@ func (c *coast) talk(from *lab.Host, to string) {
 	c.t.Helper()
 	// Without a deadline ping would not wait for the last answer for longer than
 	// the others took.
-	out, err := c.shell(from, "ping -6 -n -c 4 -i 0.2 -w 20 "+to)
+	out, err := c.shell(from, "ping -6 -n -c 4 -i 0.2 -w 40 "+to)
 	if err != nil {
 		c.t.Errorf("%s: %v\n%s", from.Name(), err, out)
 		c.t.Logf("the laboratory lost %d packets", c.lab.Dropped())
@@ -96,7 +96,7 @@ func (c *coast) talk(from *lab.Host, to string) {
 			c.t.Logf("the client of %s dropped %s", h.Name(), drops)
 		}
 	}
-	if out, err := c.shell(from, "curl -sS -m 10 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); err != nil || out != "200" {
+	if out, err := c.shell(from, "curl -sS -m 40 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); err != nil || out != "200" {
 		c.t.Errorf("%s: curl: %v %s", from.Name(), err, out)
 	}
 	out, err = c.shell(from, "iperf3 -t 1 -c "+to)

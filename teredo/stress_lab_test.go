@@ -160,7 +160,7 @@ func (s *street) attach(f *fabric, i int, device, setup string, open func(*net.U
 func (b *bridged) settle(t *testing.T) {
 	t.Helper()
 	route := regexp.MustCompile(fmt.Sprintf(`(?m)^%x 80 .* 8[0-9a-f]{7} +stress$`, b.inner.As16())) // RTF_LOCAL
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		var routes []byte
 		if err := b.Do(func() (err error) {
 			routes, err = os.ReadFile("/proc/thread-self/net/ipv6_route")
