@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -52,14 +53,34 @@ func (k *Link) NoLinkLocal() error {
 	return k.wrap("link-local address", netlink.LinkSetIP6AddrGenMode(k.l, addrGenNone))
 }
 
-// AddAddr gives the interface an address, ready for use at once, and adds the
-// route to the rest of the prefix.
+// AddAddr gives the interface an address, to which programs can bind at once,
+// and adds the route to the rest of the prefix. [Link.Settle] waits until packets
+// are taken in.
 func (k *Link) AddAddr(p netip.Prefix) error {
 	a := &netlink.Addr{IPNet: ipNet(p)}
 	if p.Addr().Is6() {
 		a.Flags = unix.IFA_F_NODAD // nobody else is on such a link
 	}
 	return k.wrap(p, netlink.AddrAdd(k.l, a))
+}
+
+// settleTime is more than a kernel takes that has anything else to do.
+const settleTime = 10 * time.Second
+
+// Settle waits until the kernel takes in packets to an IPv6 address of an
+// interface that is up: a worker of its own adds the route, a moment after the
+// address was given. Until then they would be lost.
+func (k *Link) Settle(a netip.Addr) error {
+	on := &netlink.RouteGetOptions{OifIndex: k.l.Attrs().Index}
+	for end := time.Now().Add(settleTime); ; time.Sleep(time.Millisecond) {
+		routes, err := netlink.RouteGetWithOptions(a.AsSlice(), on)
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		if time.Now().After(end) {
+			return k.wrap(a, fmt.Errorf("not in use after %v", settleTime))
+		}
+	}
 }
 
 // DelAddr takes an address away.

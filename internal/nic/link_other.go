@@ -31,6 +31,9 @@ func (*Link) NoLinkLocal() error { return errors.ErrUnsupported }
 // AddAddr is never reached.
 func (*Link) AddAddr(netip.Prefix) error { return errors.ErrUnsupported }
 
+// Settle is never reached.
+func (*Link) Settle(netip.Addr) error { return errors.ErrUnsupported }
+
 // DelAddr is never reached.
 func (*Link) DelAddr(netip.Prefix) error { return errors.ErrUnsupported }
 

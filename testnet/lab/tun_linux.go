@@ -102,6 +102,11 @@ func configure(addrs []netip.Addr, gateway, gateway6 netip.Addr) error {
 		}
 		route(nic.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Src: addrs[first6], Via: gateway6})
 	}
+	for _, a := range addrs {
+		if a.Is6() {
+			steps = append(steps, func() error { return link.Settle(a) })
+		}
+	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return fmt.Errorf("lab: %w", err)
