@@ -200,12 +200,12 @@ func (c *control) close() {
 // queryControl returns what a running client says of itself: that of this user
 // or else the system's.
 func queryControl(ctx context.Context) ([]byte, error) {
-	own, _, err := controlDir()
+	own, system, err := controlDir()
 	var raw []byte
 	if err == nil {
 		raw, err = queryClient(ctx, own)
 	}
-	if err != nil && own != systemDir {
+	if err != nil && !system {
 		if sys, e := queryClient(ctx, systemDir); e == nil {
 			return sys, nil
 		}

@@ -34,7 +34,7 @@ const (
 )
 
 // serverStart is how long the program waits for a --server to open a port.
-const serverStart = 2 * time.Second
+const serverStart = 10 * time.Second
 
 func runTestnetExec(ctx context.Context, o *execOptions) error {
 	if _, err := exec.LookPath(o.argv[0]); err != nil {
