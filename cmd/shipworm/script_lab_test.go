@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 
 	"shipworm/testnet/lab"
 )
@@ -17,7 +18,8 @@ const labEnabled = true
 const inLab = "SHIPWORM_TEST_IN_LAB"
 
 // beforeTests enters the namespaces if it should. Tests of whole processes wait
-// more than they work: more of them run at once than there are processors.
+// more than they work: more of them run at once than there are processors, but
+// not so many that a program is late for what it promises.
 func beforeTests() (code int, done bool) {
 	if os.Getenv(inLab) != "" {
 		inside, code, err := lab.Enter()
@@ -29,7 +31,7 @@ func beforeTests() (code int, done bool) {
 			return code, true
 		}
 	}
-	if err := flag.Set("test.parallel", "24"); err != nil {
+	if err := flag.Set("test.parallel", fmt.Sprint(4*runtime.GOMAXPROCS(0))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1, true
 	}

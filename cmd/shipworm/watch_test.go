@@ -93,7 +93,7 @@ func TestWatched(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "held")
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what hangs is killed, which is another exit code
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // what hangs is killed, which is another exit code
 			defer cancel()
 			cmd := exec.CommandContext(ctx, os.Args[0], "frail", tt.how)
 			cmd.Env = append(os.Environ(), frailEnv+"="+file)
