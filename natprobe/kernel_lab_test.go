@@ -256,7 +256,7 @@ func startProgram(t testing.TB, l *lab.Lab, name, args string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Wait() })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := h.WaitReady(ctx, "udp", 3478); err != nil {
 		t.Fatal(err)

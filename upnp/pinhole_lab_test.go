@@ -47,11 +47,11 @@ func TestMiniupnpdPinhole(t *testing.T) {
 		t.Run(via, func(t *testing.T) {
 			h := newHome6(t, via)
 			k := h.keeper(t, "IPv6")
-			r := k.mapping(t, 15*time.Second)
+			r := k.mapping(t, time.Minute)
 			if r.Mapping.Via.String() != via || r.Mapping.External.Addr() != labPC6 {
 				t.Fatalf("mapped %+v", r.Mapping)
 			}
-			h.reach(t, k, r.Mapping.External, 15*time.Second)
+			h.reach(t, k, r.Mapping.External, time.Minute)
 			t.Logf("%s: open after %.1f ms", via, r.Millis)
 			k.end(t)
 			if h.arrives(t, r.Mapping.External, briefly) {
@@ -81,7 +81,7 @@ func TestPinholeCommands(t *testing.T) {
 			if out := h.output(t, h.pc, bin, "upnp", "add", "--ipv6", "5000"); !strings.Contains(out, at.String()) || !strings.Contains(out, via) {
 				t.Errorf("add: %s", out)
 			}
-			if !h.arrives(t, at, 15*time.Second) {
+			if !h.arrives(t, at, time.Minute) {
 				t.Error("closed after add")
 			}
 			h.output(t, h.pc, bin, "upnp", "delete", "5000")

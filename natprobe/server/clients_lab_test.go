@@ -228,7 +228,7 @@ func startPair(t *testing.T, l *lab.Lab) {
 			if !up {
 				t.Fatal("a peer is gone")
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the hosts do not find each other")
 		}
 	}
@@ -289,7 +289,7 @@ func addHome(t *testing.T, l *lab.Lab, profile string, i int) *lab.Host {
 // it has ended, whatever its exit code.
 func begin(t *testing.T, h *lab.Host, name string, args ...string) func() string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	cmd := h.Command(ctx, name, args...)
 	var out bytes.Buffer

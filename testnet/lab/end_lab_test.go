@@ -61,7 +61,7 @@ func TestKillLeavesNothing(t *testing.T) {
 	}
 	w.Close()
 	waitLine(t, r, "ready")
-	for deadline := time.Now().Add(5 * time.Second); len(running(t, "4711")) < 4; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(running(t, "4711")) < 4; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d programs started, want 4", len(running(t, "4711")))
 		}
@@ -96,7 +96,7 @@ func TestCloseEndsDaemons(t *testing.T) {
 	if err := home.Command(t.Context(), "setsid", "-f", "sleep", "4713").Run(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(running(t, "4713")) < 2; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(running(t, "4713")) < 2; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the programs did not start")
 		}
@@ -105,7 +105,7 @@ func TestCloseEndsDaemons(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	if d := time.Since(start); d > 10*time.Second {
+	if d := time.Since(start); d > time.Minute {
 		t.Errorf("took %v", d)
 	}
 	if err := stubborn.Wait(); err == nil {

@@ -98,7 +98,7 @@ func TestCommandContext(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("no error from a program that was ended")
 	}
-	if d := time.Since(start); d > 10*time.Second {
+	if d := time.Since(start); d > time.Minute {
 		t.Errorf("took %v", d)
 	}
 	waitGone(t, "4712")
@@ -117,7 +117,7 @@ func TestSharedHost(t *testing.T) {
 		t.Skip("needs python3: ", err)
 	}
 	t.Cleanup(func() { _ = web.Wait() })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := home.WaitReady(ctx, "tcp", 8000); err != nil {
 		t.Fatal(err)
@@ -137,10 +137,10 @@ func TestSharedHost(t *testing.T) {
 }
 
 // waitGone fails the test if a program with that argument still runs after a
-// second.
+// while.
 func waitGone(t *testing.T, arg string) {
 	t.Helper()
-	deadline := time.Now().Add(time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for len(running(t, arg)) > 0 {
 		if time.Now().After(deadline) {
 			t.Fatalf("still running: %v", running(t, arg))

@@ -134,7 +134,7 @@ func newLab(t testing.TB, profile string, line link.Config) (*lab.Lab, *lab.Host
 // output runs a program on a host and returns what it printed.
 func output(t testing.TB, h *lab.Host, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := h.Command(ctx, name, args...).CombinedOutput()
 	if err != nil {

@@ -69,8 +69,8 @@ func curlFrom(t *testing.T, h *lab.Host, local int, url string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		cmd := h.Command(t.Context(), "curl", "-sS", "--max-time", "10", "--local-port", fmt.Sprint(local), url)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		cmd := h.Command(t.Context(), "curl", "-sS", "--max-time", "60", "--local-port", fmt.Sprint(local), url)
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			return strings.TrimSpace(string(out))
@@ -149,7 +149,7 @@ func send(t *testing.T, pc *net.UDPConn, to net.Addr, text string) {
 func receive(t *testing.T, pc *net.UDPConn) (string, net.Addr) {
 	t.Helper()
 	buf := make([]byte, 2048)
-	if err := pc.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := pc.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	n, from, err := pc.ReadFrom(buf)

@@ -96,7 +96,7 @@ func TestClassifiers(t *testing.T) {
 // for what it has printed when it has ended, whatever its exit code.
 func begin(t *testing.T, h *lab.Host, name string, args ...string) func() string {
 	t.Helper()
-	cmd := h.Command(waitTimeout(t, 30*time.Second), name, args...)
+	cmd := h.Command(waitTimeout(t, 2*time.Minute), name, args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {

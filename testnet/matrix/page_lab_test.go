@@ -34,10 +34,10 @@ func openTab(t *testing.T) *tab {
 		t.Skip("needs Debian's chromium: ", err)
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, cancel := chromedp.NewContext(alloc)
-	ctx, expire := context.WithTimeout(ctx, time.Minute)
+	ctx, expire := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(func() {
 		expire()
 		chromedp.Cancel(ctx)
@@ -66,7 +66,7 @@ func (b *tab) eval(js string) string {
 // until waits for a condition in the page.
 func (b *tab) until(js string) {
 	b.t.Helper()
-	for end := time.Now().Add(10 * time.Second); b.eval(js) != "true"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); b.eval(js) != "true"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			b.t.Fatal("still not: ", js)
 		}

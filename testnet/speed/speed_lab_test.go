@@ -31,7 +31,7 @@ func build(t *testing.T) string {
 // Every row of the table has figures, however busy the machine is: how good they
 // are is not for a test to judge.
 func TestEveryRow(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	shipworm := filepath.Join(t.TempDir(), "shipworm")
 	if out, err := exec.Command("go", "build", "-o", shipworm, "shipworm/cmd/shipworm").CombinedOutput(); err != nil {
@@ -171,16 +171,18 @@ func TestEnds(t *testing.T) {
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(3 * time.Second) // in the middle of something
-			if n := len(running(bin, "")); n < 5 {
-				t.Errorf("only %d processes run", n)
+			for end := time.Now().Add(time.Minute); len(running(bin, "")) < 5; time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("only %d processes run", len(running(bin, "")))
+				}
 			}
+			time.Sleep(time.Second) // in the middle of something
 			_ = p.Process.Signal(c.signal)
 			_ = p.Wait()
 			if code := p.ProcessState.ExitCode(); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
-			for end := time.Now().Add(10 * time.Second); len(running(bin, "")) > 0; time.Sleep(20 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); len(running(bin, "")) > 0; time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("left: %v", running(bin, ""))
 				}

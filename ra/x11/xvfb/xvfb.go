@@ -48,7 +48,7 @@ func StartProcess(t testing.TB, size image.Point, depth int, args ...string) (st
 	cmd.ExtraFiles = []*os.File{w}
 	run(t, cmd)
 	w.Close()
-	_ = r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = r.SetReadDeadline(time.Now().Add(time.Minute))
 	// Up to the newline: Xvfb does not survive a pipe that closes early.
 	number, err := bufio.NewReader(r).ReadString('\n')
 	if err != nil {
@@ -85,6 +85,21 @@ func run(t testing.TB, cmd *exec.Cmd) {
 			t.Logf("%s: %s", cmd.Path, out.String())
 		}
 	})
+}
+
+// Shows waits until something is on the display, which is black without it.
+// Keys that are injected earlier go nowhere.
+func Shows(t testing.TB, display string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		f := Screenshot(t, display)
+		if bytes.Count(f.Pix, []byte{0}) < len(f.Pix) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing is on the display")
+		}
+	}
 }
 
 // Screenshot reads the display with a program that is not ours: xwd.
