@@ -170,7 +170,7 @@ func (k *keyboard) Watch(ctx context.Context, pressed func()) error {
 
 // patience is how long a test waits for what must come: machines that build
 // and test many things at once may let it starve for seconds.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // home is everything of one test: two sides over loopback.
 type home struct {
@@ -428,8 +428,8 @@ func logged(t testing.TB, name string) []string {
 // quick are timers for tests in which time must pass.
 func quick() session.Config {
 	return session.Config{
-		Lost: 3 * time.Second, Heartbeat: 500 * time.Millisecond, ControlBeat: 200 * time.Millisecond,
-		GateSilence: time.Second, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
+		Lost: 6 * time.Second, Heartbeat: 500 * time.Millisecond, ControlBeat: 200 * time.Millisecond,
+		GateSilence: 3 * time.Second, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
 	}
 }
 

