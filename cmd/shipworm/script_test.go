@@ -45,8 +45,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("RUNTIME_DIRECTORY", dir)
 			return os.Mkdir(dir, 0o700)
 		},
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"status": scriptStatus},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"status": scriptStatus},
 		Condition: func(cond string) (bool, error) {
 			if cond == "lab" {
 				return labEnabled, nil

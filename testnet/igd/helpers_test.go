@@ -78,7 +78,7 @@ func ask(t *testing.T, to net.Addr, b []byte) []byte {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(busy))
 	if _, err := c.Write(b); err != nil {
 		t.Fatal(err)
 	}
