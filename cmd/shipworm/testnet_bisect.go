@@ -69,6 +69,7 @@ Exit code 3 means that no change helps.`,
 			if natA == "" || natB == "" {
 				return withHint(usageError(fmt.Errorf("%s: --nat-a and --nat-b are both needed", commandName(c))), "shipworm testnet list shows the NATs")
 			}
+			defer sayIfSlow("trying every change")()
 			b, err := matrix.Bisect(c.Context(), matrix.BisectConfig{Config: cfg, A: natA, B: natB, Most: most})
 			if err != nil {
 				return matrixError(c.Context(), commandName(c), err)

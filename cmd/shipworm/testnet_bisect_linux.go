@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"shipworm/testnet/lab"
 	"shipworm/testnet/matrix"
@@ -31,19 +28,11 @@ func (p *programBisection) bisect(ctx context.Context, command string, stdout, s
 		}
 		return nil
 	}
-	tried, shown := 0, !p.exec.verbose && term.IsTerminal(int(os.Stderr.Fd()))
+	defer sayIfSlow(fmt.Sprintf("running it for each change, %v at most", p.timeout))()
 	b, err := matrix.BisectProgram(ctx, matrix.ProgramConfig{
 		Title: strings.Join(p.exec.argv, " "), Name: p.exec.nat, NAT: p.exec.natConfig, Most: p.most,
-		Try: func(ctx context.Context, c nat.Config) (matrix.Trial, error) {
-			if tried++; shown {
-				fmt.Fprintf(stderr, "\r%s: try %d, at most %v each", command, tried, p.timeout)
-			}
-			return p.try(ctx, command, c, stderr)
-		},
+		Try: func(ctx context.Context, c nat.Config) (matrix.Trial, error) { return p.try(ctx, command, c, stderr) },
 	})
-	if shown {
-		fmt.Fprint(stderr, "\r\x1b[K")
-	}
 	if err != nil {
 		return matrixError(ctx, command, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -155,7 +156,7 @@ type matrixOutput struct {
 }
 
 func runMatrix(ctx context.Context, stdout, stderr io.Writer, command string, cfg matrix.Config, out matrixOutput) error {
-	// The baseline first: a bad one should not cost the run.
+	// The files first: a bad one should not cost the run.
 	var baseline *matrix.Table
 	if out.check != "" {
 		b, err := os.ReadFile(out.check)
@@ -166,6 +167,12 @@ func runMatrix(ctx context.Context, stdout, stderr io.Writer, command string, cf
 			return fmt.Errorf("%s: --check %s: %w", command, out.check, err)
 		}
 	}
+	for _, file := range []string{out.html, out.save} {
+		if _, err := os.Stat(filepath.Dir(file)); err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	defer sayIfSlow("trying every pair")()
 	t, err := matrix.Run(ctx, cfg)
 	if err != nil {
 		return matrixError(ctx, command, err)

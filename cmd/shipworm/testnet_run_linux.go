@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"shipworm/testnet/lab"
@@ -16,6 +17,7 @@ func performScenario(ctx context.Context, s *scenario.Scenario, opts scenario.Op
 	case err != nil:
 		return laboratoryError("testnet run", err)
 	case inside:
+		defer sayIfSlow(fmt.Sprintf("running, until %v at most", s.Limit))()
 		r, err := scenario.Perform(ctx, s, opts)
 		return o.finish(ctx, r, err, opts.Recorder, out)
 	case code != 0:

@@ -31,13 +31,7 @@ func Parse(src []byte) (*Scenario, error) {
 // are relative to its folder. Errors are those of Parse, or of reading the
 // file.
 func Load(path string) (*Scenario, error) {
-	// What waits for a writer would hold up whoever presses Ctrl-C, and the
-	// laboratory could not read it twice.
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		what := "no regular file"
-		if info.IsDir() {
-			what = "a folder"
-		}
+	if what := irregular(path); what != "" {
 		return nil, &FileError{[]Problem{{1, 1, "this is " + what + ": want a file in TOML"}}}
 	}
 	f, err := os.Open(path)
@@ -53,12 +47,29 @@ func Load(path string) (*Scenario, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
+		const want = "want a profile file, its path relative to the scenario's folder"
+		if what := irregular(name); what != "" {
+			return nat.Config{}, fmt.Errorf("%s is %s: %s", name, what, want)
+		}
 		c, err := nat.LoadProfile(name)
 		if err != nil {
-			err = fmt.Errorf("%w: want a profile file, its path relative to the scenario's folder", err)
+			err = fmt.Errorf("%w: %s", err, want)
 		}
 		return c, err
 	})
+}
+
+// irregular says what a path leads to that is no regular file; "" also if there
+// is nothing. What waits for a writer would hold up whoever presses Ctrl-C, and
+// the laboratory could not read it twice.
+func irregular(path string) string {
+	switch info, err := os.Stat(path); {
+	case err != nil || info.Mode().IsRegular():
+		return ""
+	case info.IsDir():
+		return "a folder"
+	}
+	return "no regular file"
 }
 
 func parse(src []byte, load func(string) (nat.Config, error)) (*Scenario, error) {

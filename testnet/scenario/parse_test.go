@@ -331,6 +331,10 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(filepath.Join(dir, "gone.toml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Load = %v, want %v", err, os.ErrNotExist)
 	}
+	write("folder.toml", "[host.a]\n[nat.n]\nfile = \".\"\n")
+	if _, err := Load(filepath.Join(dir, "folder.toml")); err == nil || !strings.HasPrefix(err.Error(), "3:8: ") || !strings.HasSuffix(err.Error(), "is a folder: want a profile file, its path relative to the scenario's folder") {
+		t.Errorf("Load = %v", err)
+	}
 	if _, err := Load(dir); err == nil || err.Error() != "1:1: this is a folder: want a file in TOML" {
 		t.Errorf("Load of a folder = %v", err)
 	}
