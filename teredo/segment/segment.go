@@ -24,6 +24,7 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -159,8 +160,16 @@ func superUDP(begin []byte, length int) bool {
 // More reports whether anything is left.
 func (s *Splitter) More() bool { return s.more }
 
-// Length returns the bytes of each packet but the last, headers included.
-func (s *Splitter) Length() int { return s.header + s.size }
+// Follows reports whether the next packet may stand behind last, a whole TCP or
+// UDP packet, in one run: the length, the flow and the traffic class are the same,
+// and TCP goes on where last ended without ending the flow.
+func (s *Splitter) Follows(last []byte) bool {
+	h := &s.head
+	if !s.more || len(last) != s.header+s.size || !bytes.Equal(last[:4], h[:4]) || last[6] != h[6] || !bytes.Equal(last[8:ip6Size+4], h[8:ip6Size+4]) {
+		return false
+	}
+	return h[6] == protoUDP || last[ip6Size+13]&flagFIN == 0 && be.Uint32(last[ip6Size+4:])+uint32(s.size) == s.seq
+}
 
 // Next lays as many packets end to end in dst as fit, and returns how many
 // bytes they are and the length of each; the last may be shorter. It fails with

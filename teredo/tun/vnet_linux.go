@@ -1,7 +1,6 @@
 package tun
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"shipworm/internal/nic"
 	"shipworm/teredo/packet"
 	"shipworm/teredo/segment"
-	"shipworm/teredo/wire"
 )
 
 // vnetDevice exchanges super-packets with the kernel: what TCP writes in one go
@@ -124,13 +122,8 @@ func (r *vnetReading) begin(b []byte) bool {
 // next fills a packet with the next part of a super-packet, or first the room
 // that the last one has: the fewer runs, the fewer messages through the socket.
 func (r *vnetReading) next() {
-	if r.n > 0 && r.continues(&r.pkts[r.n-1]) {
-		p := &r.pkts[r.n-1]
-		if n, _, err := r.parts.Next(p.Buf[p.Off+p.Len:]); err == nil {
-			p.Segment = r.parts.Length()
-			p.Len += n
-			return
-		}
+	if r.n > 0 && r.extend(&r.pkts[r.n-1]) {
+		return
 	}
 	p := &r.pkts[r.n]
 	n, length, err := r.parts.Next(p.Buf[packet.Headroom:])
@@ -145,20 +138,20 @@ func (r *vnetReading) next() {
 	r.n++
 }
 
-// continues reports whether what is to be taken apart may go on behind p: flow
-// and length are the same, and no packet of p is shorter or ends the flow.
-func (r *vnetReading) continues(p *packet.Packet) bool {
-	const (
-		proto, addrs, ports, flags = 6, 8, wire.HeaderSize, wire.HeaderSize + 13 // where they are
-
-		fin = 0x01
-	)
-	b, super, length := p.Data(), r.buf[vnetHeader:], r.parts.Length()
-	if p.Segment != length && (p.Segment != 0 || p.Len != length) || p.Len%length != 0 {
+// extend lays what follows p behind it, if anything does and fits.
+func (r *vnetReading) extend(p *packet.Packet) bool {
+	size := p.Segment
+	if size == 0 {
+		size = p.Len
+	}
+	if p.Len%size != 0 || !r.parts.Follows(p.Data()[p.Len-size:]) {
 		return false
 	}
-	return b[proto] == super[proto] && bytes.Equal(b[addrs:ports+4], super[addrs:ports+4]) &&
-		(b[proto] != wire.ProtoTCP || b[p.Len-length+flags]&fin == 0)
+	n, _, err := r.parts.Next(p.Buf[p.Off+p.Len:])
+	if err == nil {
+		p.Len, p.Segment = p.Len+n, size
+	}
+	return err == nil
 }
 
 // vnetWriting is the state of the one goroutine that writes.

@@ -283,22 +283,29 @@ func TestVnetRuns(t *testing.T) {
 		b[vnetHeader+at] = with
 		return b
 	}
+	udp := func(size int, payload []byte) []byte { return super(17, 0, 0, size, payload) }
+	// Of packets of 148 bytes and of 98, the last 148 begin where another begins.
+	forged := payload(150)
+	copy(forged[50:], udp(size, nil)[vnetHeader:])
 	lone := append(make([]byte, vnetHeader), transport(6, 1, 0x10, 0, payload(size))...)
 	for name, test := range map[string]struct {
 		frames [][]byte
 		runs   []int // packets of each
 	}{
-		"same flow":          {[][]byte{first, next(7, 64), next(7, 64)}, []int{7}},
+		"same flow":          {[][]byte{first, next(7, 64), super(6, 501, 0x10, size, payload(200))}, []int{7}},
+		"sent again":         {[][]byte{first, first}, []int{3, 3}},
+		"another ECN":        {[][]byte{first, next(1, 0x30)}, []int{3, 2}},
 		"another hop limit":  {[][]byte{first, next(7, 9)}, []int{5}},
 		"another source":     {[][]byte{first, next(23, 0xfe)}, []int{3, 2}},
 		"another port":       {[][]byte{first, next(43, 0xfe)}, []int{3, 2}},
-		"UDP":                {[][]byte{super(17, 0, 0, size, payload(200)), super(17, 0, 0, size, payload(350))}, []int{6}},
-		"UDP behind TCP":     {[][]byte{first, super(17, 0, 0, size+12, payload(300))}, []int{3, 3}},
+		"UDP":                {[][]byte{udp(size, payload(200)), udp(size, payload(350))}, []int{6}},
+		"UDP behind TCP":     {[][]byte{first, udp(size+12, payload(300))}, []int{3, 3}},
 		"behind the end":     {[][]byte{super(6, 1, 0x11, size, payload(300)), next(7, 64)}, []int{3, 2}},
 		"behind a short one": {[][]byte{super(6, 1, 0x10, size, payload(250)), next(7, 64)}, []int{3, 2}},
 		"a short one last":   {[][]byte{first, super(6, 301, 0x10, size, payload(150)), next(7, 64)}, []int{5, 2}},
-		"other sizes":        {[][]byte{first, super(6, 301, 0x10, 90, payload(180))}, []int{3, 2}},
-		"as long as all":     {[][]byte{super(6, 1, 0x10, 20, payload(40)), super(6, 41, 0x10, 100, payload(200))}, []int{2, 2}},
+		"a shorter size":     {[][]byte{udp(size, payload(300)), udp(90, payload(180))}, []int{3, 2}},
+		"as long as all":     {[][]byte{udp(26, payload(52)), udp(100, payload(200))}, []int{2, 2}},
+		"as if not short":    {[][]byte{udp(size, forged), udp(size, payload(200))}, []int{2, 2}},
 		"behind one":         {[][]byte{lone, super(6, 101, 0x10, size, payload(300))}, []int{4}},
 		"no room":            {[][]byte{first, super(6, 301, 0x10, size, payload(1000))}, []int{10, 3}},
 	} {
