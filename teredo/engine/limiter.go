@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -223,23 +224,26 @@ func (s *limitShard) fetch(hash uint64) {
 // slot returns the slot of key, a fresh one if it had none.
 func (s *limitShard) slot(key limitKey, hash uint64) *limitSlot {
 	window := s.window(hash)
-	first, firstKey := &window[0], window[0].key.Load()
+	// Which is full first is a matter of chance: no branch is to guess it.
+	first := int64(math.MaxInt64) // by time, but for the last bits, which are the index
 	for i := range window {
-		slot := &window[i]
-		k := slot.key.Load()
+		k := window[i].key.Load()
 		if k == uint64(key) {
-			return slot
+			return &window[i]
 		}
-		if k == 0 || firstKey != 0 && slot.full < first.full {
-			first, firstKey = slot, k
+		rank := int64(window[i].full)&^(limitWindow-1) | int64(i)
+		if k == 0 {
+			rank = int64(i) - limitWindow // before all that are taken
 		}
+		first = min(first, rank)
 	}
-	if firstKey == 0 {
+	if first < 0 {
 		s.used++
 	}
-	first.key.Store(uint64(key))
-	first.full = 0
-	return first
+	slot := &window[uint64(first)%limitWindow]
+	slot.key.Store(uint64(key))
+	slot.full = 0
+	return slot
 }
 
 // mix spreads a number over all of its bits, as SplitMix64 does at its end.

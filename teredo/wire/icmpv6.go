@@ -29,9 +29,11 @@ func ChecksumICMPv6(src, dst netip.Addr, message []byte) uint16 {
 	return ^uint16(sum)
 }
 
+// addWords adds two words at a time: the carry from one to the next is what
+// folding adds, too.
 func addWords(sum uint64, b []byte) uint64 {
 	for len(b) >= 4 {
-		sum += uint64(binary.BigEndian.Uint32(b)>>16) + uint64(binary.BigEndian.Uint32(b)&0xffff)
+		sum += uint64(binary.BigEndian.Uint32(b))
 		b = b[4:]
 	}
 	if len(b) >= 2 {
