@@ -11,6 +11,9 @@ import (
 	"shipworm/testnet/nat"
 )
 
+// reserved are names that mean something already.
+var reserved = []string{"internet", "localhost"}
+
 // network reads hosts and NATs, and gives addresses to those that have none.
 func (p *parser) network(nats, hosts []*entry) {
 	tables := append(slices.Clone(nats), hosts...)
@@ -24,8 +27,8 @@ func (p *parser) network(nats, hosts []*entry) {
 	sections := map[*Node]*section{}
 	taken := map[string]position{}
 	for _, e := range tables {
-		if !namePattern.MatchString(e.key) || e.key == "internet" {
-			p.add(e.at, "%q is no name of a node: %s", e.key, nameWant)
+		if !namePattern.MatchString(e.key) || slices.Contains(reserved, e.key) {
+			p.add(e.at, "%q is no name of a node: %s, and not %s", e.key, nameWant, strings.Join(reserved, " or "))
 			continue
 		}
 		if before, ok := taken[e.key]; ok {
@@ -42,6 +45,9 @@ func (p *parser) network(nats, hosts []*entry) {
 	}
 	for _, n := range p.s.Nodes {
 		p.wire(n, sections[n])
+		if at, ok := taken[igdHost(n)]; ok && n.IGD.Name != "" {
+			p.add(at, "the name %q is taken: it is of the host that opens the ports of %s; want another", igdHost(n), n.Name)
+		}
 	}
 	if !p.loops() {
 		p.address()
