@@ -44,7 +44,7 @@ type pageRow struct {
 
 type pageCell struct {
 	ID, Class, Symbol, Value, Unit, Label string
-	Packets                               int
+	Packets                               string
 	Open                                  bool // has a ladder
 }
 
@@ -137,7 +137,7 @@ func (t *Table) WriteHTML(w io.Writer) error {
 
 func (c *Cell) page(id string, rs []reason) pageCell {
 	p := pageCell{
-		ID: id, Class: string(c.Outcome), Symbol: c.Outcome.Symbol(), Packets: c.Packets, Open: len(c.Ladder.Rows) > 0,
+		ID: id, Class: string(c.Outcome), Symbol: c.Outcome.Symbol(), Packets: count(c.Packets, "packet"), Open: len(c.Ladder.Rows) > 0,
 		Label: fmt.Sprintf("%s calls %s: %s", c.From, c.To, c.sentence()),
 	}
 	if c.Outcome != Connected { // whose sentence says it
