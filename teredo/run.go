@@ -24,6 +24,7 @@ type running struct {
 	policy  Policy
 	machine *engine.Client
 	own     half // of loop
+	direct  half // of sendDirect
 	service *servicePort
 	renew   chan struct{} // the service port is to be another one
 	local   netip.AddrPort
@@ -100,7 +101,7 @@ func (r *running) open(ctx context.Context) (err error) {
 	if r.device = c.cfg.Device; r.device != nil {
 		return nil
 	}
-	host, err := stack.New(stack.Config{NoEcho: c.cfg.NoEcho})
+	host, err := stack.New(stack.Config{NoEcho: c.cfg.NoEcho, Direct: r.sendDirect})
 	if err != nil {
 		r.socket.Close()
 		return err

@@ -39,6 +39,20 @@ func (c *Client) SendRun(now time.Time, run []byte, size int, out *Output) {
 	}
 }
 
+// SendReady is Send for a packet that goes to a peer that is up, at once, from
+// the service port, and calls for nothing else: one Transmit, no sooner Next. If
+// anything more is due, it does nothing and reports false.
+func (c *Client) SendReady(now time.Time, packet []byte, out *Output) bool {
+	p := c.ready(now, packet)
+	if p == nil || !p.wanted || p.port != 0 || len(c.ports.closing) > 0 || now.Sub(p.lastRx) > peerRefresh ||
+		!p.unanswered.IsZero() && now.Sub(p.unanswered) > silence {
+		return false
+	}
+	c.peers.used(p)
+	c.transmitData(now, p, packet, 0, out)
+	return true
+}
+
 // ready returns the peer that a packet can go to at once, or nil.
 func (c *Client) ready(now time.Time, packet []byte) *peer {
 	ip, err := wire.CheckPacket(packet)

@@ -346,3 +346,51 @@ func TestSendRun(t *testing.T) {
 		t.Errorf("a single packet: %+v", r.out.Transmit)
 	}
 }
+
+// TestSendReady: it sends what Send would send and nothing else, whenever it
+// does not refuse, and it refuses whenever more is due.
+func TestSendReady(t *testing.T) {
+	peer := peerAt(peerPort)
+	a := udp(qualifiedRig(t).own, peer, 300)
+	strange := qualifiedRig(t)
+	strange.out.Reset()
+	before := strange.c.Snapshot()
+	if strange.c.SendReady(strange.now, a, &strange.out) || len(strange.out.Transmit) != 0 || strange.c.Snapshot().Queued != before.Queued {
+		t.Error("something was done for a peer that is not up")
+	}
+	taken, refused := 0, 0
+	for wait := time.Duration(0); wait < 2*time.Minute; wait += 3 * time.Second {
+		direct, plain := qualifiedRig(t), qualifiedRig(t)
+		for _, r := range []*rig{direct, plain} {
+			r.connect(peer, peerPort)
+			r.out.Reset()
+			r.c.Send(r.now, a, &r.out)
+			r.now = r.now.Add(wait)
+			r.out.Reset()
+		}
+		due := direct.c.Next()
+		sent := direct.c.Snapshot().Sent
+		plain.c.Send(plain.now, a, &plain.out)
+		alone := len(plain.out.Transmit) == 1 && &plain.out.Transmit[0].Payload[0] == &a[0] &&
+			len(plain.out.Events)+len(plain.out.Open)+len(plain.out.Close)+len(plain.out.Deliver) == 0
+		switch ready := direct.c.SendReady(direct.now, a, &direct.out); {
+		case ready && !alone:
+			t.Errorf("after %v there was more to be done: %+v", wait, plain.out)
+		case ready:
+			taken++
+			x := direct.out.Transmit
+			if len(x) != 1 || x[0].To != plain.out.Transmit[0].To || &x[0].Payload[0] != &a[0] || x[0].Port != 0 ||
+				direct.c.Snapshot().Sent != sent+1 || direct.c.Next() != due {
+				t.Errorf("after %v: sent %+v, %d counted, next %v, was %v", wait, x, direct.c.Snapshot().Sent-sent, direct.c.Next(), due)
+			}
+		default:
+			refused++
+			if len(direct.out.Transmit)+len(direct.out.Events) != 0 || direct.c.Snapshot().Sent != sent {
+				t.Errorf("after %v: refused, and sent %+v", wait, direct.out)
+			}
+		}
+	}
+	if taken == 0 || refused == 0 {
+		t.Errorf("%d taken, %d refused: nothing is tested", taken, refused)
+	}
+}

@@ -11,8 +11,11 @@ import (
 	"shipworm/teredo/segment"
 )
 
-// outgoing is the state of the one goroutine that reads.
+// outgoing is the state of the one goroutine that reads; most of it, of whoever
+// has the link's turn.
 type outgoing struct {
+	turn  bool // the reader's
+	alone packet.Packet
 	bufs  [64]*stack.PacketBuffer
 	super *stack.PacketBuffer // that parts takes apart
 	parts segment.Splitter
@@ -32,7 +35,7 @@ func (s *Stack) ReadBatch(pkts []packet.Packet) (int, error) {
 	o := &s.out
 	for {
 		kept := 0
-		for kept < len(pkts) && (o.parts.More() || o.next < o.count) {
+		for kept < len(pkts) && o.turn && o.more() {
 			if s.fill(&pkts[kept]) {
 				kept++
 			}
@@ -40,12 +43,16 @@ func (s *Stack) ReadBatch(pkts []packet.Packet) (int, error) {
 		if kept > 0 {
 			return kept, nil
 		}
-		var closed bool
-		if o.count, closed = s.link.pop(o.bufs[:]); closed {
+		if o.turn { // what was in hand has left
+			o.turn = false
+			s.link.endTurn()
+		}
+		n, closed := s.link.pop(o.bufs[:])
+		if closed {
 			return 0, net.ErrClosed
 		}
-		o.next = 0
-		if o.count > 0 {
+		if n > 0 {
+			o.turn, o.next, o.count = true, 0, n
 			continue
 		}
 		select {
@@ -53,6 +60,24 @@ func (s *Stack) ReadBatch(pkts []packet.Packet) (int, error) {
 		case <-s.link.done:
 		}
 	}
+}
+
+func (o *outgoing) more() bool { return o.parts.More() || o.next < o.count }
+
+// sendDirect reports whether a packet that came alone has been seen to.
+func (s *Stack) sendDirect(b *stack.PacketBuffer) bool {
+	p := &s.out.alone
+	return !s.single(p, b) || s.cfg.Direct(p.Data())
+}
+
+// single copies one packet into p, and reports whether it may leave.
+func (s *Stack) single(p *packet.Packet, b *stack.PacketBuffer) bool {
+	p.Off, p.Segment = packet.Headroom, 0
+	p.Len = s.out.copy(p.Buf[packet.Headroom:], b)
+	if b.GSOOptions.NeedsCsum { // TCP leaves it to the device
+		segment.SetChecksum(p.Data())
+	}
+	return p.Len > 0 && s.outboundAllowed(p.Data()) || p.Len == 0 && s.malformed()
 }
 
 // fill puts the next packet or run into p, and reports whether there was one
@@ -67,12 +92,9 @@ func (s *Stack) fill(p *packet.Packet) bool {
 		o.next++
 		size := int(b.GSOOptions.MSS)
 		if b.GSOOptions.Type == stack.GSONone || size == 0 {
-			p.Len = o.copy(room, b)
-			if b.GSOOptions.NeedsCsum { // a reset before there is a segment size
-				segment.SetChecksum(p.Data())
-			}
+			may := s.single(p, b)
 			b.DecRef()
-			return p.Len > 0 && s.outboundAllowed(p.Data()) || p.Len == 0 && s.malformed()
+			return may
 		}
 		if o.parts.BeginParts(o.pieces(b), size) != nil {
 			b.DecRef()

@@ -37,6 +37,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"shipworm/teredo/packet"
 )
 
 const (
@@ -67,6 +69,15 @@ type Config struct {
 	// Queue bounds the packets that wait for ReadBatch; zero means
 	// DefaultQueue.
 	Queue int
+
+	// Direct, unless nil, is offered each packet that the host sends after a
+	// pause, before it waits for ReadBatch: there is nothing to gather, and the
+	// other end gets it one change of goroutines earlier. It sends the packet,
+	// which is its own until it returns, or reports false at once. It runs in the
+	// goroutine that sends, under locks of the Stack's: it must neither wait for
+	// others nor call the Stack. One call runs at a time, and none while packets
+	// that ReadBatch returned are in hand.
+	Direct func(pkt []byte) bool
 
 	// NoEcho leaves ICMPv6 echo requests unanswered.
 	NoEcho bool
@@ -112,6 +123,10 @@ func New(c Config) (*Stack, error) {
 		HandleLocal:        true,
 	})
 	s.link = newLink(c.Queue, uint32(c.MTU), &s.drop)
+	if c.Direct != nil {
+		s.out.alone.Buf = make([]byte, packet.Headroom+c.MTU)
+		s.link.direct = s.sendDirect
+	}
 	if err := s.configure(); err != nil {
 		s.s.Destroy()
 		return nil, err
