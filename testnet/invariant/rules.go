@@ -15,9 +15,9 @@ import (
 
 // checksums reports packets whose IP header is malformed, or whose header, UDP,
 // TCP or ICMP checksum is wrong, unless a line flipped a bit in them.
-func checksums(report func(sim.Transit)) func(sim.Transit) {
+func checksums(unfinished func() bool, report func(sim.Transit)) func(sim.Transit) {
 	return func(t sim.Transit) {
-		if t.Forged || t.Corrupted {
+		if t.Forged || t.Corrupted || unfinished != nil && unfinished() {
 			return
 		}
 		if !ip.ChecksumsOK(t.Packet) {

@@ -12,8 +12,7 @@ import (
 // Close ends every program in the laboratory, those that made themselves
 // daemons too, and takes it down. Programs get SIGTERM and a second to obey.
 // It may be called more than once. Its error says that the network broke an
-// invariant (testnet/invariant), as far as packets crossed the lines by
-// themselves, see [Lab].
+// invariant (testnet/invariant).
 func (l *Lab) Close() error { return l.close() }
 
 func (l *Lab) shutdown() error {
@@ -57,9 +56,6 @@ func (l *Lab) shutdown() error {
 	}
 	if err := writeHosts(nil); err != nil {
 		l.log.Debug("names of hosts stay", "err", err)
-	}
-	if l.hub.rules == nil {
-		return nil
 	}
 	return l.hub.rules.Err()
 }

@@ -37,10 +37,10 @@ type hub struct {
 	armed   time.Time       // what the timer is set to; zero when it is not
 	closed  bool
 
-	impaired bool             // a line has properties, or may have
-	rules    *invariant.Watch // of the packets since then
-	traced   bool             // somebody looks at packets
-	current  *vnetHeader      // of the packet that is crossing the world unfinished
+	impaired bool // a line has properties, or may have
+	rules    *invariant.Watch
+	traced   bool        // somebody looks at packets
+	current  *vnetHeader // of the packet that is crossing the world unfinished
 	header   vnetHeader
 	buf      []byte
 	space    []byte
@@ -72,6 +72,7 @@ func newHub(seed uint64, log *slog.Logger) (*hub, error) {
 		buf:   make([]byte, vnetHeaderLen+math.MaxUint16),
 		epoll: -1, timer: -1, bell: -1,
 	}
+	h.rules = invariant.Observe(h.world, invariant.Config{Unfinished: func() bool { return h.current.checksumMissing() }})
 	if err := h.open(); err != nil {
 		h.release()
 		return nil, fmt.Errorf("lab: %w", err)
@@ -217,12 +218,8 @@ func (p *port) read() {
 }
 
 // impair has every packet cross the lines by itself from now on: only then is it
-// one that a wire carries, and held to the invariants. The caller holds the lock.
-func (h *hub) impair() {
-	if !h.impaired {
-		h.impaired, h.rules = true, invariant.Observe(h.world, invariant.Config{})
-	}
-}
+// one that a wire carries. The caller holds the lock.
+func (h *hub) impair() { h.impaired = true }
 
 // send puts a packet of header h.header on the host's line.
 func (h *hub) send(host *sim.Host, pkt []byte) {

@@ -93,6 +93,12 @@ func pseudoSum(pkt []byte, header int) uint16 {
 	return ipv4.Fold(ipv4.Sum(addresses, acc))
 }
 
+// checksumMissing reports whether the packet of the header, nil for none, is
+// yet to get its transport checksum.
+func (h *vnetHeader) checksumMissing() bool {
+	return h != nil && (h.flags&vnetNeedsChecksum != 0 || h.gsoType != gsoNone)
+}
+
 // unfinished returns the header for pkt, which has become of a packet with
 // header h on its way through routers. A router that changes addresses and
 // ports mends a whole checksum, not a pseudo header's: that one is made anew.
@@ -123,7 +129,7 @@ var be = binary.BigEndian
 // space, which is returned for the next time. A packet whose header makes no
 // sense is not emitted, and reported.
 func (h *vnetHeader) finish(pkt, space []byte, emit func([]byte)) (_ []byte, ok bool) {
-	if h.flags&vnetNeedsChecksum == 0 && h.gsoType == gsoNone {
+	if !h.checksumMissing() {
 		emit(pkt)
 		return space, true
 	}

@@ -8,10 +8,13 @@ import (
 	"shipworm/testnet/internal/ipv4"
 )
 
-// What NoRepeat remembers at least: so many packets, or those of so long.
+// What NoRepeat remembers at least: so many packets, or those of so long; twice
+// that at most. A loop is faster. It must be forgotten before a kernel, whose 16
+// bits of identification go on with packets and with time, comes round to the
+// same one: equal packets a minute apart, as of a keep-alive, are no loop.
 const (
-	repeatWindow = 1 << 16
-	repeatTime   = 10 * time.Minute
+	repeatWindow = 1 << 14
+	repeatTime   = 10 * time.Second
 )
 
 // NoRepeat returns a watcher, for [World.Watch], that reports a packet put on
@@ -20,7 +23,7 @@ const (
 // identification does, so a retransmission is no repeat. Packets without one,
 // IPv6 and what must not be fragmented (RFC 6864, 4), are told apart by
 // [Transit].ID instead, so that a loop through a host is not seen. NoRepeat
-// remembers at least the last 65536 packets or those of the last ten minutes,
+// remembers at least the last 16384 packets or those of the last ten seconds,
 // whichever are fewer, and leaves out the duplicates that lines make and the
 // packets of adversaries.
 func NoRepeat(report func(Transit)) func(Transit) {
@@ -50,15 +53,17 @@ func NoRepeat(report func(Transit)) func(Transit) {
 			h.Write(t.Packet)
 		}
 		s := h.Sum64()
+		if age := t.Time.Sub(since); len(recent) >= repeatWindow || age >= repeatTime {
+			if recent, old, since = map[uint64]struct{}{}, recent, t.Time; age >= 2*repeatTime {
+				old = nil // all of it is older
+			}
+		}
 		_, before := recent[s]
 		if !before {
 			_, before = old[s]
 		}
 		if before {
 			report(t)
-		}
-		if len(recent) >= repeatWindow || t.Time.Sub(since) >= repeatTime {
-			recent, old, since = map[uint64]struct{}{}, recent, t.Time
 		}
 		recent[s] = struct{}{}
 	}

@@ -326,4 +326,23 @@ func TestNoRepeat(t *testing.T) {
 	if fmt.Sprint(seen) != "[a/up]" {
 		t.Errorf("reported %v, want a/up", seen)
 	}
+
+	// A kernel's identifications come round after 65536 packets, or, since they
+	// go on with time, sooner for the few packets of a slow program.
+	number := func(id int) {
+		pkt[4], pkt[5] = byte(id>>8), byte(id)
+		sum()
+	}
+	seen = nil
+	for id := range 2 << 16 {
+		number(id)
+		check(sim.Transit{Line: "b/down", Packet: pkt})
+	}
+	number(1)
+	for i := range 3 {
+		check(sim.Transit{Time: start.Add(time.Duration(i) * 30 * time.Second), Line: "a/down", Packet: pkt})
+	}
+	if len(seen) != 0 {
+		t.Errorf("reported %v as loops", seen)
+	}
 }
