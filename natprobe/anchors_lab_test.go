@@ -48,7 +48,7 @@ func TestAnchors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	startProgram(t, l, "shipworm", "")
 	pion := filepath.Join(t.TempDir(), "stun-nat-behaviour")
 	if out, err := exec.Command("go", "build", "-o", pion, "github.com/pion/stun/v3/cmd/stun-nat-behaviour").CombinedOutput(); err != nil {

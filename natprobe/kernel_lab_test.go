@@ -97,7 +97,7 @@ func TestKernelRouters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { l.Close() })
+			l.CloseAfter(t)
 			startProgram(t, l, p.name, p.args)
 			for i, k := range kernels {
 				client := kernelHome(t, l, i, k.name, k.rules)

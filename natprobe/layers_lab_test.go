@@ -17,7 +17,7 @@ func TestKernelExtras(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	startProgram(t, l, "shipworm", "")
 	const masquerade = `chain post { type nat hook postrouting priority 100;
 		oifname eth0 masquerade

@@ -24,7 +24,7 @@ func TestKernelsRebuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	startProgram(t, l, "shipworm", "")
 	for i, k := range kernels {
 		t.Run(k.name, func(t *testing.T) {

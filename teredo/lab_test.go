@@ -100,7 +100,7 @@ func newStreet(t *testing.T) *street {
 		t.Fatal(err)
 	}
 	s := &street{t: t, lab: l, line: link.Config{Delay: 5 * time.Millisecond}}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	s.dir = publicDir(t)
 	if s.server, err = l.Host("server", s.line, primary, secondary); err != nil {
 		t.Fatal(err)

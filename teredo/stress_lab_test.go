@@ -79,7 +79,7 @@ func TestLabStress(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { l.Close() })
+				l.CloseAfter(t)
 				f := fabric{peers: map[netip.Addr]netip.AddrPort{}, random: random(t, 0), bad: (w+i)%2 == 0}
 				s := &street{t: t, lab: l}
 				here(t, "ip link add stress type bridge && ip link set stress mtu 1500 up")

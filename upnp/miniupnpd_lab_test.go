@@ -91,12 +91,12 @@ func newHomeWith(t testing.TB, natpmp, upnp, config string, networks func(*home)
 		t.Fatal(err)
 	}
 	h := &home{dir: t.TempDir()}
-	t.Cleanup(func() {
-		l.Close()
+	t.Cleanup(func() { // after the laboratory has ended it
 		if h.daemon != nil {
 			_ = h.daemon.Wait()
 		}
 	})
+	l.CloseAfter(t)
 	for _, one := range []struct {
 		host **lab.Host
 		name string

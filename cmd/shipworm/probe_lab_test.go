@@ -31,7 +31,7 @@ func TestProbeSignals(t *testing.T) {
 	}
 	l, err := lab.New(lab.Config{Seed: 1})
 	must(t, err)
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	addrs := []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
 	host, err := l.Host("server", link.Config{}, addrs...)
 	must(t, err)

@@ -55,7 +55,7 @@ func newTown(t *testing.T) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	first, second := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
 	host, err := l.Host("server", link.Config{}, first, second)
 	if err != nil {

@@ -42,7 +42,7 @@ func TestShowAsNobody(t *testing.T) {
 	}
 	l, err := lab.New(lab.Config{Seed: 1})
 	must(t, err)
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	syscall.Umask(0o022)                              // nobody reads the files
 	dir, err := os.MkdirTemp("/tmp", "shipworm-show") // TMPDIR may be its owner's alone
 	must(t, err)

@@ -78,7 +78,7 @@ func TestClients(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { l.Close() })
+			l.CloseAfter(t)
 			c.start(t, l)
 			// All at a time: most of what the clients do is to wait.
 			type asked struct{ coturn, vovida, pion func() string }
@@ -140,7 +140,7 @@ func TestProberAsksPair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	startPair(t, l)
 	for i, k := range kinds {
 		t.Run(k.profile, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestOtherTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	runOn(t, addHost(t, l, "server", a1, a2), Config{Listen: []netip.Addr{a1, a2}})
 	single := netip.MustParseAddr("198.51.100.3")
 	runOn(t, addHost(t, l, "single", single), Config{Listen: []netip.Addr{single}})

@@ -56,6 +56,9 @@ type Config struct {
 	// Canaries are secrets of at least 8 bytes that must not be seen on a
 	// line: as they are, in hex, or in base64.
 	Canaries [][]byte
+	// Kernels tells that hosts are kernels, whose packets Repeat cannot tell apart
+	// by content, see [sim.NoRepeatOfNumber].
+	Kernels bool
 	// Unfinished tells that the transport checksum of a packet is left to a
 	// network card that has yet to come, so that Checksum cannot look at it. Nil
 	// means that all packets are whole.
@@ -109,7 +112,11 @@ func Observe(w *sim.World, c Config) *Watch {
 		}
 		watchers = append(watchers, f(func(t sim.Transit) { x.report(r, t) }))
 	}
-	add(Repeat, sim.NoRepeat)
+	if c.Kernels {
+		add(Repeat, sim.NoRepeatOfNumber)
+	} else {
+		add(Repeat, sim.NoRepeat)
+	}
 	add(TTL, timeToLive)
 	add(Checksum, func(report func(sim.Transit)) func(sim.Transit) { return checksums(c.Unfinished, report) })
 	if len(c.Denied) > 0 {

@@ -29,7 +29,7 @@ func kernelNAT(t testing.TB) (client, server *lab.Host, serverAddr netip.Addr) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	var hosts []*lab.Host
 	for i := range 3 {
 		h, err := l.Host(fmt.Sprint("kernel", i), link.Config{}, netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}))

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"shipworm/testnet/invariant"
 )
 
 // Close ends every program in the laboratory, those that made themselves
@@ -14,6 +16,17 @@ import (
 // It may be called more than once. Its error says that the network broke an
 // invariant (testnet/invariant).
 func (l *Lab) Close() error { return l.close() }
+
+// CloseAfter closes the laboratory at the end of a test, which fails if the
+// network broke an invariant.
+func (l *Lab) CloseAfter(t invariant.TB) {
+	t.Cleanup(func() {
+		t.Helper()
+		if err := l.Close(); err != nil {
+			t.Errorf("laboratory: %v", err)
+		}
+	})
+}
 
 func (l *Lab) shutdown() error {
 	l.cancel()  // every Cmd sends SIGTERM to its group

@@ -72,7 +72,9 @@ func newHub(seed uint64, log *slog.Logger) (*hub, error) {
 		buf:   make([]byte, vnetHeaderLen+math.MaxUint16),
 		epoll: -1, timer: -1, bell: -1,
 	}
-	h.rules = invariant.Observe(h.world, invariant.Config{Unfinished: func() bool { return h.current.checksumMissing() }})
+	h.rules = invariant.Observe(h.world, invariant.Config{
+		Kernels: true, Unfinished: func() bool { return h.current.checksumMissing() },
+	})
 	if err := h.open(); err != nil {
 		h.release()
 		return nil, fmt.Errorf("lab: %w", err)

@@ -26,7 +26,7 @@ func dual(t *testing.T, line link.Config) (server, alice, bob *lab.Host) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	if server, err = l.Host("server", link.Config{}, server1, netip.MustParseAddr("2001:db8::1")); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestIPv6Multicast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	cfg, _ := nat.Profile("cone")
 	cfg.External = []netip.Addr{outside}
 	router, err := l.Router("router", cfg, link.Config{})

@@ -21,7 +21,7 @@ func TestMulticast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	server, err := l.Host("server", link.Config{}, server1)
 	if err != nil {
 		t.Fatal(err)

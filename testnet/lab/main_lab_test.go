@@ -109,21 +109,12 @@ func build(profile string, line link.Config) (l *lab.Lab, home, server *lab.Host
 	return l, home, server, err
 }
 
-// closing closes a laboratory after the test. L-05: its network must have kept
-// to the invariants.
-func closing(t testing.TB, l *lab.Lab) {
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
+// L-05: every test's network must have kept to the invariants.
 func newLab(t testing.TB, profile string, line link.Config) (*lab.Lab, *lab.Host, *lab.Host) {
 	t.Helper()
 	l, home, server, err := build(profile, line)
 	if l != nil {
-		closing(t, l)
+		l.CloseAfter(t)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func TestMiredo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	line := link.Config{Delay: 5 * time.Millisecond}
 	server, err := l.Host("server", line, server1, server2)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestCoturnRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	server := startCoturn(t, l, "--lt-cred-mech", "--realm", "example.org", "--user", "alice:secret")
 	var relayed []func() string
 	for i, profile := range translating {

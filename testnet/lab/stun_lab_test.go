@@ -60,7 +60,7 @@ func TestClassifiers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	coturn := startCoturn(t, l)
 	stund := startSTUND(t, l)
 	type answers struct{ coturn, vovida func() string }

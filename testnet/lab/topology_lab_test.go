@@ -22,7 +22,7 @@ func TestNested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l)
+	l.CloseAfter(t)
 	server, err := l.Host("server", link.Config{}, server1)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,14 @@ const (
 // remembers at least the last 16384 packets or those of the last ten seconds,
 // whichever are fewer, and leaves out the duplicates that lines make and the
 // packets of adversaries.
-func NoRepeat(report func(Transit)) func(Transit) {
+func NoRepeat(report func(Transit)) func(Transit) { return noRepeat(true, report) }
+
+// NoRepeatOfNumber is NoRepeat with all packets told apart by [Transit].ID. It is
+// for hosts that are kernels, which number packets as they like: those that Linux
+// makes of one call with UDP_SEGMENT share numbers with those of the next.
+func NoRepeatOfNumber(report func(Transit)) func(Transit) { return noRepeat(false, report) }
+
+func noRepeat(identification bool, report func(Transit)) func(Transit) {
 	seed := maphash.MakeSeed()
 	recent, old := map[uint64]struct{}{}, map[uint64]struct{}{}
 	var since time.Time
@@ -41,7 +48,7 @@ func NoRepeat(report func(Transit)) func(Transit) {
 		h.WriteByte(0)
 		pkt, _, ok := ipv4.Check(t.Packet)
 		switch {
-		case ok && !ipv4.DontFragment(pkt):
+		case ok && identification && !ipv4.DontFragment(pkt):
 			h.Write(pkt[:8])
 			h.WriteByte(pkt[9])
 			h.Write(pkt[12:])

@@ -345,4 +345,13 @@ func TestNoRepeat(t *testing.T) {
 	if len(seen) != 0 {
 		t.Errorf("reported %v as loops", seen)
 	}
+
+	// Where a kernel numbers packets twice, the world's own number decides.
+	check = sim.NoRepeatOfNumber(func(t sim.Transit) { seen = append(seen, fmt.Sprint(t.Line, t.ID)) })
+	for _, id := range []uint64{1, 2, 3, 2} {
+		check(sim.Transit{Line: "b/down", ID: id, Packet: pkt})
+	}
+	if fmt.Sprint(seen) != "[b/down2]" {
+		t.Errorf("reported %v, want b/down2", seen)
+	}
 }

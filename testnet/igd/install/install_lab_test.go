@@ -63,7 +63,7 @@ func newHome(t *testing.T, kind, profile string) home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	l.CloseAfter(t)
 	cfg, _ := nat.Profile(kind)
 	cfg.External = []netip.Addr{public}
 	server, err1 := l.Host("server", link.Config{}, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::1"))

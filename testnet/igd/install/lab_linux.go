@@ -60,16 +60,28 @@ func Lab(r *lab.Router, gateway netip.Addr, name string, p igd.Profile, trace fu
 	return d, nil
 }
 
-// open opens the sockets on the host.
+// open opens the sockets on the host, that of the web server too: a client may
+// be there before Server.Run is.
 func open(h *lab.Host) (s igd.Sockets, err error) {
 	port := webPort
-	s.Listen = func() (l net.Listener, err error) {
+	listen := func() (l net.Listener, err error) {
 		err = h.Do(func() error {
 			l, err = net.Listen("tcp4", netip.AddrPortFrom(h.Addr(), uint16(port)).String())
 			return err
 		})
 		port++
 		return l, err
+	}
+	web, err := listen()
+	if err != nil {
+		return s, err
+	}
+	s.Listen = func() (net.Listener, error) {
+		if l := web; l != nil {
+			web = nil
+			return l, nil
+		}
+		return listen()
 	}
 	var conns []net.PacketConn
 	err = h.Do(func() error {
@@ -87,6 +99,7 @@ func open(h *lab.Host) (s igd.Sockets, err error) {
 		return err
 	})
 	if err != nil {
+		web.Close()
 		for _, c := range conns {
 			c.Close()
 		}
