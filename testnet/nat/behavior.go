@@ -112,6 +112,7 @@ type Refresh uint8
 const (
 	RefreshOutbound Refresh = iota
 	RefreshBoth
+	RefreshInbound // against REQ-6: who only sends is forgotten
 )
 
 // String returns the directions as a word.
@@ -137,7 +138,7 @@ func allocationWords() []string { return []string{"preserving", "sequential", "r
 
 func hairpinWords() []string { return []string{"none", "internal source", "external source"} }
 
-func refreshWords() []string { return []string{"outbound", "both"} }
+func refreshWords() []string { return []string{"outbound", "both", "inbound"} }
 
 func word(kind string, words []string, v uint8) string {
 	if int(v) < len(words) {

@@ -30,7 +30,9 @@ func (n *NAT) permit(i uint32, m *mapping, f *flow, now int64) bool {
 	if p == 0 {
 		return false
 	}
-	n.start(peerTimer(p), &n.peers.at(p).timer, c, now)
+	if t := &n.peers.at(p).timer; !t.queued || n.refreshedBySending(m.proto) {
+		n.start(peerTimer(p), t, c, now)
+	}
 	return true
 }
 

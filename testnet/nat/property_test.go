@@ -113,7 +113,7 @@ func TestModel(t *testing.T) {
 			Mapping:    behavior.Draw(t, "mapping"),
 			Filtering:  behavior.Draw(t, "filtering"),
 			Allocation: rapid.SampledFrom([]nat.Allocation{nat.Preserving, nat.Sequential, nat.Random}).Draw(t, "allocation"),
-			Refresh:    rapid.SampledFrom([]nat.Refresh{nat.RefreshOutbound, nat.RefreshBoth}).Draw(t, "refresh"),
+			Refresh:    rapid.SampledFrom([]nat.Refresh{nat.RefreshOutbound, nat.RefreshBoth, nat.RefreshInbound}).Draw(t, "refresh"),
 			Parity:     rapid.Bool().Draw(t, "parity"),
 			Step:       rapid.Uint16Range(0, 5).Draw(t, "step"),
 			Lifetime:   10 * time.Second,
@@ -197,13 +197,19 @@ func TestModel(t *testing.T) {
 				if ext != r.ext {
 					t.Fatalf("%v > %v: from %v, the model says %v", in, to, ext, r.ext)
 				}
-				r.due = now.Add(m.life(r, now))
-				for p := range r.peers {
+				due := now.Add(m.life(r, now))
+				if r.due.IsZero() || c.Refresh != nat.RefreshInbound {
+					r.due = due
+				}
+				for p, old := range r.peers {
 					if alike(c.Filtering, p, to) {
-						r.peers[p] = r.due
+						if c.Refresh == nat.RefreshInbound {
+							due = old
+						}
+						r.peers[p] = due
 					}
 				}
-				r.peers[to] = r.due
+				r.peers[to] = due
 			},
 			"in": func(t *rapid.T) {
 				from := endpoints("from", outside)
@@ -227,7 +233,7 @@ func TestModel(t *testing.T) {
 				}
 				first := !r.answered
 				r.answered = true
-				if c.Refresh == nat.RefreshBoth || first && c.LifetimeAnswered > c.Lifetime {
+				if c.Refresh != nat.RefreshOutbound || first && c.LifetimeAnswered > c.Lifetime {
 					r.due = now.Add(m.life(r, now))
 					for p := range r.peers {
 						if alike(c.Filtering, p, from) || c.Filtering <= c.Mapping {

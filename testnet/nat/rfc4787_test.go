@@ -250,8 +250,9 @@ func TestFilterEntriesAreRefreshed(t *testing.T) {
 	}
 }
 
-// RFC 4787, 4.3, REQ-6: outbound packets refresh, always; inbound ones where
-// configured; refused ones never (RFC 7857, 7).
+// RFC 4787, 4.3, REQ-6: outbound packets refresh, unless the NAT is made to
+// forget who only sends; inbound ones where configured; refused ones never (RFC
+// 7857, 7).
 func TestRFC4787_REQ6_Refresh(t *testing.T) {
 	const step = 4 * time.Minute
 	t.Run("outbound refreshes", func(t *testing.T) {
@@ -271,7 +272,7 @@ func TestRFC4787_REQ6_Refresh(t *testing.T) {
 	})
 	t.Run("inbound", func(t *testing.T) {
 		for _, f := range []nat.Behavior{ei, ad, apd} {
-			for r, want := range map[nat.Refresh]nat.Reason{nat.RefreshOutbound: nat.NoMapping, nat.RefreshBoth: nat.Permitted} {
+			for r, want := range map[nat.Refresh]nat.Reason{nat.RefreshOutbound: nat.NoMapping, nat.RefreshBoth: nat.Permitted, nat.RefreshInbound: nat.Permitted} {
 				b := newBench(t, nat.Config{Refresh: r, Filtering: f})
 				x := b.out(inA1, outX1)
 				b.wait(step)
@@ -282,6 +283,20 @@ func TestRFC4787_REQ6_Refresh(t *testing.T) {
 				if _, why := b.in(outX1, x); why != want {
 					t.Errorf("%v filtering, refresh %v: %v, want %v", f, r, why, want)
 				}
+			}
+		}
+	})
+	t.Run("only inbound", func(t *testing.T) {
+		for _, f := range []nat.Behavior{ei, ad, apd} {
+			b := newBench(t, nat.Config{Refresh: nat.RefreshInbound, Filtering: f, Allocation: nat.Random})
+			x := b.out(inA1, outX1)
+			b.wait(step)
+			if again := b.out(inA1, outX1); again != x {
+				t.Fatalf("%v filtering: %v became %v at once", f, x, again)
+			}
+			b.wait(step)
+			if _, why := b.in(outX1, x); why != nat.NoMapping {
+				t.Errorf("%v filtering: kept alive by sending: %v", f, why)
 			}
 		}
 	})

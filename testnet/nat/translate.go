@@ -137,8 +137,15 @@ func (n *NAT) outboundMapping(f *flow, now int64) (*mapping, Reason) {
 		}
 		return nil, TableFull
 	}
-	n.touch(i, m, now)
+	if why == NewMapping || n.refreshedBySending(m.proto) {
+		n.touch(i, m, now)
+	}
 	return m, why
+}
+
+// refreshedBySending reports whether what the inside sends prolongs a mapping.
+func (n *NAT) refreshedBySending(proto byte) bool {
+	return n.cfg.Refresh != RefreshInbound || proto != protoUDP
 }
 
 // specialFor is the timer class that Config.PortLifetimes has for a flow, or 0.
@@ -265,7 +272,7 @@ func (n *NAT) inboundMapping(f *flow, now int64) (*mapping, Reason) {
 	m.answered = true
 	// The first answer may lengthen the idle time, so it counts as a refresh
 	// where the two differ.
-	if n.cfg.Refresh == RefreshBoth || first && n.cfg.LifetimeAnswered > n.cfg.Lifetime {
+	if n.cfg.Refresh != RefreshOutbound || first && n.cfg.LifetimeAnswered > n.cfg.Lifetime {
 		n.touch(i, m, now)
 		if p != 0 {
 			n.start(peerTimer(p), &n.peers.at(p).timer, m.timer.class, now)

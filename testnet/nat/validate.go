@@ -42,7 +42,7 @@ func (p *problems) when(bad bool, format string, a ...any) {
 func (c *Config) validateRules(p *problems) {
 	const last = AddressAndPortDependent
 	p.when(c.Mapping > last || c.Filtering > last || c.TCPMapping > Only(last) || c.TCPFiltering > Only(last) ||
-		c.Allocation > Overloading || c.Hairpin > HairpinExternalSource || c.Refresh > RefreshBoth ||
+		c.Allocation > Overloading || c.Hairpin > HairpinExternalSource || c.Refresh > RefreshInbound ||
 		c.UnsolicitedTCP > UnsolicitedReset || c.Refusal > RefuseUnreachable || c.Fragments > FragmentsAnyOrder,
 		"an unknown behaviour, allocation, hairpin, refresh or policy")
 	for _, e := range c.Exempt {
