@@ -80,7 +80,7 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("a negative delay, jitter, hold, target or interval"))
 	}
 	if c.CoDel && c.Rate == 0 {
-		errs = append(errs, errors.New("CoDel without a rate has no queue"))
+		errs = append(errs, errors.New("CoDel without a rate has no queue: want both"))
 	}
 	if c.Rate < 0 || c.Queue < 0 || c.MTU < 0 {
 		errs = append(errs, errors.New("a negative rate, queue or MTU"))

@@ -32,7 +32,7 @@ func (p *parser) network(nats, hosts []*entry) {
 			continue
 		}
 		if before, ok := taken[e.key]; ok {
-			p.add(e.at, "the name %q is taken: line %d has it", e.key, before.line)
+			p.add(e.at, "the name %q is taken: line %d has it; want another", e.key, before.line)
 			continue
 		}
 		taken[e.key] = e.at
