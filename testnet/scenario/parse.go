@@ -99,20 +99,19 @@ func (p *parser) file(s *section) {
 	if n, ok := s.integer("seed", 1, math.MaxInt64); ok {
 		p.s.Seed = uint64(n)
 	}
-	if d, ok := s.duration("limit"); s.find("limit") != nil {
+	if d, ok := s.duration("limit"); ok && d > 0 {
 		p.s.Limit = d
-		if !ok { // which is reported: nothing else comes too late
-			p.s.Limit, d = maxDuration, maxDuration
+	} else if e := s.find("limit"); e != nil {
+		if ok {
+			p.add(e.at, "limit is 0: want the longest time that a run may take")
 		}
-		if d == 0 {
-			p.add(s.find("limit").at, "limit is 0: want the longest time that a run may take")
-		}
+		p.s.Limit = maxDuration // or all that follows would come too late
 	}
 	nats, hosts := s.tables("nat"), s.tables("host")
 	programs, events, expects := s.tables("program"), s.list("event"), s.list("expect")
 	s.finish()
 	p.network(nats, hosts)
-	if s.find("host") == nil {
+	if e := s.find("host"); e == nil || e.value.table != nil && len(e.value.table.entries) == 0 {
 		p.add(s.at, "no host: want a table [host.NAME]")
 	}
 	p.programTables = programs
