@@ -195,6 +195,53 @@ func TestAssign(t *testing.T) {
 	})
 }
 
+// A run is judged by its first packet; that its last ends the connection is seen
+// all the same: minutes later, strangers at the peer's address stay outside. T-25
+func TestRunEndsFlow(t *testing.T) {
+	const syn, fin, ack = 0x02, 0x01, 0x10
+	tcp := func(src, dst netip.Addr, from, to, flags byte) []byte {
+		b := append(make([]byte, 8, 60), append(src.AsSlice(), dst.AsSlice()...)...)
+		b[0], b[5], b[6], b[7] = 0x60, 20, wire.ProtoTCP, 64
+		return append(b, 0x80, from, 0x80, to, 0, 0, 0, 1, 0, 0, 0, 1, 5<<4, flags, 1, 0, 0, 0, 0, 0)
+	}
+	for name, last := range map[string]byte{"goes on": ack, "ends": fin | ack} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d, _ := testDevice(t, noAssign)
+				if err := d.SetAddr(own); err != nil {
+					t.Fatal(err)
+				}
+				out := func(pkts ...[]byte) {
+					p := make([]packet.Packet, 1)
+					p[0].Set(bytes.Join(pkts, nil), netip.AddrPort{})
+					p[0].Segment = len(pkts[0])
+					if kept, _ := d.outbound(p, 1); kept != 1 {
+						t.Fatal("dropped")
+					}
+				}
+				in := func() int {
+					p := make([]packet.Packet, 1)
+					p[0].Set(tcp(peer, own, 2, 1, ack), netip.AddrPort{})
+					n, err := d.WriteBatch(p)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return n
+				}
+				out(tcp(own, peer, 1, 2, syn))
+				if in() != 1 {
+					t.Fatal("no answer came in")
+				}
+				out(tcp(own, peer, 1, 2, ack), tcp(own, peer, 1, 2, ack), tcp(own, peer, 1, 2, last))
+				time.Sleep(10 * time.Minute)
+				if want := 1 - int(last&fin); in() != want {
+					t.Errorf("want %d in", want)
+				}
+			})
+		})
+	}
+}
+
 // A device whose address the kernel refuses is broken, and says so.
 func TestAssignFails(t *testing.T) {
 	refused := errors.New("refused")
