@@ -274,7 +274,9 @@ func addHome(t *testing.T, l *lab.Lab, profile string, i int) *lab.Host {
 		cfg.External = []netip.Addr{external}
 		addr = netip.MustParseAddr("192.168.1.2")
 	}
-	router, err := l.Router("router-"+profile, cfg, link.Config{})
+	// The prober waits for round trips: they are long beside what the servers and
+	// a busy machine add to them.
+	router, err := l.Router("router-"+profile, cfg, link.Config{Delay: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

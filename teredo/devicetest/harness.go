@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -71,9 +72,20 @@ func spoil(b []byte) {
 	}
 }
 
-// read reads once into pkts, checks what came, and returns copies of the
-// packets.
+// read reads into pkts until something comes, checks it, and returns copies of
+// the packets. A kernel may still send of connections of the tests before, to
+// another port of the peer's.
 func (h *harness) read(pkts []packet.Packet) (out [][]byte) {
+	h.Helper()
+	for len(out) == 0 {
+		out = slices.DeleteFunc(h.readOnce(pkts), func(b []byte) bool {
+			return b[6] == protoTCP && be.Uint16(b[42:]) != h.peer.Port()
+		})
+	}
+	return out
+}
+
+func (h *harness) readOnce(pkts []packet.Packet) (out [][]byte) {
 	h.Helper()
 	n, err := h.Device.ReadBatch(pkts)
 	if err != nil || n < 1 || n > len(pkts) {

@@ -23,6 +23,7 @@ const (
 	// its processor must not be taken for one that lost something.
 	floodWindow = 128
 	floodLost   = 200 * time.Millisecond
+	floodMute   = 5 * time.Second       // a server that answers nothing for as long is mute
 	floodSettle = 20 * time.Millisecond // for what comes late
 	floodBatch  = 64                    // datagrams a call at most
 	floodLeast  = 16                    // and at least
@@ -131,7 +132,7 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 	open, seen := 0, f.conn.counted()
 	began := time.Now()
 	heard := began // of an answer
-	for now, end := began, began.Add(o.For); now.Before(end); now = time.Now() {
+	for now, end := began, began.Add(o.For); now.Before(end) || a.Packets == 0 && now.Sub(began) < floodMute; now = time.Now() {
 		if n := min(floodWindow-open, floodBatch); n >= floodLeast {
 			for i := range n {
 				vary(i)
