@@ -188,6 +188,25 @@ func benchmarkRoundTrip(b *testing.B, questions int, pause time.Duration) {
 	}
 }
 
+// BenchmarkLabDelay is how much later an answer comes than the line's delay, each
+// way, has it: the median of questions that nobody else is in the way of.
+func BenchmarkLabDelay(b *testing.B) {
+	for _, delay := range []time.Duration{500 * time.Microsecond, 10 * time.Millisecond, 40 * time.Millisecond} {
+		b.Run(delay.String(), func(b *testing.B) {
+			_, home, server := newLab(b, "linux", link.Config{Delay: delay})
+			if err := server.Do(func() error { return startEcho(b, server.Addr()) }); err != nil {
+				b.Fatal(err)
+			}
+			var all []time.Duration
+			for b.Loop() {
+				all = append(all, ask(b, path{home, server, server.Addr()}, 25, 0))
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(median(all)-2*delay)/1e3, "late-µs")
+		})
+	}
+}
+
 // startEcho is an echo server until the end of the test.
 func startEcho(t testing.TB, addr netip.Addr) error {
 	pc, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 7)))
