@@ -126,9 +126,9 @@ func TestLifetimeTwoStages(t *testing.T) {
 	b.livesFor(2 * time.Minute)
 }
 
-// A forward lets everybody in, or those it is for, and gives its internal
+// RFC 6888, 3, REQ-9: what a port control protocol asks for. A forward lets everybody in, or those it is for, and gives its internal
 // endpoint its external one.
-func TestForwards(t *testing.T) {
+func TestRFC6888_REQ9_Forwards(t *testing.T) {
 	for _, mapping := range []nat.Behavior{ei, apd} {
 		b := newBench(t, nat.Config{Mapping: mapping, Filtering: apd, Allocation: nat.Random, Hairpin: nat.HairpinExternalSource, Lifetime: time.Minute})
 		ext, limited := ep("203.0.113.1:8000"), ep("203.0.113.1:8001")

@@ -241,7 +241,7 @@ func TestRFC5382_REQ4_UnsolicitedSYN(t *testing.T) {
 
 // RFC 5382, 5, REQ-5 and RFC 7857, 2.1: opening, closing and reset have idle
 // times of their own.
-func TestRFC5382_REQ5_SeparateTimers(t *testing.T) {
+func TestRFC7857_2_1_SeparateTimers(t *testing.T) {
 	c := nat.Config{TCPEstablished: time.Hour, TCPOpening: time.Minute, TCPClosing: 2 * time.Minute, TCPReset: 3 * time.Minute}
 	b := newBench(t, c)
 	b.say(true, inA1, outX1, syn)
@@ -309,7 +309,7 @@ func TestRFC5382_REQ9_REQ10_ICMP(t *testing.T) {
 
 // RFC 7857, 2.2: a reset is translated, and four minutes of silence end the
 // connection; data before that revives it (figure 1: TRANS to ESTABLISHED).
-func TestRFC7857_2_Reset(t *testing.T) {
+func TestRFC7857_2_2_Reset(t *testing.T) {
 	for _, outbound := range []bool{false, true} {
 		b := newBench(t, nat.Config{Filtering: apd})
 		x := b.handshake(inA1, outX1)

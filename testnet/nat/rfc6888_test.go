@@ -22,6 +22,41 @@ func (b *bench) refused(in, to netip.AddrPort, want nat.Reason) nat.Verdict {
 	return v
 }
 
+// RFC 6888, 3, REQ-1: a carrier's NAT keeps to RFC 4787, 5382 and 5508, and can
+// let DCCP through (RFC 5597).
+func TestRFC6888_REQ1_OtherRFCs(t *testing.T) {
+	c, _ := nat.Profile("cgn")
+	c.OtherProtocols = true
+	b := newBench(t, c)
+	x := b.out(inside(1, 1), outX1)
+	if again := b.out(inside(1, 1), outY1); again != x {
+		t.Errorf("RFC 4787, REQ-1: %v, then %v", x, again)
+	}
+	if v := b.outbound(b.udp(inside(2, 1), x)); v.Action != nat.Back {
+		t.Errorf("RFC 4787, REQ-9: %v", v.Reason)
+	}
+	pkt, _ := b.echo(true, ipv4.EchoRequest, inside(1, 1).Addr(), outX1.Addr(), 7)
+	id := echoID(pkt)
+	b.wait(nat.DefaultICMPLifetime - 1)
+	if _, v := b.echo(false, ipv4.EchoReply, outX1.Addr(), b.nat.Config().External[0], id); v.Action != nat.Forward {
+		t.Errorf("RFC 5508, REQ-2: %v", v.Reason)
+	}
+	b.wait(nat.DefaultLifetime - nat.DefaultICMPLifetime)
+	if _, why := b.in(outX2, x); why != nat.Permitted {
+		t.Errorf("RFC 4787, REQ-5: %v", why)
+	}
+	y := b.handshake(inside(1, 2), outX1)
+	b.wait(established - 1)
+	b.say(false, outX1, y, ack) // RFC 5382, REQ-5
+
+	dccp := b.udp(inside(1, 1), outX1)
+	dccp[9] = 33
+	sumHeader(dccp)
+	if v := b.outbound(dccp); v.Action != nat.Forward || ipv4.Addr(ipv4.Src(dccp)) != x.Addr() {
+		t.Errorf("RFC 5597: %v", v.Reason)
+	}
+}
+
 // RFC 6888, 3, REQ-2: pooling is paired whatever the protocol.
 func TestRFC6888_REQ2_PairedOverProtocols(t *testing.T) {
 	pool := []netip.Addr{addr("203.0.113.1"), addr("203.0.113.2"), addr("203.0.113.3")}
@@ -219,7 +254,7 @@ func TestRFC6888_REQ11_Refusal(t *testing.T) {
 
 // RFC 6888, 5, REQ-13 to REQ-15: blocks of ports for each subscriber, so that
 // a line of log tells who had them, whose ports are hard to guess.
-func TestRFC6888_REQ14_PortBlocks(t *testing.T) {
+func TestRFC6888_REQ13_REQ14_REQ15_PortBlocks(t *testing.T) {
 	c := nat.Config{Allocation: nat.Random, PortMin: 2000, PortMax: 2999, PortBlock: 100, MaxBlocks: 2, Lifetime: time.Minute, Seed: 1}
 	b := newBench(t, c)
 	owner := map[uint16]byte{} // block -> host

@@ -310,7 +310,7 @@ func TestPingRouter(t *testing.T) {
 
 // RFC 4787, 10, REQ-13: a packet with DF that does not fit the uplink is
 // answered; without DF it is cut.
-func TestFragmentationNeeded(t *testing.T) {
+func TestRFC4787_REQ13_TooBig(t *testing.T) {
 	n := newLab(t, 1)
 	home, err := n.Router("home", config(t, "cone", "203.0.113.1"), link.Config{MTU: 1280})
 	if err != nil {
