@@ -4,10 +4,11 @@ import "math/bits"
 
 // sum adds b to a one's complement sum (RFC 1071) of big-endian 16-bit words;
 // the result wants fold. It adds in the machine's own order, which only
-// exchanges the halves of the result.
+// exchanges the bytes of the result.
 func sum(b []byte, acc uint64) uint64 {
 	s, rest := sumWide(b)
-	return acc + uint64(bits.ReverseBytes16(uint16(fold(sumWords(rest, s)))))
+	s = bits.ReverseBytes64(sumWords(rest, s))
+	return acc + s>>32 + s&0xffffffff // far from overflow
 }
 
 // sumWords adds b to a sum of little-endian words. It takes eight bytes at a
@@ -64,7 +65,6 @@ func sumWords(b []byte, s uint64) uint64 {
 
 // fold brings a sum to 16 bits.
 func fold(s uint64) uint64 {
-	s = s>>32 + s&0xffffffff
 	s = s>>32 + s&0xffffffff
 	s = s>>16 + s&0xffff
 	s = s>>16 + s&0xffff
