@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -115,8 +116,8 @@ func ParseProfile(name string) (Config, error) {
 	return c, nil
 }
 
-// ReadProfile reads a profile file to its end, at most a mebibyte. External
-// need not be in it.
+// ReadProfile reads a profile file to its end, at most a mebibyte, and validates
+// what it says. External need not be in it.
 func ReadProfile(r io.Reader) (Config, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxProfile+1))
 	if err != nil {
@@ -128,6 +129,13 @@ func ReadProfile(r io.Reader) (Config, error) {
 	var c Config
 	if err := json.Unmarshal(b, &c); err != nil {
 		return Config{}, locate(b, err)
+	}
+	whole := c
+	if len(c.External) == 0 && !c.NoTranslation {
+		whole.External = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 1})} // for this check alone
+	}
+	if err := whole.Validate(); err != nil {
+		return Config{}, err
 	}
 	return c, nil
 }

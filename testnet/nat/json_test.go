@@ -137,6 +137,8 @@ func TestBadProfileFiles(t *testing.T) {
 		{"number for a word", `{"schema": 1, "filtering": 2}`, "filtering"},
 		{"time without unit", `{"schema": 1, "lifetime": "30"}`, "unit"},
 		{"not JSON", "{\n  \"schema\": 1,\n  nonsense}", "line 3, column 3"},
+		{"time before time", `{"schema": 1, "lifetime": "-3s"}`, "negative lifetime"},
+		{"what cannot be together", `{"schema": 1, "overlap": true}`, "overlapping ports need"},
 		{"IPv4 expected", `{"schema": 1, "external": ["here"]}`, "here"},
 	} {
 		path := filepath.Join(t.TempDir(), "p.json")
