@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -235,14 +236,34 @@ func (s *street) client(h *lab.Host, args ...string) (*process, qualified) {
 			s.t.Fatalf("the client said %q and ended: %v\n%s", line, p.stop(syscall.SIGKILL), &p.stderr)
 		}
 		if slices.Contains(args, "--tun") {
-			// The kernel uses the address a moment later.
-			s.must(h, "for i in $(seq 400); do ip -6 route show table local | grep -q '^local "+q.Address.String()+" ' && exit; sleep 0.05; done; exit 1")
+			q = s.settled(h, p, q)
 		}
 		return p, q
 	case <-time.After(patience):
 		s.t.Fatal("the client did not qualify")
 	}
 	panic("unreachable")
+}
+
+// settled waits until the kernel uses the client's address, which is a moment
+// later, and may be another by then: a solicitation that the client repeated,
+// since the machine was slow, has another mapping of a symmetric NAT.
+func (s *street) settled(h *lab.Host, p *process, q qualified) qualified {
+	s.t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(s.must(h, "ip -6 route show table local"), "local "+q.Address.String()+" "); time.Sleep(20 * time.Millisecond) {
+		select {
+		case line := <-p.lines:
+			var next qualified
+			if json.Unmarshal([]byte(line), &next) == nil && next.Event == "qualified" {
+				q = next
+			}
+		default:
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("%s: %v is not on the interface\n%s", h.Name(), q.Address, &p.stderr)
+		}
+	}
+	return q
 }
 
 // ourServer starts our server and waits until it serves.
