@@ -33,7 +33,9 @@ const (
 // endpoint independent mapping. Vovida's knows no difference between mappings
 // that depend on the address and on the port too, and says nothing about
 // filters behind either. A NAT that maps each destination to the same port, as
-// Linux does, looks endpoint independent to a client who is alone.
+// Linux does, looks endpoint independent to a client who is alone. Left out are
+// home-alg, which rewrites what the servers say, and symmetric-pooled, which is
+// symmetric here, where a home has one address.
 var kinds = []struct {
 	profile            string
 	mapping, filtering string // coturn
@@ -47,7 +49,19 @@ var kinds = []struct {
 	{"symmetric-sequential", apdMapping, apFiltering, "Dependent Mapping, random port, no hairpin"},
 	{"symmetric-preserving", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
 	{"linux", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
-	{"carrier", eiMapping, eiFiltering, "Independent Mapping, Independent Filter, random port, will hairpin"},
+	{"linux-open-input", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
+	{"symmetric-first", apdMapping, apFiltering, "Dependent Mapping, preserves ports, no hairpin"},
+	{"rfc4787", eiMapping, eiFiltering, "Independent Mapping, Independent Filter, preserves ports, will hairpin"},
+	{"home", eiMapping, adFiltering, "Independent Mapping, Address Dependent Filter, preserves ports, no hairpin"},
+	{"home-strict", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
+	{"home-overloading", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
+	{"short-lived", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
+	{"teredo-blocked", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, no hairpin"},
+	{"upnp-port-restricted", eiMapping, apFiltering, "Independent Mapping, Port Dependent Filter, preserves ports, will hairpin"},
+	{"upnp-symmetric", apdMapping, apFiltering, "Dependent Mapping, random port, no hairpin"},
+	{"hotel", apdMapping, apFiltering, "Dependent Mapping, random port, no hairpin"},
+	{"enterprise", apdMapping, apFiltering, "Dependent Mapping, random port, no hairpin"},
+	{"cgn", eiMapping, eiFiltering, "Independent Mapping, Independent Filter, random port, will hairpin"},
 	{"firewall", eiMapping, apFiltering, "Firewall"},
 	{"udp-blocked", "", "", "Blocked or could not reach STUN server"},
 	{"none", eiMapping, eiFiltering, "Open"},
@@ -56,6 +70,15 @@ var kinds = []struct {
 // TestClassifiers has coturn's natdiscovery and Vovida's stun, each against its
 // own server, name the NATs that they are behind, all at the same time.
 func TestClassifiers(t *testing.T) {
+	known := map[string]bool{"home-alg": true, "symmetric-pooled": true}
+	for _, k := range kinds {
+		known[k.profile] = true
+	}
+	for _, p := range nat.Profiles() {
+		if !known[p] {
+			t.Errorf("what is %s to be called?", p)
+		}
+	}
 	l, err := lab.New(lab.Config{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
