@@ -80,6 +80,10 @@ type ClientConfig struct {
 	// ends with ErrIdle: 10 s or more.
 	Idle time.Duration
 
+	// Plain sends and receives datagrams one by one, without the runs that
+	// Linux knows: for kernels and network cards that do them wrong.
+	Plain bool
+
 	// Device is where the tunnel ends; nil means a userspace IPv6 stack.
 	// The Client closes it. On a foreign one, ListenPacket, Listen,
 	// DialContext and Ping return ErrNoHost.

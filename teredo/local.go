@@ -87,6 +87,7 @@ func (c *Client) listen(ctx context.Context, port uint16) (udp.Socket, error) {
 }
 
 func (c *Client) listenAs(ctx context.Context, port uint16, cfg udp.Config) (udp.Socket, error) {
+	cfg.Plain = c.cfg.Plain
 	local := netip.AddrPortFrom(netip.IPv4Unspecified(), port)
 	if c.cfg.Listen == nil {
 		return udp.Listen(ctx, local, cfg)

@@ -54,6 +54,10 @@ type RelayConfig struct {
 	// more reads the device.
 	Workers int
 
+	// Plain sends and receives datagrams one by one, without the runs that
+	// Linux knows: for kernels and network cards that do them wrong.
+	Plain bool
+
 	// Listen opens the UDP socket; nil means the kernel.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 
@@ -211,11 +215,11 @@ func (v *relaying) open(ctx context.Context) (err error) {
 		if v.policy, err = withLocal(cfg.Policy); err != nil {
 			return err
 		}
-		v.sockets, err = listenShared(ctx, cfg.Local, cfg.Workers, udp.Config{Runs: true})
+		v.sockets, err = listenShared(ctx, cfg.Local, cfg.Workers, udp.Config{Runs: true, Plain: cfg.Plain})
 	} else {
 		var pc net.PacketConn
 		if pc, err = cfg.Listen(ctx, cfg.Local); err == nil {
-			v.sockets = []udp.Socket{udp.From(pc, udp.Config{Runs: true})}
+			v.sockets = []udp.Socket{udp.From(pc, udp.Config{Runs: true, Plain: cfg.Plain})}
 		}
 	}
 	if err != nil {

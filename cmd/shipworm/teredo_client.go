@@ -23,6 +23,7 @@ func newTeredoClientCmd(system systemFile) *cobra.Command {
 		router mapFlags
 		opts   clientOptions
 		noEcho bool
+		plain  bool
 		force  bool
 		local  bool
 		cone   bool
@@ -62,6 +63,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 			cfg.Port, cfg.NoEcho, cfg.Idle, cfg.LocalDiscovery = opts.port, noEcho, idle, local
 			cfg.Fallback = opts.servers()
 			cfg.ConeTest, cfg.FindRefresh = cone, find
+			cfg.Plain = plain
 			cfg.Force = force || opts.typ == typeEnterprise
 			cfg.Refresh = time.Duration(opts.refresh) * time.Second
 			opts.managed = router.network == upnp.Domain.String()
@@ -84,6 +86,7 @@ While it runs, "shipworm teredo show" of the same user shows its state.`,
 	router.add(c)
 	addConfig(c, "client", system.clientFiles())
 	c.Flags().BoolVar(&noEcho, "no-echo", false, "do not answer pings")
+	c.Flags().BoolVar(&plain, "plain", false, "move no packets in runs, for kernels and network cards that do so wrong")
 	c.Flags().BoolVar(&force, "force", false, "run although native IPv6 works here, as --type enterpriseclient does")
 	c.Flags().BoolVar(&local, "local-discovery", false, "announce this host on its link, so that Teredo clients there find it without a server")
 	c.Flags().BoolVar(&cone, "cone-test", false, "tell a cone NAT from a restricted one, for show")

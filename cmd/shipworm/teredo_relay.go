@@ -24,6 +24,7 @@ type relayFlags struct {
 	port     uint16
 	direct   bool
 	noEcho   bool
+	plain    bool
 	stats    string
 	verbose  bool
 }
@@ -95,6 +96,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	fl.StringVar(&f.address, "listen", "0.0.0.0", "local IPv4 `address`")
 	fl.Uint16Var(&f.port, "port", 0, "UDP `port` (default a random one)")
 	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
+	fl.BoolVar(&f.plain, "plain", false, "move no datagrams in runs, nor without --prefix packets, for kernels and network cards that do so wrong")
 	f.tunnel.addUser(c)
 	addMetrics(c, &f.stats)
 	addConfig(c, "relay", nil)
@@ -104,7 +106,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 
 // config returns the configuration, without a device.
 func (f *relayFlags) config() (teredo.RelayConfig, error) {
-	cfg := teredo.RelayConfig{Direct: f.direct, Logger: verboseLog(f.verbose)}
+	cfg := teredo.RelayConfig{Direct: f.direct, Plain: f.plain, Logger: verboseLog(f.verbose)}
 	bad := func(flag, value, want string) error {
 		return usageError(fmt.Errorf("teredo relay: --%s %q: not %s", flag, value, want))
 	}
@@ -155,7 +157,7 @@ func (f *relayFlags) device(public bool) (teredo.Device, error) {
 		err = tunError(err)
 	} else {
 		// The address is the host's already.
-		dev, err = f.tunnel.device(tun.Config{NoEcho: f.noEcho, Assign: func(netip.Addr) error { return nil }})
+		dev, err = f.tunnel.device(tun.Config{NoEcho: f.noEcho, Plain: f.plain, Assign: func(netip.Addr) error { return nil }})
 	}
 	if err != nil {
 		return nil, err

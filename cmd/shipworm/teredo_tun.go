@@ -97,7 +97,7 @@ func (f *tunFlags) start(cfg *teredo.ClientConfig, sockets []string) (dev *tun.D
 		return nil, nil, tunError(fmt.Errorf("teredo client: --tun: %w", err))
 	}
 	end := func() { helper.Close(); wait() }
-	dev, err = f.device(tun.Config{NoEcho: cfg.NoEcho, Assign: tun.RemoteAssign(helper), Logger: cfg.Logger})
+	dev, err = f.device(tun.Config{NoEcho: cfg.NoEcho, Plain: cfg.Plain, Assign: tun.RemoteAssign(helper), Logger: cfg.Logger})
 	if err != nil {
 		end()
 		return nil, nil, err
