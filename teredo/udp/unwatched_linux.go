@@ -3,6 +3,7 @@ package udp
 import (
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,7 @@ type unwatched struct {
 	in, out       func(fd uintptr) bool // what Read and Write were given
 	read, write   func(uintptr) bool    // tryIn and tryOut, made once
 	readerWaiting bool                  // whether ep has fd
+	closing       atomic.Bool           // the poller ends who returns false
 }
 
 // newUnwatched takes the socket of c away from it, and closes c. If it fails,
@@ -90,7 +92,9 @@ func (u *unwatched) tryIn(uintptr) bool {
 			return false
 		}
 		// No memory for that: wait without the poller, but not deaf to Close.
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(u.fd), Events: unix.POLLIN}}, 1000)
+		if !u.poll(unix.POLLIN) {
+			return false
+		}
 	}
 	return true
 }
@@ -99,13 +103,22 @@ func (u *unwatched) tryIn(uintptr) bool {
 // stops to send.
 func (u *unwatched) tryOut(uintptr) bool {
 	for !u.out(uintptr(u.fd)) {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(u.fd), Events: unix.POLLOUT}}, -1)
+		if !u.poll(unix.POLLOUT) {
+			return false
+		}
 	}
 	return true
 }
 
+// poll waits in the kernel, a second at most, and reports whether to go on.
+func (u *unwatched) poll(events int16) bool {
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(u.fd), Events: events}}, 1000)
+	return !u.closing.Load()
+}
+
 // Close ends Read and Write, and then closes the socket.
 func (u *unwatched) Close() error {
+	u.closing.Store(true)
 	if u.epoll.Close() != nil {
 		return net.ErrClosed
 	}

@@ -99,3 +99,31 @@ func TestBusySocketWaitsForRoom(t *testing.T) {
 		t.Errorf("Write after Close: %v, want net.ErrClosed", err)
 	}
 }
+
+// Close ends whoever waits without the poller, too.
+func TestBusySocketClosesUnwatched(t *testing.T) {
+	s, u := openBusy(t)
+	u.event.Events = unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLONESHOT // which the kernel refuses
+	waits := make(chan struct{}, 2)
+	ended := make(chan error, 2)
+	for _, wait := range []func(func(uintptr) bool) error{u.Read, u.Write} {
+		go func() {
+			said := false
+			ended <- wait(func(uintptr) bool {
+				if !said {
+					said = true
+					waits <- struct{}{}
+				}
+				return false
+			})
+		}()
+	}
+	<-waits
+	<-waits
+	s.Close()
+	for range 2 {
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("ended with %v, want net.ErrClosed", err)
+		}
+	}
+}
