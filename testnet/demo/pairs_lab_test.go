@@ -20,22 +20,33 @@ const nobody = 65534
 // a folder that every user can reach.
 func programs(t *testing.T) (demo, shipworm string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "shipworm-demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := publicDir(t, 0o755)
 	for name, pkg := range map[string]string{"demo": ".", "shipworm": "shipworm/cmd/shipworm"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 		}
+		if err := os.Chmod(filepath.Join(dir, name), 0o755); err != nil { // whatever the umask
+			t.Fatal(err)
+		}
 	}
 	return filepath.Join(dir, "demo"), filepath.Join(dir, "shipworm")
+}
+
+// publicDir makes a folder that every user can reach: TMPDIR may be its owner's
+// alone.
+func publicDir(t *testing.T, mode os.FileMode) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "shipworm-demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, mode); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func perform(t *testing.T, env []string, as *syscall.Credential, args ...string) (string, error) {
@@ -76,13 +87,8 @@ func TestWithoutRoot(t *testing.T) {
 		t.Skip("not root: the other plays of this test are unprivileged already")
 	}
 	demo, shipworm := programs(t)
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out, err := perform(t, []string{"HOME=" + dir}, &syscall.Credential{Uid: nobody, Gid: nobody},
+	dir := publicDir(t, 0o777)
+	out, err := perform(t, []string{"HOME=" + dir, "TMPDIR=" + dir}, &syscall.Credential{Uid: nobody, Gid: nobody},
 		demo, "--shipworm", shipworm, "--out", filepath.Join(dir, "out"))
 	if err != nil || !strings.Contains(out, "\ndone: ") {
 		t.Fatalf("%v\n%s", err, out)

@@ -25,7 +25,6 @@ const (
 	floodLost   = 200 * time.Millisecond
 	floodMute   = 5 * time.Second       // a server that answers nothing for as long is mute
 	floodSettle = 20 * time.Millisecond // for what comes late
-	floodLate   = 5 * time.Second       // for the first answer: the server may not have its processor
 	floodBatch  = 64                    // datagrams a call at most
 	floodLeast  = 16                    // and at least
 
