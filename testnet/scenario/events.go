@@ -3,6 +3,7 @@ package scenario
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"shipworm/testnet/link"
 )
@@ -26,11 +27,7 @@ func (p *parser) events(tables []*table) {
 			continue
 		}
 		if e.Do != Readdress && e.Do != Replug {
-			if until, ok := s.duration("until"); ok && until <= e.At {
-				p.add(s.find("until").value.at, "until = %v is not after at = %v: want a later time", until, e.At)
-			} else if ok {
-				e.Until = until
-			}
+			e.Until = p.until(s, e.At)
 		}
 		switch e.Do {
 		case Readdress:
@@ -41,6 +38,15 @@ func (p *parser) events(tables []*table) {
 		s.finish()
 		p.s.Events = append(p.s.Events, e)
 	}
+}
+
+// until reads when something that begins at a time is undone; 0 = never.
+func (p *parser) until(s *section, at time.Duration) time.Duration {
+	until, ok := s.duration("until")
+	if ok && until <= at {
+		p.add(s.find("until").value.at, "until = %v is not after at = %v: want a later time", until, at)
+	}
+	return until
 }
 
 // verb finds out what the event does. False if that cannot be told.

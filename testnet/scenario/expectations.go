@@ -149,7 +149,7 @@ func (p *parser) ofReachable(x *Expectation, s *section) {
 func (p *parser) ofDrops(x *Expectation, s *section) {
 	var at position
 	x.Reason, at, _ = s.text("dropped")
-	if all := reasons(); !containsAny(all, x.Reason) {
+	if all := p.reasons(); !containsAny(all, x.Reason) {
 		p.add(at, "no packet is ever dropped with the reason %q: %s", x.Reason, oneOf(all))
 	}
 	x.Where, _ = p.node(s, "at", "host or NAT")
@@ -177,6 +177,17 @@ func containsAny(list []string, part string) bool {
 		}
 	}
 	return false
+}
+
+// reasons returns why packets of this file are dropped.
+func (p *parser) reasons() []string {
+	all := reasons()
+	for _, a := range p.s.Adversaries {
+		if a.Kind == BlackHole {
+			all = append(all, "swallowed by "+a.Name)
+		}
+	}
+	return all
 }
 
 // netReasons are those that testnet/sim has for drops of its own.

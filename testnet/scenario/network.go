@@ -14,17 +14,14 @@ import (
 // reserved are names that mean something already.
 var reserved = []string{"internet", "localhost"}
 
-// network reads hosts and NATs, and gives addresses to those that have none.
-func (p *parser) network(nats, hosts []*entry) {
-	tables := append(slices.Clone(nats), hosts...)
+// network reads hosts, NATs and adversaries, and gives addresses to those that
+// have none.
+func (p *parser) network(nats, hosts, adversaries []*entry) {
+	tables := slices.Concat(nats, hosts, adversaries)
 	slices.SortStableFunc(tables, func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
 	})
-	isNAT := map[*entry]bool{}
-	for _, e := range nats {
-		isNAT[e] = true
-	}
-	sections := map[*Node]*section{}
+	sections, harm := map[*Node]*section{}, map[*Adversary]*section{}
 	taken := map[string]position{}
 	for _, e := range tables {
 		if !namePattern.MatchString(e.key) || slices.Contains(reserved, e.key) {
@@ -36,11 +33,23 @@ func (p *parser) network(nats, hosts []*entry) {
 			continue
 		}
 		taken[e.key] = e.at
-		n := &Node{Name: e.key, at: e.at}
-		if isNAT[e] {
+		n, s := &Node{Name: e.key, at: e.at}, p.section(e.value.table)
+		switch {
+		case slices.Contains(nats, e):
 			n.NAT = &nat.Config{}
+		case slices.Contains(adversaries, e):
+			kind, ok := p.adversaryKind(s)
+			if !ok {
+				continue
+			}
+			a := &Adversary{Name: e.key, Kind: kind, at: e.at}
+			p.s.Adversaries, harm[a] = append(p.s.Adversaries, a), s
+			if !kind.hosted() {
+				continue
+			}
+			a.Node, n.Adversary = n, true
 		}
-		sections[n] = p.section(e.value.table)
+		sections[n] = s
 		p.s.Nodes = append(p.s.Nodes, n)
 	}
 	for _, n := range p.s.Nodes {
@@ -48,6 +57,9 @@ func (p *parser) network(nats, hosts []*entry) {
 		if at, ok := taken[igdHost(n)]; ok && n.IGD.Name != "" {
 			p.add(at, "the name %q is taken: it is of the host that opens the ports of %s; want another", igdHost(n), n.Name)
 		}
+	}
+	for _, a := range p.s.Adversaries {
+		p.adversary(a, harm[a])
 	}
 	if !p.loops() {
 		p.address()
@@ -75,7 +87,9 @@ func (p *parser) wire(n *Node, s *section) {
 			p.add(n.addrsAt[1], "%s has %d addresses: want one of IPv4 behind a NAT", n.Name, len(n.Addrs))
 		}
 	}
-	s.finish()
+	if !n.Adversary {
+		s.finish()
+	}
 }
 
 // clean makes one line of a joined error, without its prefix.

@@ -12,7 +12,7 @@ import (
 	"shipworm/testnet/nat"
 )
 
-// namePattern is what a host, NAT or program may be called: host names
+// namePattern is what a host, NAT, adversary or program may be called: host names
 // resolve in the laboratory.
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
@@ -107,10 +107,10 @@ func (p *parser) file(s *section) {
 		}
 		p.s.Limit = maxDuration // or all that follows would come too late
 	}
-	nats, hosts := s.tables("nat"), s.tables("host")
+	nats, hosts, adversaries := s.tables("nat"), s.tables("host"), s.tables("adversary")
 	programs, events, expects := s.tables("program"), s.list("event"), s.list("expect")
 	s.finish()
-	p.network(nats, hosts)
+	p.network(nats, hosts, adversaries)
 	if e := s.find("host"); e == nil || e.value.table != nil && len(e.value.table.entries) == 0 {
 		p.add(s.at, "no host: want a table [host.NAME]")
 	}
@@ -133,7 +133,7 @@ func (p *parser) names(ok func(*Node) bool) []string {
 	return names
 }
 
-func isHost(n *Node) bool { return !n.IsNAT() }
+func isHost(n *Node) bool { return !n.IsNAT() && !n.Adversary }
 func isNAT(n *Node) bool  { return n.IsNAT() }
 func isNode(*Node) bool   { return true }
 

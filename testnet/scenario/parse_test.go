@@ -39,7 +39,7 @@ func TestBadFiles(t *testing.T) {
 		{"empty", "", []string{`1:1: no host: want a table [host.NAME]`}},
 		{"hosts without a name", "[host]\n", []string{`1:1: no host: want a table [host.NAME]`}},
 		{"no time at all", "limit = \"0s\"\n" + small + "[[event]]\nat = \"1s\"\nunplug = \"a\"\n", []string{`1:1: limit is 0: want the longest time that a run may take`}},
-		{"unknown key", small + "[hots.x]\n", []string{`7:2: unknown key "hots": want title, seed, limit, nat, host, program, event, expect`}},
+		{"unknown key", small + "[hots.x]\n", []string{`7:2: unknown key "hots": want title, seed, limit, nat, host, adversary, program, event, expect`}},
 		{"unknown key in a table", "[host.a]\nadress = \"192.0.2.1\"\n", []string{`2:1: unknown key "adress": want behind, link, address`}},
 		{"unknown key of a line", "[host.a]\nlink = { delay = \"1ms\", los = 0.1 }\n",
 			[]string{`2:25: unknown key "los": want delay, jitter, loss, burst, reorder, hold, duplicate, corrupt, rate, queue, codel, target, interval, mtu`}},

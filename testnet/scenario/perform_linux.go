@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"shipworm/testnet/adversary"
 	"shipworm/testnet/igd/install"
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
@@ -30,7 +31,7 @@ func Perform(ctx context.Context, s *Scenario, opts Options) (result *Result, er
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	v := &real{run: r, lab: l, ctx: ctx, hosts: map[*Node]*lab.Host{}, routers: map[*Node]*lab.Router{}, igds: map[*Node]*install.Installed{}, inbox: make(chan func())}
+	v := &real{run: r, lab: l, ctx: ctx, hosts: map[*Node]*lab.Host{}, routers: map[*Node]*lab.Router{}, igds: map[*Node]*install.Installed{}, foes: map[*Node]*sim.Host{}, inbox: make(chan func())}
 	defer func() {
 		cancel()
 		if broken := l.Close(); err == nil && broken != nil {
@@ -65,8 +66,9 @@ type real struct {
 	hosts    map[*Node]*lab.Host
 	routers  map[*Node]*lab.Router
 	igds     map[*Node]*install.Installed
-	inbox    chan func()    // to the goroutine of Perform; nobody sends after ctx
-	programs sync.WaitGroup // goroutines of programs
+	foes     map[*Node]*sim.Host // of adversaries: no program needs a namespace there
+	inbox    chan func()         // to the goroutine of Perform; nobody sends after ctx
+	programs sync.WaitGroup      // goroutines of programs
 }
 
 // loop lets things happen, one after the other, until the run is over.
@@ -111,6 +113,16 @@ func (v *real) report(f func(time.Duration)) {
 func (v *real) add(n *Node) (err error) {
 	in := v.routers[n.Behind]
 	switch {
+	case n.Adversary && in == nil:
+		return v.lab.Change(func(w *sim.World) error {
+			v.foes[n], err = w.Host(n.Name, n.Line, n.all()...)
+			return err
+		})
+	case n.Adversary:
+		return in.Change(func(r *sim.Router) error {
+			v.foes[n], err = r.Host(n.Name, n.Line, n.Addrs[0], n.Addrs6...)
+			return err
+		})
 	case n.IsNAT() && in == nil:
 		v.routers[n], err = v.lab.Router(n.Name, *n.NAT, n.Line)
 	case n.IsNAT():
@@ -153,10 +165,30 @@ func (v *real) setLine(n *Node, c link.Config) error {
 	if n.IsNAT() {
 		return v.routers[n].Change(func(r *sim.Router) error { return r.SetLink(c) })
 	}
+	if foe := v.foes[n]; foe != nil {
+		return v.lab.Change(func(*sim.World) error { return foe.SetLink(c) })
+	}
 	return v.hosts[n].Change(func(h *sim.Host) error { return h.SetLink(c) })
 }
 
 func (v *real) router(n *Node, f func(*sim.Router) error) error { return v.routers[n].Change(f) }
+
+func (v *real) tap(n *Node, f func(*sim.World, adversary.Line) error) error {
+	var on adversary.Line
+	var err error
+	switch foe := v.foes[n]; {
+	case n.IsNAT():
+		err = v.routers[n].Change(func(r *sim.Router) error { on = r; return nil })
+	case foe != nil:
+		on = foe
+	default:
+		err = v.hosts[n].Change(func(h *sim.Host) error { on = h; return nil })
+	}
+	if err != nil {
+		return err
+	}
+	return v.lab.Change(func(w *sim.World) error { return f(w, on) })
+}
 
 func (v *real) launch(t *Task) error {
 	host, p := v.hosts[t.Program.Host], t.Program

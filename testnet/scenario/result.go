@@ -26,6 +26,7 @@ type Result struct {
 	Trace        string              `json:"trace"`   // hash of all packets and their fates
 	Packets      int                 `json:"trace_events"`
 	Programs     []ProgramResult     `json:"programs"`
+	Adversaries  []AdversaryResult   `json:"adversaries,omitempty"`
 	Expectations []ExpectationResult `json:"expectations"`
 }
 
@@ -55,7 +56,7 @@ type ExpectationResult struct {
 
 func (r *run) result(clock string) *Result {
 	out := &Result{Title: r.s.Title, Clock: clock, Seed: r.seed, Took: r.now,
-		Programs: []ProgramResult{}, Expectations: []ExpectationResult{}}
+		Programs: []ProgramResult{}, Adversaries: r.deeds(), Expectations: []ExpectationResult{}}
 	r.mu.Lock()
 	out.Trace, out.Packets = r.hash.Sum(), r.hash.Len()
 	r.mu.Unlock()
@@ -114,7 +115,14 @@ func (r *Result) WriteText(w io.Writer) error {
 	for _, g := range r.Programs {
 		p.printf("%-7s  %s on %s: %s\n", g.Status, g.Name, g.Host, g.text())
 	}
-	if len(r.Programs) > 0 {
+	for _, a := range r.Adversaries {
+		where := ""
+		if !a.Kind.hosted() {
+			where = " on " + a.Node
+		}
+		p.printf("%-7s  %s%s: %s, %d packets seen, %d sent, %d swallowed\n", "foe", a.Name, where, a.Kind, a.Seen, a.Sent, a.Swallowed)
+	}
+	if len(r.Programs)+len(r.Adversaries) > 0 {
 		p.printf("\n")
 	}
 	for _, x := range r.Expectations {

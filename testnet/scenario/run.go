@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"shipworm/testnet/adversary"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 	"shipworm/testnet/trace"
@@ -37,6 +38,8 @@ type stage interface {
 	// restart has the mapping protocols of a NAT lose their state with it.
 	restart(n *Node) error
 	launch(t *Task) error
+	// tap calls f with the world and a node, whose line it is.
+	tap(n *Node, f func(*sim.World, adversary.Line) error) error
 }
 
 // run is what both clocks share: programs start, events happen, and what is
@@ -54,6 +57,8 @@ type run struct {
 	err   error // ends the run
 	over  bool
 
+	attacks map[*Adversary]attack // that have begun
+
 	mu    sync.Mutex // guards what follows: packets come from anywhere
 	hash  *sim.Hash
 	drops map[drop]uint64
@@ -64,7 +69,7 @@ type drop struct{ node, reason string }
 
 func newRun(s *Scenario, opts Options) *run {
 	r := &run{s: s, opts: opts, seed: opts.Seed, lines: map[*Node]*lineState{},
-		met: map[*Expectation]time.Duration{}, hash: sim.NewHash(), drops: map[drop]uint64{}}
+		met: map[*Expectation]time.Duration{}, attacks: map[*Adversary]attack{}, hash: sim.NewHash(), drops: map[drop]uint64{}}
 	if r.seed == 0 {
 		r.seed = s.Seed
 	}
@@ -72,11 +77,16 @@ func newRun(s *Scenario, opts Options) *run {
 		r.lines[n] = &lineState{node: n, external: n.Addrs}
 	}
 	for _, p := range s.Programs {
-		h := fnv.New64a()
-		fmt.Fprintf(h, "%d/%s", r.seed, p.Name)
-		r.tasks = append(r.tasks, &Task{Program: p, Seed: h.Sum64(), run: r, status: Waiting})
+		r.tasks = append(r.tasks, &Task{Program: p, Seed: seedOf(r.seed, p.Name), run: r, status: Waiting})
 	}
 	return r
+}
+
+// seedOf returns the seed of one program's or adversary's own dice.
+func seedOf(seed uint64, name string) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d/%s", seed, name)
+	return h.Sum64()
 }
 
 func (r *run) task(p *Program) *Task {
@@ -111,6 +121,9 @@ func (r *run) event(e sim.Event) {
 
 // begin sets every timer and starts what starts at once.
 func (r *run) begin() {
+	for _, a := range r.s.Adversaries {
+		r.unleash(a)
+	}
 	for _, e := range r.s.Events {
 		r.plan(e)
 	}

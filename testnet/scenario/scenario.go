@@ -24,6 +24,7 @@ type Scenario struct {
 	Events []*Event      // in the order of the file
 
 	Programs     []*Program     // in the order of the file
+	Adversaries  []*Adversary   // in the order of the file
 	Expectations []*Expectation // in the order of the file
 }
 
@@ -40,6 +41,8 @@ type Node struct {
 	// Addrs6 are a host's IPv6 addresses.
 	Addrs6 []netip.Addr
 
+	// Adversary tells that the host is an adversary's: no program runs on it.
+	Adversary bool
 	// NAT is nil for a host. Its External is Addrs.
 	NAT *nat.Config
 	// Lan is the network behind a NAT.

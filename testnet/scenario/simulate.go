@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"shipworm/testnet/adversary"
 	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd/install"
 	"shipworm/testnet/invariant"
@@ -141,6 +142,13 @@ func (v *virtual) router(n *Node, f func(*sim.Router) error) error {
 		d.Advance() // its address may be another
 	}
 	return err
+}
+
+func (v *virtual) tap(n *Node, f func(*sim.World, adversary.Line) error) error {
+	if n.IsNAT() {
+		return f(v.world, v.routers[n])
+	}
+	return f(v.world, v.hosts[n])
 }
 
 func (v *virtual) restart(n *Node) error {
