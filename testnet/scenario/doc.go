@@ -1,6 +1,6 @@
 // Package scenario reads and runs experiments: one TOML file names a network
-// of hosts, NATs and lines, what happens to it and when, the programs on it,
-// and what is expected of them.
+// of hosts, NATs and lines, what happens to it and when, the programs and the
+// adversaries on it, and what is expected of them.
 //
 // The same file runs on both clocks. Simulate runs it in virtual time, in one
 // goroutine and with no socket: the same seed gives the same packets at the
@@ -11,7 +11,8 @@
 // skipped, and what is expected of them counts as skipped, not as held.
 //
 // The format is described in docs/scenario.md. Left out: hosts
-// without IPv4, events that change IPv6, and events that concern programs.
+// without IPv4, events that change IPv6, events that concern programs, and
+// adversaries that need words of a protocol.
 //
 //	s, err := scenario.Parse(file)
 //	if err != nil {
