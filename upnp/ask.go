@@ -13,14 +13,19 @@ import (
 )
 
 // dialControl opens a socket to the gateway's PCP and NAT-PMP port. There is
-// one at a time in a Mapper, until release (RFC 6886, 3.1).
+// one at a time in a Mapper, until release (RFC 6886, 3.1). Ctx bounds the wait
+// for that and nothing else: who comes late, and is alone, is not turned away.
 func (m *Mapper) dialControl(ctx context.Context, g Gateway) (c net.Conn, release func(), err error) {
 	select {
 	case m.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	default:
+		select {
+		case m.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
 	}
-	c, err = m.cfg.Host.Dial(ctx, "udp", g.Local.Addr(), netip.AddrPortFrom(g.Addr, pcp.ServerPort))
+	c, err = m.cfg.Host.Dial(context.WithoutCancel(ctx), "udp", g.Local.Addr(), netip.AddrPortFrom(g.Addr, pcp.ServerPort))
 	if err != nil {
 		<-m.turn
 		return nil, nil, err
@@ -30,8 +35,11 @@ func (m *Mapper) dialControl(ctx context.Context, g Gateway) (c net.Conn, releas
 
 // ask has a dialogue with the gateway. When ctx ends, an answer that is under
 // way is still waited for a while: what the router grants must be known to be
-// given back. Start, if there is one, is called before the first packet
-// and may forbid it.
+// given back. A port is given up even then, by one packet. Start, if there is
+// one, is called before the first packet and may forbid it.
+//
+// The while begins when the end of ctx is noticed: a host that stood still has
+// its answers yet to come.
 func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bool) (answer, error) {
 	c, release, err := m.dialControl(ctx, g)
 	if err != nil {
@@ -42,22 +50,31 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 		return answer{}, errOvertaken
 	}
 	d := newDialogue(q, time.Now())
-	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now().Add(lateness(ctx))) })()
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
+	var last time.Time // for an answer; zero while ctx lives
 	buf := make([]byte, pcp.MaxLen+1)
 	for {
-		if ctx.Err() == nil {
+		ended := ctx.Err() != nil
+		if !ended || q.lifetime == 0 && d.tries == 0 {
 			if p := d.poll(time.Now()); p != nil {
 				if _, err := c.Write(p); err != nil {
 					return answer{}, fmt.Errorf("PCP, NAT-PMP: %w", refusal(err))
 				}
-				_ = c.SetReadDeadline(d.next)
-				if ctx.Err() != nil { // it ended in between
-					_ = c.SetReadDeadline(time.Now().Add(lateness(ctx)))
-				}
+			}
+			if d.ended {
+				return d.answer, d.err
 			}
 		}
-		if d.ended {
-			return d.answer, d.err
+		until := d.next
+		if ended {
+			if last.IsZero() {
+				last = time.Now().Add(lateness(ctx))
+			}
+			until = last
+		}
+		_ = c.SetReadDeadline(until)
+		if !ended && ctx.Err() != nil {
+			continue // it ended in between, and nothing would wake the reader
 		}
 		n, err := c.Read(buf)
 		switch {
@@ -65,7 +82,7 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 			d.receive(time.Now(), buf[:n])
 		case !isTimeout(err):
 			return answer{}, fmt.Errorf("PCP, NAT-PMP: %w", refusal(err))
-		case ctx.Err() != nil:
+		case ended && !time.Now().Before(last):
 			return answer{}, ctx.Err()
 		}
 		if d.ended {

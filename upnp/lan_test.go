@@ -25,8 +25,9 @@ type lan struct {
 	gone    bool // no default route
 	broken  bool // nothing of the host's arrives
 	unbound bool
-	control int // UDP connections that are open
-	crowd   int // the most at a time
+	stalls  map[string]time.Duration // see stall
+	control int                      // UDP connections that are open
+	crowd   int                      // the most at a time
 }
 
 var (
@@ -66,6 +67,10 @@ func (l *lan) ListenGroup(_ context.Context, _ Gateway, group netip.AddrPort) (n
 
 func (l *lan) Dial(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
 	if network == "udp" {
+		l.stand("dial")
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		l.mu.Lock()
 		l.control++
 		l.crowd = max(l.crowd, l.control)
@@ -97,6 +102,22 @@ func (l *lan) cut(broken bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken = broken
+}
+
+// stall has the host stand still, as a stopped process does, when it comes to
+// open a control connection ("dial") or to read an answer ("read").
+func (l *lan) stall(where string, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalls = map[string]time.Duration{where: d}
+}
+
+func (l *lan) stand(where string) {
+	l.mu.Lock()
+	d := l.stalls[where]
+	delete(l.stalls, where)
+	l.mu.Unlock()
+	time.Sleep(d)
 }
 
 // listenPacket opens a UDP socket; port 0 picks one.
@@ -227,6 +248,7 @@ type memConn struct {
 }
 
 func (c *memConn) Read(b []byte) (int, error) {
+	c.lan.stand("read")
 	for {
 		n, from, err := c.ReadFrom(b)
 		if err != nil || from.(*net.UDPAddr).AddrPort() == c.remote {

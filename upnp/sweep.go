@@ -27,6 +27,10 @@ func (m *Mapper) Sweep(ctx context.Context) (removed int, err error) {
 	records, err := m.journal.Orphans()
 	errs := []error{err}
 	for _, r := range records {
+		if ctx.Err() != nil {
+			r.Close()
+			continue
+		}
 		ok, err := m.sweepOne(ctx, r)
 		if ok {
 			removed++

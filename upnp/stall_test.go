@@ -1,0 +1,94 @@
+package upnp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"shipworm/upnp/pcp"
+)
+
+// U-09: a host that stood still while it gave its mapping back, for longer than
+// that may take, asks nevertheless, and hears the answer: nothing is left at the
+// router or in the journal.
+func TestStalledEnd(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only"} {
+		for _, where := range []string{"dial", "read"} {
+			for _, d := range []time.Duration{300 * time.Millisecond, dropTime + 200*time.Millisecond, 10 * time.Second} {
+				t.Run(fmt.Sprintf("%s/%s/%v", profile, where, d), func(t *testing.T) {
+					bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+						r := start(t, ctx, l, profile)
+						dir := t.TempDir()
+						k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), udpRequest())
+						k.next(t, time.Second)
+						l.stall(where, d)
+						begin := time.Now()
+						if err := k.end(); err != nil {
+							t.Error(err)
+						}
+						if took := time.Since(begin); took < d || took > d+10*time.Millisecond {
+							t.Errorf("took %v", took)
+						}
+						if all := r.Mappings(time.Now()); len(all) != 0 {
+							t.Errorf("left %v", all)
+						}
+						if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+							t.Errorf("%v: left %v", err, files)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// U-09: who comes late to give a port up asks all the same, once, unless
+// another dialogue is under way.
+func TestLateDeletion(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		r := start(t, ctx, l, "pcp-only")
+		m := newTestMapper(t, l, nil)
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		for range 20 { // a choice of two would err by now
+			leave(t, ctx, m)
+			q := question{protocol: UDP, internal: netip.AddrPortFrom(hostAddr, 3545), nonce: pcp.Nonce{1}, via: ViaPCP}
+			if _, err := m.ask(over, l.gateway, q, nil); err != nil || len(r.Mappings(time.Now())) != 0 {
+				t.Fatalf("%v: left %v", err, r.Mappings(time.Now()))
+			}
+		}
+		l.cut(true)
+		sent := len(l.sent)
+		if _, err := m.ask(over, l.gateway, question{protocol: UDP, internal: netip.AddrPortFrom(hostAddr, 3545), via: ViaPCP}, nil); !errors.Is(err, context.Canceled) || len(l.sent) != sent+1 {
+			t.Errorf("%v after %d packets to a silent router", err, len(l.sent)-sent)
+		}
+	})
+}
+
+// U-09: however much is left of earlier runs, Keep ends within two seconds, and
+// what the router does not answer for stays in the journal.
+func TestEndOfSweep(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		start(t, ctx, l, "pcp-only")
+		dir := t.TempDir()
+		for range 20 {
+			leave(t, ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }))
+		}
+		l.cut(true)
+		q := udpRequest()
+		q.Internal = netip.AddrPortFrom(q.Internal.Addr(), 4711)
+		k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), q)
+		time.Sleep(4 * time.Second) // the router was asked for the port, and has not answered
+		begin := time.Now()
+		if err := k.end(); err != nil || time.Since(begin) > 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) < 20 {
+			t.Errorf("%v: %d entries are left", err, len(files))
+		}
+	})
+}
