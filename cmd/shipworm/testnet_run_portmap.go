@@ -20,16 +20,8 @@ type scenarioPortMap struct{}
 
 func (scenarioPortMap) Command(t *scenario.Task) ([]string, error) {
 	// The user's journal is about the user's router.
-	return self("upnp", "add", strconv.Itoa(int(t.Program.Port)), "--external", strconv.Itoa(portMapExternal(t)), "--keep", "--json", "--no-journal")
-}
-
-// portMapExternal is the external port to ask for. Those below 1024 are not
-// given to everybody.
-func portMapExternal(t *scenario.Task) int {
-	if p := int(t.Program.Port); p < 1024 {
-		return 1024 + p
-	}
-	return int(t.Program.Port)
+	port := strconv.Itoa(int(t.Program.Port))
+	return self("upnp", "add", port, "--external", port, "--keep", "--json", "--no-journal")
 }
 
 // Line reads a line of `upnp add --keep --json`.
@@ -120,12 +112,12 @@ func (m *portMap) ask() {
 func (m *portMap) request() pcp.Request {
 	return pcp.Request{Op: pcp.Map, Lifetime: upnp.DefaultLease, Client: m.t.Node.Addr(), Mapping: pcp.Mapping{
 		Nonce: m.nonce, Protocol: pcp.UDP, Internal: m.t.Program.Port,
-		External: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(portMapExternal(m.t))),
+		External: netip.AddrPortFrom(netip.IPv4Unspecified(), m.t.Program.Port),
 	}}
 }
 
 func (m *portMap) oldRequest() natpmp.Request {
-	return natpmp.Request{Op: natpmp.MapUDP, Internal: m.t.Program.Port, External: uint16(portMapExternal(m.t)), Lifetime: upnp.DefaultLease}
+	return natpmp.Request{Op: natpmp.MapUDP, Internal: m.t.Program.Port, External: m.t.Program.Port, Lifetime: upnp.DefaultLease}
 }
 
 // later calls f after a time, unless something else was planned since.

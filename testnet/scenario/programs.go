@@ -87,7 +87,15 @@ func (p *parser) program(g *Program, s *section) {
 				p.add(s.find("to").value.at, "no program on %s is a teredo-client: want one there", g.To.Name)
 			}
 		}
-	case UDPEcho, UDPPing, PortMap:
+	case PortMap:
+		p.need(s, "port", "a UDP port of the host, from 1024")
+		if n, ok := s.integer("port", 1024, 65535); ok {
+			g.Port = uint16(n)
+		}
+		if in := g.Host; in != nil && (in.Behind == nil || in.Behind.IGD.Name == "") {
+			p.add(s.find("host").value.at, "%s is behind no NAT that opens ports: want igd there", in.Name)
+		}
+	case UDPEcho, UDPPing:
 		g.Port = echoPort
 		if n, ok := s.integer("port", 1, 65535); ok {
 			g.Port = uint16(n)
@@ -95,9 +103,6 @@ func (p *parser) program(g *Program, s *section) {
 		if g.Kind == UDPPing {
 			p.ping(g, s)
 			p.family(g, s)
-		}
-		if in := g.Host; g.Kind == PortMap && in != nil && (in.Behind == nil || in.Behind.IGD.Name == "") {
-			p.add(s.find("host").value.at, "%s is behind no NAT that opens ports: want igd there", in.Name)
 		}
 	default:
 		p.add(runAt, "no program of ours is called %q: %s; exec runs other programs", run, oneOf(kinds))
