@@ -38,8 +38,9 @@ func (m *Mapper) dialControl(ctx context.Context, g Gateway) (c net.Conn, releas
 // given back. A port is given up even then, by one packet. Start, if there is
 // one, is called before the first packet and may forbid it.
 //
-// The while begins when the end of ctx is noticed: a host that stood still has
-// its answers yet to come.
+// A host that stood still has its answers yet to read, or yet to come: the while
+// begins when the end of ctx is noticed, and who wakes up late takes no silence
+// for an answer.
 func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bool) (answer, error) {
 	c, release, err := m.dialControl(ctx, g)
 	if err != nil {
@@ -77,6 +78,10 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 			continue // it ended in between, and nothing would wake the reader
 		}
 		n, err := c.Read(buf)
+		if now := time.Now(); isTimeout(err) && now.Sub(until) > stillness {
+			_ = c.SetReadDeadline(now.Add(firstWait))
+			n, err = c.Read(buf)
+		}
 		switch {
 		case err == nil:
 			d.receive(time.Now(), buf[:n])
@@ -90,6 +95,9 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 		}
 	}
 }
+
+// stillness is how late a host wakes up that must have stood still.
+const stillness = 100 * time.Millisecond
 
 // lateness is how long an answer is waited for after ctx has ended: longer if
 // another protocol won, since programs are to end within a second.

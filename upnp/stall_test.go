@@ -69,6 +69,24 @@ func TestLateDeletion(t *testing.T) {
 	})
 }
 
+// A host that stood still for longer than a router may be silent hears its answer
+// nevertheless.
+func TestStalledQuestion(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		start(t, ctx, l, "pcp-only")
+		m := newTestMapper(t, l, nil)
+		for _, d := range []time.Duration{time.Second, maxTime + time.Second, time.Minute} {
+			l.stall("read", d)
+			q := question{protocol: UDP, internal: netip.AddrPortFrom(hostAddr, 3545), lifetime: time.Hour}
+			begin := time.Now()
+			got, err := m.ask(ctx, l.gateway, q, nil)
+			if took := time.Since(begin); err != nil || got.external.Port() != 3545 || took > d+10*time.Millisecond {
+				t.Errorf("%v: %v, %+v after %v", d, err, got, took)
+			}
+		}
+	})
+}
+
 // U-09: however much is left of earlier runs, Keep ends within two seconds, and
 // what the router does not answer for stays in the journal.
 func TestEndOfSweep(t *testing.T) {
