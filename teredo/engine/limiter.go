@@ -53,9 +53,10 @@ type limitSlot struct {
 
 // limiter is a bounded table of token buckets. A key has its place in a window
 // of a few slots that nobody outside can guess; where they are taken, the
-// bucket that is full first makes room: a flood of forged sources can neither
-// aim at anybody's entry, nor wash out that of the victim who is being flooded,
-// which would give the flood a fresh bucket.
+// bucket that is full first makes room, those of clients before those of whole
+// addresses: a flood of forged sources can neither aim at anybody's entry, nor
+// wash out that of the victim who is being flooded, which would give the flood a
+// fresh bucket; nor can it do so with all the ports of the victim.
 //
 // The table is larger than the nearest caches, and time goes into waiting for
 // it. So all buckets of an address are in one shard, under one lock, and those
@@ -95,6 +96,7 @@ type limitShard struct {
 const (
 	shardEntries = 1 << 12 // as many entries are worth a shard
 	limitWindow  = 8       // slots that a key may be in: two cache lines
+	outranks     = 1 << 62 // what a bucket is evicted after, besides its time
 )
 
 func newLimiter(limits Limits, seed uint64) *limiter {
@@ -195,7 +197,7 @@ func (l *limiter) client(from netip.AddrPort) (limitKey, uint64) {
 
 // take takes a token of the bucket of key, if there is one.
 func (s *limitShard) take(at time.Duration, key limitKey, hash uint64, rate limitRate) bool {
-	slot := s.slot(key, hash)
+	slot := s.slot(at, key, hash)
 	full := max(slot.full, at)
 	if full-at > rate.room {
 		return false
@@ -222,7 +224,7 @@ func (s *limitShard) fetch(hash uint64) {
 }
 
 // slot returns the slot of key, a fresh one if it had none.
-func (s *limitShard) slot(key limitKey, hash uint64) *limitSlot {
+func (s *limitShard) slot(at time.Duration, key limitKey, hash uint64) *limitSlot {
 	window := s.window(hash)
 	// Which is full first is a matter of chance: no branch is to guess it.
 	first := int64(math.MaxInt64) // by time, but for the last bits, which are the index
@@ -232,6 +234,9 @@ func (s *limitShard) slot(key limitKey, hash uint64) *limitSlot {
 			return &window[i]
 		}
 		rank := int64(window[i].full)&^(limitWindow-1) | int64(i)
+		if limitKind(k) != perClient && window[i].full > at {
+			rank |= outranks
+		}
 		if k == 0 {
 			rank = int64(i) - limitWindow // before all that are taken
 		}

@@ -102,6 +102,35 @@ func TestServerSourceLimit(t *testing.T) {
 	}
 }
 
+// T-08, T-09: solicitations in the name of one victim from many of its ports, as
+// many as each client may send, do not wash out what the address as a whole may
+// get. The table has room for eight buckets, so that all of them compete.
+func TestServerPortFlood(t *testing.T) {
+	for ports := 1; ports <= 16; ports++ {
+		r := newServer(t, func(c *engine.ServerConfig) { c.Limits.Entries = 8 })
+		rs := solicitation(false)
+		n := 0
+		send := func(port int) {
+			r.out.Reset()
+			r.s.Receive(r.now, 0, netip.AddrPortFrom(addr("192.0.2.200"), uint16(2000+port)), rs, &r.out)
+			n += len(r.out.Transmit)
+		}
+		const seconds = 4
+		for ms := range seconds * 1000 {
+			for port := range ports {
+				if ms < 10 || ms%200 == port {
+					send(port)
+				}
+			}
+			send(ms % ports)
+			r.now = r.now.Add(time.Millisecond)
+		}
+		if most := 200*seconds + 200; n > most {
+			t.Errorf("%d ports: %d answers to one address in %d s, want at most %d", ports, n, seconds, most)
+		}
+	}
+}
+
 // T-10: a million sources leave nothing behind but the limiter's table.
 func TestServerStateless(t *testing.T) {
 	sources := times(1_000_000)
