@@ -1,23 +1,34 @@
 package teredo
 
-import "time"
+import (
+	"time"
+
+	"shipworm/teredo/packet"
+	"shipworm/teredo/udp"
+)
 
 // sendDirect sends a packet of the userspace stack's at once, if nothing but
-// that is to be done for it. It is called under the stack's locks and waits for
-// none: whoever has the machine may be about to call the stack.
+// that is to be done for it. It is called under the stack's locks, once at a
+// time, and waits for nothing: whoever has the machine may be about to call the
+// stack, and whoever waits for room in the socket holds up what arrives.
 func (r *running) sendDirect(pkt []byte) bool {
 	if !r.mu.TryLock() {
 		return false
 	}
 	now := time.Now()
-	ready := r.machine.SendReady(now, pkt, &r.direct.out)
-	if ready {
+	socket, ok := r.socket.(udp.NowWriter)
+	ok = ok && r.machine.SendReady(now, pkt, &r.direct)
+	if ok {
 		r.gate.used = now
 	}
 	r.mu.Unlock()
-	if ready {
-		r.transmit(r.socket, &r.direct, r.direct.out.Transmit)
-		r.direct.out.Reset()
+	if !ok {
+		return false
 	}
-	return ready
+	t := r.direct.Transmit[0]
+	r.direct.Reset()
+	var p packet.Packet
+	p.Set(t.Payload, t.To)
+	p.TTL = t.TTL
+	return socket.WriteNow(p)
 }

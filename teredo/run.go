@@ -15,16 +15,17 @@ import (
 	"shipworm/teredo/udp"
 )
 
-// running is a Client at work. Two goroutines move packets, and loop does all
-// else; who touches any of it holds the mover's lock.
+// running is a Client at work. Two goroutines move packets, those of the
+// userspace stack send lone ones (sendDirect), and loop does all else; who
+// touches any of it holds the mover's lock, but for direct.
 type running struct {
 	mover
 	c       *Client
 	gate    gate
 	policy  Policy
 	machine *engine.Client
-	own     half // of loop
-	direct  half // of sendDirect
+	own     half          // of loop
+	direct  engine.Output // of sendDirect, which the stack calls once at a time
 	service *servicePort
 	renew   chan struct{} // the service port is to be another one
 	local   netip.AddrPort

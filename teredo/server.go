@@ -51,6 +51,9 @@ type ServerConfig struct {
 	// where the system cannot share a port among sockets there is one.
 	Workers int
 
+	// Plain sends datagrams one by one, as RelayConfig.Plain does.
+	Plain bool
+
 	// Listen opens a UDP socket; nil means the kernel.
 	Listen func(ctx context.Context, local netip.AddrPort) (net.PacketConn, error)
 
@@ -223,9 +226,9 @@ func (s *Server) listen(ctx context.Context, local netip.AddrPort) ([]udp.Socket
 		if err != nil {
 			return nil, err
 		}
-		return []udp.Socket{udp.From(pc, udp.Config{Busy: true})}, nil
+		return []udp.Socket{udp.From(pc, udp.Config{Busy: true, Plain: s.cfg.Plain})}, nil
 	}
-	return listenShared(ctx, local, s.cfg.Workers, udp.Config{Busy: true})
+	return listenShared(ctx, local, s.cfg.Workers, udp.Config{Busy: true, Plain: s.cfg.Plain})
 }
 
 // run works until the socket is closed or broken, and says why.

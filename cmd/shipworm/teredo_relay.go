@@ -96,7 +96,7 @@ client answered yet, four bubbles in 300 s are all there is.`,
 	fl.StringVar(&f.address, "listen", "0.0.0.0", "local IPv4 `address`")
 	fl.Uint16Var(&f.port, "port", 0, "UDP `port` (default a random one)")
 	fl.BoolVar(&f.direct, "behind-nat", false, "open our own NAT too (default where the IPv4 address is private)")
-	fl.BoolVar(&f.plain, "plain", false, "move no datagrams in runs, nor without --prefix packets, for kernels and network cards that do so wrong")
+	fl.BoolVar(&f.plain, "plain", false, "move no packets in runs, for kernels and network cards that do so wrong")
 	f.tunnel.addUser(c)
 	addMetrics(c, &f.stats)
 	addConfig(c, "relay", nil)
@@ -153,7 +153,7 @@ func (f *relayFlags) device(public bool) (teredo.Device, error) {
 	var dev teredo.Device
 	var err error
 	if public {
-		dev, err = tun.NewRouter(f.tunnel.name)
+		dev, err = tun.NewRouter(f.tunnel.name, f.plain)
 		err = tunError(err)
 	} else {
 		// The address is the host's already.

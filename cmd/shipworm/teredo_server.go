@@ -21,6 +21,7 @@ func newTeredoServerCmd(system systemFile) *cobra.Command {
 		keys    string
 		stats   string
 		verbose bool
+		plain   bool
 	)
 	c := &cobra.Command{
 		Use:   "server --listen IP [--listen IP2]",
@@ -50,7 +51,7 @@ redirects 3544 to it.`,
 			if err != nil {
 				return err
 			}
-			cfg.Native, cfg.Logger = native, verboseLog(verbose)
+			cfg.Native, cfg.Plain, cfg.Logger = native, plain, verboseLog(verbose)
 			ready := func() {}
 			cfg.OnReady = func() {
 				ready()
@@ -82,6 +83,7 @@ redirects 3544 to it.`,
 	c.Flags().Uint16Var(&port, "port", teredo.Port, "UDP `port`")
 	c.Flags().StringVar(&keys, "key-file", "", "let only the clients of a key table qualify: `file`")
 	c.Flags().BoolVar(&native, "native", false, "pass clients' tests of native IPv6 hosts on, by the routes of this host (Linux; root or CAP_NET_RAW)")
+	c.Flags().BoolVar(&plain, "plain", false, "send no packets in runs, for kernels and network cards that do so wrong")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to stderr")
 	addMetrics(c, &stats)
 	addConfig(c, "server", nil)

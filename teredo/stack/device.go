@@ -66,6 +66,9 @@ func (o *outgoing) more() bool { return o.parts.More() || o.next < o.count }
 
 // sendDirect reports whether a packet that came alone has been seen to.
 func (s *Stack) sendDirect(b *stack.PacketBuffer) bool {
+	if mss := int(b.GSOOptions.MSS); b.GSOOptions.Type != stack.GSONone && mss > 0 && b.Data().Size() > mss {
+		return false // more than one packet
+	}
 	p := &s.out.alone
 	return !s.single(p, b) || s.cfg.Direct(p.Data())
 }

@@ -188,7 +188,7 @@ func TestRunsFit(t *testing.T) {
 	if got := segments("suite"); got != "51" {
 		t.Errorf("super-packets of up to %s segments", got)
 	}
-	r, err := NewRouter("router")
+	r, err := NewRouter("router", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,9 +30,10 @@ const routerMetric = 512
 
 // NewRouter makes the interface and the route to it, which needs CAP_NET_ADMIN.
 // The Router must be closed. Only Linux routes into it; elsewhere NewRouter
-// fails with errors.ErrUnsupported.
-func NewRouter(name string) (*Router, error) {
-	dev, name, err := open(name, false)
+// fails with errors.ErrUnsupported. Plain moves one packet a system call, as
+// Config.Plain does.
+func NewRouter(name string, plain bool) (*Router, error) {
+	dev, name, err := open(name, plain)
 	if err != nil {
 		return nil, err
 	}

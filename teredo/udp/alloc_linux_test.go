@@ -39,3 +39,12 @@ func allocates(t *testing.T, s, r Socket) {
 		t.Errorf("%v allocations a batch", n)
 	}
 }
+
+func TestWriteNowAllocates(t *testing.T) {
+	s, r := open(t, 0).(*mmsgSocket), open(t, 0)
+	var p packet.Packet
+	p.Set(make([]byte, 100), r.LocalAddr())
+	if n := testing.AllocsPerRun(100, func() { s.WriteNow(p) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

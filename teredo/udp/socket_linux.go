@@ -28,7 +28,7 @@ func newSocket(c *net.UDPConn, cfg Config) Socket {
 		return newBatchSocket(c) // closed already: its first call says so
 	}
 	s := &mmsgSocket{conn: c, raw: raw, local: addrPort(c.LocalAddr())}
-	s.reading.call, s.writing.call = s.reading.receive, s.writing.send
+	s.reading.call, s.writing.call, s.writing.now = s.reading.receive, s.writing.send, s.writing.sendNow
 	if !cfg.Plain {
 		_ = raw.Control(func(fd uintptr) {
 			_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)

@@ -65,6 +65,14 @@ type Socket interface {
 	Close() error
 }
 
+// A NowWriter is a Socket that can send without waiting for anybody.
+type NowWriter interface {
+	// WriteNow sends one datagram, and reports false, with nothing done, if
+	// another writer or a full buffer is in the way, or the socket is closed.
+	// What the system refuses is dropped and counted.
+	WriteNow(p packet.Packet) bool
+}
+
 // Stats counts what a socket could not do.
 type Stats struct {
 	ReadErrors uint64 `json:"read_errors"` // transient errors, mostly ICMP

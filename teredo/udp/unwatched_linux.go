@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,6 +50,10 @@ func newUnwatched(c *net.UDPConn, raw syscall.RawConn) (*unwatched, error) {
 	_ = unix.SetNonblock(u.ep, true) // says that the poller may watch it
 	u.epoll = os.NewFile(uintptr(u.ep), "epoll")
 	if u.raw, err = u.epoll.SyscallConn(); err != nil {
+		u.Close()
+		return nil, err
+	}
+	if err = u.epoll.SetDeadline(time.Time{}); err != nil { // the poller does not watch it
 		u.Close()
 		return nil, err
 	}

@@ -30,6 +30,8 @@ type writing struct {
 	done  int // of them, sent
 	errno syscall.Errno
 	call  func(fd uintptr) bool
+	now   func(fd uintptr) bool
+	one   [1]packet.Packet // of WriteNow
 
 	// Of one batch: who gets no runs, and the first packet that build has
 	// not seen yet.
@@ -52,6 +54,36 @@ func (w *writing) send(fd uintptr) bool {
 			w.errno = errno
 			return true
 		}
+	}
+	return true
+}
+
+// sendNow is send that never waits.
+func (w *writing) sendNow(fd uintptr) bool {
+	if !w.send(fd) {
+		w.errno = unix.EAGAIN
+	}
+	return true
+}
+
+// WriteNow implements NowWriter.
+func (s *mmsgSocket) WriteNow(p packet.Packet) bool {
+	w := &s.writing
+	if !w.mu.TryLock() {
+		return false
+	}
+	defer w.mu.Unlock()
+	w.narrow, w.fresh, w.one[0] = netip.AddrPort{}, 0, p
+	s.build(w.one[:], 0, 0)
+	if w.n == 0 {
+		return true // no IPv4, and counted
+	}
+	w.done, w.errno = 0, 0
+	if s.raw.Write(w.now) != nil || w.errno == unix.EAGAIN || closed(w.errno) {
+		return false
+	}
+	if w.errno != 0 {
+		s.writeDrops.Add(1)
 	}
 	return true
 }

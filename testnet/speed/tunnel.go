@@ -56,7 +56,7 @@ func stackRole(ctx context.Context, _ []string) (string, map[string]func(order) 
 func relayRole(ctx context.Context, _ []string) (string, map[string]func(order) (answer, error), error) {
 	ready := make(chan struct{})
 	r, err := teredo.NewRelay(teredo.RelayConfig{
-		Open:     func() (teredo.Device, error) { return tun.NewRouter(oursTUN) },
+		Open:     func() (teredo.Device, error) { return tun.NewRouter(oursTUN, false) },
 		Prefixes: []netip.Prefix{netip.MustParsePrefix(nodePrefix)},
 		Servers:  []netip.Addr{netip.MustParseAddr(server)},
 		Local:    netip.AddrPortFrom(netip.MustParseAddr(addrR), 3545),
