@@ -37,6 +37,7 @@ type Replayer struct {
 	world    *sim.World
 	tap      *sim.Tap
 	captured []Captured
+	gone     bool // After is over
 	mouth
 }
 
@@ -58,7 +59,11 @@ func (r *Replayer) passage(p *sim.Passage) {
 	c := Captured{p.Time, p.Up, append([]byte(nil), p.Packet...)}
 	r.captured = append(r.captured, c)
 	if r.After > 0 {
-		r.world.At(p.Time.Add(r.After), func() { r.Replay(c) })
+		r.world.At(p.Time.Add(r.After), func() {
+			if !r.gone {
+				r.Replay(c)
+			}
+		})
 	}
 }
 
@@ -78,8 +83,11 @@ func (r *Replayer) ReplayFrom(h *sim.Host, c Captured) {
 	h.SendForged(c.Packet)
 }
 
-// Detach stops listening; replays go on.
-func (r *Replayer) Detach() { r.tap.Remove() }
+// Detach stops listening, and what After has planned. Replay goes on.
+func (r *Replayer) Detach() {
+	r.gone = true
+	r.tap.Remove()
+}
 
 // Stats returns the counters.
 func (r *Replayer) Stats() Stats { return r.stats }

@@ -95,6 +95,18 @@ func TestKillLeavesNothing(t *testing.T) {
 // Close ends programs that ignore SIGTERM and programs that hide from their
 // parent's group.
 func TestCloseEndsDaemons(t *testing.T) {
+	// They have a second to obey. The best of three: a machine that is busy may
+	// be late.
+	best := time.Minute
+	for try := 0; try < 3 && best > 3*time.Second; try++ {
+		best = min(best, closeDaemons(t))
+	}
+	if best > 3*time.Second {
+		t.Errorf("took %v at best", best)
+	}
+}
+
+func closeDaemons(t *testing.T) (took time.Duration) {
 	l, home, _ := newLab(t, "cone", link.Config{})
 	stubborn := home.Command(t.Context(), "sh", "-c", "trap '' TERM; sleep 4713 & wait; sleep 4713")
 	if err := stubborn.Start(); err != nil {
@@ -112,9 +124,7 @@ func TestCloseEndsDaemons(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	if d := time.Since(start); d > time.Minute {
-		t.Errorf("took %v", d)
-	}
+	took = time.Since(start)
 	if err := stubborn.Wait(); err == nil {
 		t.Error("no error from a program that was killed")
 	}
@@ -122,6 +132,7 @@ func TestCloseEndsDaemons(t *testing.T) {
 	if err := home.Command(t.Context(), "true").Start(); err == nil {
 		t.Error("a program started in a closed laboratory")
 	}
+	return took
 }
 
 // Without root a laboratory works just as well, through a user namespace.

@@ -12,7 +12,7 @@ import (
 
 // GatewayHost adds a host at the router's addresses on its LAN, for programs and
 // services that the router has for the LAN. The router has the address since
-// its first host.
+// its first host or SetGateway.
 func (r *Router) GatewayHost(name string) (*Host, error) {
 	r.lab.hub.mu.Lock()
 	gateway, prefix := r.gateway, r.sim.Prefix()

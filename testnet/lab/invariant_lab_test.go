@@ -23,6 +23,7 @@ func TestInvariants(t *testing.T) {
 	}{
 		{"perfect line", link.Config{}},
 		{"line with a loss", link.Config{Loss: 1e-9}},
+		{"line that cuts", link.Config{MTU: 1280}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, spoil := range []byte{0, 1} {
@@ -31,6 +32,8 @@ func TestInvariants(t *testing.T) {
 					t.Fatal(err)
 				}
 				output(t, home, "ping", "-c1", "-W5", "server")
+				// The pieces that a line makes of a packet share its number.
+				output(t, home, "ping", "-M", "dont", "-s", "1400", "-c1", "-W5", "server")
 				pkt := ipv4.AppendUDP(nil, 1, netip.AddrPortFrom(inside, 5000), netip.AddrPortFrom(server.Addr(), 7), []byte("x"))
 				pkt[27] ^= spoil
 				if err := home.Do(func() error { return sendRaw(pkt, server.Addr()) }); err != nil {

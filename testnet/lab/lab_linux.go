@@ -125,7 +125,7 @@ type Router struct {
 	lab *Lab
 	sim *sim.Router
 
-	gateway netip.Addr // on the LAN, once there is a host; under the hub's lock
+	gateway netip.Addr // on the LAN; under the hub's lock
 }
 
 // Delegate has an IPv6 prefix routed to the router's LAN, see sim.Router, and
@@ -178,9 +178,24 @@ func (r *Router) Host(name string, line link.Config, addr netip.Addr, more ...ne
 		if err != nil || !gateway.IsValid() || r.gateway.IsValid() {
 			return host, err
 		}
-		r.gateway = gateway
-		return host, r.sim.SetGateway(gateway)
+		return host, r.setGateway(gateway)
 	})
+}
+
+// SetGateway gives the router an IPv4 address on its LAN, which it otherwise has
+// from its first host on: the first of the /24 network.
+func (r *Router) SetGateway(a netip.Addr) error {
+	r.lab.hub.mu.Lock()
+	defer r.lab.hub.mu.Unlock()
+	if err := r.setGateway(a); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return nil
+}
+
+func (r *Router) setGateway(a netip.Addr) error {
+	r.gateway = a
+	return r.sim.SetGateway(a)
 }
 
 // Router adds a NAT router behind this one, as carriers do.

@@ -23,7 +23,7 @@ func TestRFC7857_4_SoftPairing(t *testing.T) {
 
 // RFC 7857, 5 and 6: mappings and filters are those of one protocol, unless
 // asked for otherwise.
-func TestRFC7857_5_6_ProtocolIndependence(t *testing.T) {
+func TestRFC7857_5and6_ProtocolIndependence(t *testing.T) {
 	b := newBench(t, nat.Config{Allocation: nat.Random, Seed: 1})
 	x, _ := b.say(true, inA1, outX1, syn)
 	if _, why := b.in(outX1, x); why != nat.NoMapping {

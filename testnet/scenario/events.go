@@ -45,6 +45,8 @@ func (p *parser) until(s *section, at time.Duration) time.Duration {
 	until, ok := s.duration("until")
 	if ok && until <= at {
 		p.add(s.find("until").value.at, "until = %v is not after at = %v: want a later time", until, at)
+	} else if ok && until > p.s.Limit {
+		p.add(s.find("until").value.at, "until = %v, and the run is over at %v: want an earlier time, or a later limit", until, p.s.Limit)
 	}
 	return until
 }

@@ -132,6 +132,9 @@ func (v *real) add(n *Node) (err error) {
 	default:
 		v.hosts[n], err = in.Host(n.Name, n.Line, n.Addrs[0], n.Addrs6...)
 	}
+	if err == nil && n.IsNAT() {
+		err = v.routers[n].SetGateway(n.Lan.Addr().Next())
+	}
 	if err == nil && n.Prefix.IsValid() {
 		err = v.routers[n].Delegate(n.Prefix, n.Firewall)
 	}

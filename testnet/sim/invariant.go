@@ -56,6 +56,9 @@ func noRepeat(identification bool, report func(Transit)) func(Transit) {
 			var id [8]byte
 			be.PutUint64(id[:], t.ID)
 			h.Write(id[:])
+			if ok {
+				h.Write(pkt[6:8]) // which fragment: they share the number
+			}
 		default:
 			h.Write(t.Packet)
 		}

@@ -129,10 +129,13 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 		return a, err
 	}
 	f.aim(packet, netip.AddrPortFrom(srv, wire.Port))
+	if awake, err := f.rouse(vary); !awake || err != nil {
+		return a, err
+	}
 	open, seen := 0, f.conn.counted()
 	began := time.Now()
 	heard := began // of an answer
-	for now, end := began, began.Add(o.For); now.Before(end) || a.Packets == 0 && now.Sub(began) < floodMute; now = time.Now() {
+	for now, end := began, began.Add(o.For); now.Before(end); now = time.Now() {
 		if n := min(floodWindow-open, floodBatch); n >= floodLeast {
 			for i := range n {
 				vary(i)
@@ -160,6 +163,23 @@ func (f *flood) run(o order, packet []byte, vary func(i int)) (a answer, err err
 	a.Took = time.Since(began)
 	time.Sleep(floodSettle) // what comes late is not the next run's
 	return a, nil
+}
+
+// rouse asks until there is an answer: a server that has not had its processor
+// yet is not to be measured. It reports whether there was one.
+func (f *flood) rouse(vary func(i int)) (awake bool, err error) {
+	seen := f.conn.counted()
+	for end := time.Now().Add(floodMute); time.Now().Before(end); {
+		vary(0)
+		if _, err := f.out.send(1); err != nil {
+			return false, err
+		}
+		time.Sleep(floodSettle)
+		if f.conn.counted() != seen {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // greet has o.Count peers, each a Teredo client of its own, ping the client

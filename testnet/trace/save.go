@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -41,6 +42,9 @@ func (t *Trace) Save(dir string) error {
 	return err
 }
 
+// lineFile is what SaveLines calls its files.
+var lineFile = regexp.MustCompile(`^\d{2,3}-.+\.pcapng$`)
+
 // SaveLines writes a pcapng file for each line into a folder, which it makes,
 // and returns their paths. Those of an earlier trace go: it may have had other
 // lines.
@@ -50,7 +54,7 @@ func (t *Trace) SaveLines(dir string) ([]string, error) {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
 	for _, f := range old {
-		if ok, _ := filepath.Match("[0-9][0-9]*-*.pcapng", f.Name()); !ok { // the pattern is sound
+		if !lineFile.MatchString(f.Name()) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
