@@ -66,6 +66,9 @@ func (m *Mapper) ask(ctx context.Context, g Gateway, q question, start func() bo
 				return d.answer, d.err
 			}
 		}
+		if d.tries == 0 {
+			return answer{}, ctx.Err() // nothing was asked
+		}
 		until := d.next
 		if ended {
 			if last.IsZero() {

@@ -309,7 +309,11 @@ func TestMiniupnpd(t *testing.T) {
 			if tt.peer != nil {
 				begin := time.Now()
 				h.output(t, h.pc, tt.peer[0], tt.peer[1:]...)
-				line += fmt.Sprintf(", %s %.1f ms", tt.peer[0], float64(time.Since(begin).Microseconds())/1000)
+				peer := float64(time.Since(begin).Microseconds()) / 1000
+				line += fmt.Sprintf(", %s %.1f ms", tt.peer[0], peer)
+				if ours[0] > peer {
+					t.Errorf("%s is faster", tt.peer[0])
+				}
 			}
 			t.Log(line)
 			// The best of nine: the others tell how busy the machine is, and ten
@@ -375,12 +379,17 @@ func TestMiniupnpdRestart(t *testing.T) {
 			if tt.silent { // its clock and BOOTID count seconds
 				time.Sleep(3 * time.Second)
 			}
-			h.powerCut(t)
-			h.boot(t)
-			took := h.reach(t, k, r.Mapping.External, time.Minute)
-			t.Logf("%s: open again %v after the daemon served", tt.name, took.Round(time.Millisecond))
-			if took > tt.within+stall {
-				t.Errorf("took %v", took)
+			// The best of three: a machine that is busy may be late.
+			best := time.Minute
+			for try := 0; try < 3 && best > tt.within; try++ {
+				h.powerCut(t)
+				h.boot(t)
+				took := h.reach(t, k, r.Mapping.External, time.Minute)
+				t.Logf("%s: open again %v after the daemon served", tt.name, took.Round(time.Millisecond))
+				best = min(best, took)
+			}
+			if best > tt.within {
+				t.Errorf("took %v at best", best)
 			}
 			k.end(t)
 		})
