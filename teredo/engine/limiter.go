@@ -35,9 +35,9 @@ type limitKey uint64
 type limitKind uint8
 
 const (
-	perClient limitKind = iota + 1
-	perSource
-	perTarget
+	perClient limitKind = 1
+	perSource limitKind = 2 // of a whole address: with this bit
+	perTarget limitKind = 3
 )
 
 func keyOf(ip [4]byte, port uint16, kind limitKind) limitKey {
@@ -96,7 +96,7 @@ type limitShard struct {
 const (
 	shardEntries = 1 << 12 // as many entries are worth a shard
 	limitWindow  = 8       // slots that a key may be in: two cache lines
-	outranks     = 1 << 62 // what a bucket is evicted after, besides its time
+	outranks     = 62      // bit of what is evicted after all else
 )
 
 func newLimiter(limits Limits, seed uint64) *limiter {
@@ -234,9 +234,8 @@ func (s *limitShard) slot(at time.Duration, key limitKey, hash uint64) *limitSlo
 			return &window[i]
 		}
 		rank := int64(window[i].full)&^(limitWindow-1) | int64(i)
-		if limitKind(k) != perClient && window[i].full > at {
-			rank |= outranks
-		}
+		// One of a whole address that is not full yet comes last.
+		rank |= int64(uint64(at-window[i].full)>>63&(k>>1)) << outranks
 		if k == 0 {
 			rank = int64(i) - limitWindow // before all that are taken
 		}
