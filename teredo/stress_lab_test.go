@@ -178,3 +178,5 @@ func (b *bridged) settle(t *testing.T) {
 func teredoAddr(i int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i + 1)})
 }
+
+func addrPort(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }

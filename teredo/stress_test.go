@@ -271,8 +271,6 @@ func TestStress(t *testing.T) {
 	}
 }
 
-func addrPort(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
-
 // TestStressClients: the same through Clients that punch through their NATs over
 // lines that lose and reorder: neither machine nor driver keeps what it was lent.
 func TestStressClients(t *testing.T) {

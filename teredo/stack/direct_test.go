@@ -123,19 +123,8 @@ func TestDirectTCP(t *testing.T) {
 		}
 	})
 	pump(b, a, packet.RunSize, &wg)
-	l, err := b.Listen(80)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := a.DialContext(ctxT(t), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, d := connect(t, a, b)
 	defer c.Close()
-	d, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer d.Close()
 	for i := range 20 {
 		time.Sleep(2 * pause)

@@ -37,18 +37,25 @@ func newSlowPair(t *testing.T, delay time.Duration) *slowPair {
 			_, _ = p.a.WriteBatch(pkts[:n])
 		}
 	})
-	l, err := p.b.Listen(80)
+	p.from, p.into = connect(t, p.a, p.b)
+	return p
+}
+
+// connect makes a TCP connection from a to b, and returns its two ends.
+func connect(t *testing.T, a, b *Stack) (from, into net.Conn) {
+	t.Helper()
+	l, err := b.Listen(80)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if p.from, err = p.a.DialContext(ctxT(t), "tcp", l.Addr().String()); err != nil {
+	if from, err = a.DialContext(ctxT(t), "tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	if p.into, err = l.Accept(); err != nil {
+	if into, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return from, into
 }
 
 // TestLateAcks: acknowledgements that come late, but well within the

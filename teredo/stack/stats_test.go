@@ -31,18 +31,7 @@ func TestRetransmits(t *testing.T) {
 			_, _ = b.WriteBatch(pkts[:n])
 		}
 	})
-	l, err := b.Listen(80)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := a.DialContext(ctxT(t), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, d := connect(t, a, b)
 	defer d.Close()
 	if n := a.Retransmits(); n != 0 {
 		t.Errorf("%d sent again before anything was lost", n)
