@@ -294,18 +294,20 @@ func (a *igdAgent) check(ctx context.Context, doubt bool) (Mapping, bool, error)
 	return a.mapping, false, nil
 }
 
-// drop implements agent. Only what carries our description is deleted.
+// drop implements agent. Only what carries our description is deleted. As in
+// [Mapper.ask], who comes late to it, or comes late to the answer because the
+// host stood still, asks nevertheless, once more: twice does no harm.
 func (a *igdAgent) drop(ctx context.Context) error {
 	defer func() { a.mapping, a.pinhole = Mapping{}, "" }()
 	if !a.mapping.IsValid() || a.device == nil {
 		a.abandon()
 		return nil
 	}
-	var err error
-	if a.pinhole != "" {
-		err = a.device.Firewall.DeletePinhole(ctx, a.pinhole)
-	} else {
-		err = a.deleteOurs(ctx)
+	err := a.remove(ctx)
+	if err != nil && ctx.Err() != nil {
+		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateness(ctx))
+		err = a.remove(again)
+		cancel()
 	}
 	if err != nil && !errors.Is(err, ErrNotOurs) {
 		a.abandon()
@@ -313,6 +315,14 @@ func (a *igdAgent) drop(ctx context.Context) error {
 	}
 	a.erase()
 	return nil
+}
+
+// remove asks for the removal of the mapping or pinhole.
+func (a *igdAgent) remove(ctx context.Context) error {
+	if a.pinhole != "" {
+		return a.device.Firewall.DeletePinhole(ctx, a.pinhole)
+	}
+	return a.deleteOurs(ctx)
 }
 
 // deleteOurs removes the mapping, unless it has become another's.

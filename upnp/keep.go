@@ -68,14 +68,26 @@ func (m *Mapper) Keep(ctx context.Context, r Request, changed func(Mapping)) err
 	}()
 	defer k.late.Wait()
 	defer func() { k.ears() }()
-	defer k.release(ctx)
-	k.late.Go(func() {
-		if n, err := m.Sweep(ctx); n > 0 || err != nil {
-			m.cfg.Logger.Info("mappings of an earlier run", "removed", n, "err", err)
-		}
-	})
+	last, stop := outlive(ctx, endTime)
+	defer stop()
+	defer k.release(last)
+	k.sweep(ctx)
 	k.run(ctx)
 	return nil
+}
+
+// endTime is how long after the end of its ctx Keep still asks for the removal
+// of its mapping. The wait for the last answer comes on top.
+const endTime = 1500 * time.Millisecond
+
+// sweep removes what is left of earlier runs, and of mappings that this one has
+// lost and has got again.
+func (k *keeper) sweep(ctx context.Context) {
+	k.late.Go(func() {
+		if n, err := k.m.Sweep(ctx); n > 0 || err != nil {
+			k.m.cfg.Logger.Info("mappings of an earlier run", "removed", n, "err", err)
+		}
+	})
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -145,13 +157,16 @@ func (k *keeper) act(ctx context.Context, what action) {
 		k.tell(m)
 	default:
 		k.m.cfg.Logger.Debug("port mapping", "err", err)
-		if k.lease.failed(now) {
-			if k.agent != nil {
-				k.agent.abandon()
-				k.agent = nil
-			}
-			k.tell(Mapping{})
+		if k.agent != nil && errors.Is(err, ErrNotOurs) {
+			k.lease.gone(now) // it has become another's
+		} else if !k.lease.failed(now) {
+			return
 		}
+		if k.agent != nil {
+			k.agent.abandon()
+			k.agent = nil
+		}
+		k.tell(Mapping{})
 	}
 }
 
@@ -174,6 +189,9 @@ func (k *keeper) acquire(ctx context.Context) (Mapping, error) {
 		k.agent.abandon()
 	}
 	k.agent = a
+	if !k.lease.lost.IsZero() {
+		k.sweep(ctx)
+	}
 	return m, nil
 }
 
@@ -214,8 +232,6 @@ func (k *keeper) release(ctx context.Context) {
 	if k.agent == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
-	defer cancel()
 	if err := k.agent.drop(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		k.m.cfg.Logger.Warn("port mapping not removed", "mapping", k.mapping.External, "err", err)
 	}

@@ -1,6 +1,7 @@
 package upnp
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -22,12 +23,13 @@ type lan struct {
 	dialed  []netip.AddrPort // every TCP connection that was asked for
 	sent    []netip.AddrPort // where every datagram went that the host sent
 	gateway Gateway
-	gone    bool // no default route
-	broken  bool // nothing of the host's arrives
+	gone    bool          // no default route
+	broken  bool          // nothing of the host's arrives
+	late    time.Duration // how late a gateway's datagrams arrive
 	unbound bool
-	stalls  map[string]time.Duration // see stall
-	control int                      // UDP connections that are open
-	crowd   int                      // the most at a time
+	stalls  map[string][]time.Duration // see stall
+	control int                        // UDP connections that are open
+	crowd   int                        // the most at a time
 }
 
 var (
@@ -77,6 +79,7 @@ func (l *lan) Dial(ctx context.Context, network string, local netip.Addr, remote
 		l.mu.Unlock()
 		return &memConn{l.listenPacket(netip.AddrPortFrom(local, 0)), remote}, nil
 	}
+	l.stand("connect")
 	l.mu.Lock()
 	l.dialed = append(l.dialed, remote)
 	ln := l.tcp[remote]
@@ -89,7 +92,7 @@ func (l *lan) Dial(ctx context.Context, network string, local netip.Addr, remote
 	near, far := net.Pipe()
 	select {
 	case ln.conns <- tcpConn{far, net.TCPAddrFromAddrPort(remote), net.TCPAddrFromAddrPort(from)}:
-		return tcpConn{near, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(remote)}, nil
+		return nearConn{tcpConn{near, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(remote)}, l}, nil
 	case <-ln.closed:
 		return nil, syscall.ECONNREFUSED
 	case <-ctx.Done():
@@ -104,18 +107,29 @@ func (l *lan) cut(broken bool) {
 	l.broken = broken
 }
 
-// stall has the host stand still, as a stopped process does, when it comes to
-// open a control connection ("dial") or to read an answer ("read").
-func (l *lan) stall(where string, d time.Duration) {
+// delay has the gateway's datagrams arrive late.
+func (l *lan) delay(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stalls = map[string]time.Duration{where: d}
+	l.late = d
+}
+
+// stall has the host stand still, as a stopped process does, when it comes to
+// open a control connection ("dial"), to read an answer there ("read"), to
+// connect over TCP ("connect") or to read from such a connection ("answer"): the
+// first time for as long as d[0], the second for d[1], and so on.
+func (l *lan) stall(where string, d ...time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalls = map[string][]time.Duration{where: d}
 }
 
 func (l *lan) stand(where string) {
+	var d time.Duration
 	l.mu.Lock()
-	d := l.stalls[where]
-	delete(l.stalls, where)
+	if all := l.stalls[where]; len(all) > 0 {
+		d, l.stalls[where] = all[0], all[1:]
+	}
 	l.mu.Unlock()
 	time.Sleep(d)
 }
@@ -151,6 +165,17 @@ func (l *lan) send(from, to netip.AddrPort, b []byte) bool {
 			return true
 		}
 	}
+	if from.Addr() == l.gateway.Addr && l.late > 0 {
+		time.AfterFunc(l.late, func() { l.deliver(from, to, bytes.Clone(b)) })
+		l.mu.Unlock()
+		return true
+	}
+	l.mu.Unlock()
+	return l.deliver(from, to, b)
+}
+
+func (l *lan) deliver(from, to netip.AddrPort, b []byte) bool {
+	l.mu.Lock()
 	all := l.groups[to]
 	if c := l.packets[to]; c != nil {
 		all = append(all[:len(all):len(all)], c)
@@ -158,7 +183,7 @@ func (l *lan) send(from, to netip.AddrPort, b []byte) bool {
 	l.mu.Unlock()
 	for _, c := range all {
 		select {
-		case c.in <- datagram{from, append([]byte(nil), b...)}:
+		case c.in <- datagram{from, bytes.Clone(b)}:
 		default:
 		}
 	}
@@ -309,6 +334,18 @@ type tcpConn struct {
 
 func (c tcpConn) LocalAddr() net.Addr  { return c.local }
 func (c tcpConn) RemoteAddr() net.Addr { return c.remote }
+
+// nearConn is the host's end.
+type nearConn struct {
+	tcpConn
+	lan *lan
+}
+
+func (c nearConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.lan.stand("answer")
+	return n, err
+}
 
 // newTestMapper returns a Mapper on a LAN in memory.
 func newTestMapper(t *testing.T, l *lan, change func(*Config)) *Mapper {

@@ -16,32 +16,83 @@ import (
 // that may take, asks nevertheless, and hears the answer: nothing is left at the
 // router or in the journal.
 func TestStalledEnd(t *testing.T) {
-	for _, profile := range []string{"pcp-only", "natpmp-only"} {
-		for _, where := range []string{"dial", "read"} {
-			for _, d := range []time.Duration{300 * time.Millisecond, dropTime + 200*time.Millisecond, 10 * time.Second} {
-				t.Run(fmt.Sprintf("%s/%s/%v", profile, where, d), func(t *testing.T) {
-					bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
-						r := start(t, ctx, l, profile)
-						dir := t.TempDir()
-						k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), udpRequest())
-						k.next(t, time.Second)
-						l.stall(where, d)
-						begin := time.Now()
-						if err := k.end(); err != nil {
-							t.Error(err)
-						}
-						if took := time.Since(begin); took < d || took > d+10*time.Millisecond {
-							t.Errorf("took %v", took)
-						}
-						if all := r.Mappings(time.Now()); len(all) != 0 {
-							t.Errorf("left %v", all)
-						}
-						if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
-							t.Errorf("%v: left %v", err, files)
-						}
+	tests := []struct {
+		profile string
+		where   []string
+		times   int // that it comes there
+	}{
+		{"pcp-only", []string{"dial", "read"}, 1},
+		{"natpmp-only", []string{"dial", "read"}, 1},
+		{"upnp-only", []string{"connect", "answer"}, 2}, // whose it is, and away with it
+	}
+	for _, tt := range tests {
+		for _, where := range tt.where {
+			for n := range tt.times {
+				for _, d := range []time.Duration{300 * time.Millisecond, dropTime + 200*time.Millisecond, endTime, 10 * time.Second} {
+					t.Run(fmt.Sprintf("%s/%s %d/%v", tt.profile, where, n, d), func(t *testing.T) {
+						bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+							r := start(t, ctx, l, tt.profile)
+							dir := t.TempDir()
+							k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), udpRequest())
+							k.next(t, time.Second)
+							l.stall(where, append(make([]time.Duration, n), d)...)
+							begin := time.Now()
+							if err := k.end(); err != nil {
+								t.Error(err)
+							}
+							if took := time.Since(begin); took > d+10*time.Millisecond {
+								t.Errorf("took %v", took)
+							}
+							if all := r.Mappings(time.Now()); len(all) != 0 {
+								t.Errorf("left %v", all)
+							}
+							if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+								t.Errorf("%v: left %v", err, files)
+							}
+							time.Sleep(d) // what was given up ends, too
+							if len(l.stalls[where]) != 0 {
+								t.Error("it did not stand still: nothing is tested")
+							}
+						})
 					})
-				})
+				}
 			}
+		}
+	}
+}
+
+// U-09: a router that answers as late as Keep may take to end is heard; what one
+// that answers later has removed leaves the journal at the next start.
+func TestStarvedRouter(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only"} {
+		for _, tt := range []struct {
+			late time.Duration
+			left int
+		}{{time.Second, 0}, {1800 * time.Millisecond, 0}, {5 * time.Second, 1}} {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, profile)
+				dir := t.TempDir()
+				m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+				k := keep(ctx, m, udpRequest())
+				k.next(t, time.Second)
+				l.delay(tt.late)
+				begin := time.Now()
+				if err := k.end(); err != nil || time.Since(begin) > 2*time.Second {
+					t.Errorf("%s, %v: %v after %v", profile, tt.late, err, time.Since(begin))
+				}
+				files, err := os.ReadDir(dir)
+				if all := r.Mappings(time.Now()); len(all) != 0 || err != nil || len(files) != tt.left {
+					t.Errorf("%s, %v: left %v, and %v in the journal, %v", profile, tt.late, all, files, err)
+				}
+				l.delay(0)
+				time.Sleep(10 * time.Second)
+				if _, err := m.Sweep(ctx); err != nil {
+					t.Error(err)
+				}
+				if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+					t.Errorf("%s, %v: left %v after a sweep, %v", profile, tt.late, files, err)
+				}
+			})
 		}
 	}
 }
