@@ -20,6 +20,7 @@ import (
 // place, and the socket is in that only while its reader sleeps.
 type unwatched struct {
 	fd    int
+	send  int // the socket that sends: see newSender
 	ep    int
 	epoll *os.File // ep
 	raw   syscall.RawConn
@@ -37,14 +38,21 @@ func newUnwatched(c *net.UDPConn, raw syscall.RawConn) (*unwatched, error) {
 	u := &unwatched{event: unix.EpollEvent{Events: unix.EPOLLIN}}
 	u.read, u.write = u.tryIn, u.tryOut
 	var err error
-	if e := raw.Control(func(fd uintptr) { u.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+	if e := raw.Control(func(fd uintptr) {
+		sender, failed := newSender(int(fd), addrPort(c.LocalAddr()))
+		if u.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); failed != nil {
+			sender = u.fd
+		}
+		u.send = sender
+	}); e != nil {
 		return nil, e
 	}
 	if err != nil {
+		u.closeSockets()
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	if u.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		unix.Close(u.fd)
+		u.closeSockets()
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	_ = unix.SetNonblock(u.ep, true) // says that the poller may watch it
@@ -97,7 +105,7 @@ func (u *unwatched) tryIn(uintptr) bool {
 			return false
 		}
 		// No memory for that: wait without the poller, but not deaf to Close.
-		if !u.poll(unix.POLLIN) {
+		if !u.poll(u.fd, unix.POLLIN) {
 			return false
 		}
 	}
@@ -107,8 +115,8 @@ func (u *unwatched) tryIn(uintptr) bool {
 // tryOut waits in the kernel for room: that is soon, since the network never
 // stops to send.
 func (u *unwatched) tryOut(uintptr) bool {
-	for !u.out(uintptr(u.fd)) {
-		if !u.poll(unix.POLLOUT) {
+	for !u.out(uintptr(u.send)) {
+		if !u.poll(u.send, unix.POLLOUT) {
 			return false
 		}
 	}
@@ -116,8 +124,8 @@ func (u *unwatched) tryOut(uintptr) bool {
 }
 
 // poll waits in the kernel, a second at most, and reports whether to go on.
-func (u *unwatched) poll(events int16) bool {
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(u.fd), Events: events}}, 1000)
+func (u *unwatched) poll(fd int, events int16) bool {
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 1000)
 	return !u.closing.Load()
 }
 
@@ -126,6 +134,13 @@ func (u *unwatched) Close() error {
 	u.closing.Store(true)
 	if u.epoll.Close() != nil {
 		return net.ErrClosed
+	}
+	return u.closeSockets()
+}
+
+func (u *unwatched) closeSockets() error {
+	if u.send != u.fd {
+		unix.Close(u.send)
 	}
 	return unix.Close(u.fd)
 }
