@@ -44,6 +44,7 @@ func TestRAEndsInTime(t *testing.T) {
 // logs are whole, the password is in none of it, and nothing is left behind.
 func TestRAEnds(t *testing.T) {
 	t.Parallel()
+	unNohup()
 	const (
 		opened, closed = sessionlog.InvitationOpened, sessionlog.InvitationClosed
 		ended, lost    = sessionlog.ConnectionEnded, sessionlog.ConnectionLost

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -63,6 +64,14 @@ func frail(file string) int {
 	return p.run(os.Args[1:])
 }
 
+// unNohup makes children hear SIGHUP although the tests run under nohup: what a
+// process ignores its children ignore, what it catches they do not.
+func unNohup() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+}
+
 // Whatever ends a watched command, what it held is given back and the exit code
 // is right: 70 where it was not meant to end. C-06 C-07 U-09
 func TestWatched(t *testing.T) {
@@ -70,6 +79,7 @@ func TestWatched(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nobody watches there")
 	}
+	unNohup()
 	signals := func(s ...syscall.Signal) []syscall.Signal { return s }
 	for _, tt := range []struct {
 		name, how string
