@@ -99,7 +99,7 @@ func (h *Host) Send(pkt []byte) {
 	w.stats.Sent++
 	p := w.emit(h.name, pkt)
 	if !h.line.send(p, true) {
-		w.drop(h.line.upName, p, reasonTooBig)
+		h.tooBig(p)
 	}
 }
 

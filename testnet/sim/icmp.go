@@ -13,23 +13,6 @@ func (r *Router) hop(p *buffer) bool {
 	return false
 }
 
-// tooBig ends a packet that does not fit the uplink. It has been translated
-// already, so the error goes through the NAT like one from outside.
-func (r *Router) tooBig(p *buffer) {
-	w := r.world
-	if ipv4.DontFragment(p.b) {
-		mtu, from := uint32(r.line.up.Config().MTU), r.address(true)
-		if from == 0 {
-			from = ipv4.Src(p.b)
-		}
-		r.spare = ipv4.AppendError(r.spare[:0], ipv4.Unreachable, ipv4.CodeFragNeeded, mtu, from, p.b)
-		if len(r.spare) > 0 {
-			r.arrive(w.buffers.copy(r.spare))
-		}
-	}
-	w.drop(r.line.upName, p, reasonTooBig)
-}
-
 // complain sends an ICMP error about p, which has not been translated, back
 // to where it came from.
 func (r *Router) complain(p *buffer, kind, code byte, rest uint32) {

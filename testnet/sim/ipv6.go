@@ -11,10 +11,6 @@ import (
 	"shipworm/testnet/internal/ipv6"
 )
 
-// internet6 is where the Internet itself reports packets that are too big for
-// the access line of their destination: it has no routers of its own.
-var internet6 = netip.MustParseAddr("2001:db8:ffff:ffff::1")
-
 // A delegation is a prefix that is routed to a line.
 type delegation struct {
 	prefix netip.Prefix
@@ -76,28 +72,13 @@ func (n *network) route6(p *buffer, from *line) {
 	case to != nil && to == from && n.router == nil:
 		w.drop(n.name, p, reasonRedirect)
 	case to != nil:
-		if to.send(p, false) {
-			return
+		if !to.send(p, false) {
+			n.tooBig(p, to, from)
 		}
-		if from == nil {
-			n.router.report6(p, ipv6.PacketTooBig, 0, uint32(to.down.Config().MTU))
-		} else if n.router == nil {
-			n.tooBig(p, to.down.Config().MTU)
-		}
-		w.drop(to.downName, p, reasonTooBig)
 	case n.router != nil && from != nil:
 		n.router.outbound6(p)
 	default:
 		w.drop(n.name, p, reasonNoRoute)
-	}
-}
-
-// tooBig has the Internet report a packet that does not fit the access line of
-// its destination.
-func (n *network) tooBig(p *buffer, mtu int) {
-	w := n.world
-	if b := ipv6.AppendError(nil, ipv6.PacketTooBig, 0, uint32(mtu), internet6, p.b); len(b) > 0 {
-		n.route6(w.emit(n.name, b), nil)
 	}
 }
 

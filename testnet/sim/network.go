@@ -133,7 +133,7 @@ func (n *network) route(p *buffer, from *line) {
 		w.drop(n.name, p, reasonRedirect)
 	case to != nil:
 		if !to.send(p, false) {
-			w.drop(to.downName, p, reasonTooBig)
+			n.tooBig(p, to, from)
 		}
 	case n.router != nil && from != nil:
 		n.router.outbound(p)
