@@ -4,18 +4,24 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"shipworm/testnet/lab"
 )
 
-// open opens a UDP socket on a host, which is closed when the run ends.
+// open opens a UDP socket on a host, which is closed when the run ends. As in
+// simulation, what it sends may be cut on the way.
 func (v *real) open(host *lab.Host, local netip.AddrPort) (*net.UDPConn, error) {
 	var conn *net.UDPConn
 	network := "udp4" // a socket of both families would name addresses otherwise
+	level, discover, off := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT
 	if local.Addr().Is6() {
 		network = "udp6"
+		level, discover, off = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT
 	}
 	err := host.Do(func() (err error) {
 		conn, err = net.ListenUDP(network, net.UDPAddrFromAddrPort(local))
@@ -24,8 +30,24 @@ func (v *real) open(host *lab.Host, local netip.AddrPort) (*net.UDPConn, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := setOption(conn, level, discover, off); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	context.AfterFunc(v.ctx, func() { conn.Close() })
 	return conn, nil
+}
+
+func setOption(conn *net.UDPConn, level, option, value int) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	if err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), level, option, value) }); err != nil {
+		return err
+	}
+	return os.NewSyscallError("setsockopt", set)
 }
 
 // echo answers every datagram with itself, from the address that it was sent
@@ -73,7 +95,6 @@ type realPing struct {
 	mu   sync.Mutex
 	sent map[int]time.Time // that wait for an answer
 	all  bool              // nothing is sent any more
-	last time.Time         // when the last answer counts
 	got  int
 }
 
@@ -86,7 +107,6 @@ func (p *realPing) send(ctx context.Context) {
 		putPing(b, p.t.Seed, seq)
 		p.mu.Lock()
 		p.sent[seq] = time.Now()
-		p.all, p.last = seq == g.Count, time.Now().Add(g.Wait)
 		p.mu.Unlock()
 		p.t.Sent(seq)
 		_, _ = p.conn.WriteToUDPAddrPort(b, p.to) // as lossy as UDP is
@@ -99,7 +119,24 @@ func (p *realPing) send(ctx context.Context) {
 			return
 		}
 	}
-	p.conn.SetReadDeadline(time.Now().Add(g.Wait))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = true
+	p.over()
+}
+
+// over reports whether every request was answered or given up, and has receive
+// look again when that may be. The caller holds the lock.
+func (p *realPing) over() bool {
+	now := time.Now()
+	last := now
+	for _, at := range p.sent {
+		if end := at.Add(p.t.Program.Wait); end.After(last) {
+			last = end
+		}
+	}
+	p.conn.SetReadDeadline(last)
+	return last.Equal(now)
 }
 
 func (p *realPing) receive(ctx context.Context) {
@@ -108,17 +145,16 @@ func (p *realPing) receive(ctx context.Context) {
 		n, from, err := p.conn.ReadFromUDPAddrPort(b)
 		now := time.Now()
 		p.mu.Lock()
-		over := p.all && (len(p.sent) == 0 || !now.Before(p.last))
 		if err == nil && from == p.to {
 			if seq, ok := pingNumber(b[:n], p.t.Seed); ok {
 				if at, ok := p.sent[seq]; ok && now.Sub(at) <= p.t.Program.Wait {
 					delete(p.sent, seq)
 					p.got++
 					p.t.Answer(now.Sub(at))
-					over = p.all && len(p.sent) == 0
 				}
 			}
 		}
+		over := p.all && p.over()
 		p.mu.Unlock()
 		if over {
 			break
