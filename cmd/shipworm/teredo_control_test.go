@@ -29,10 +29,11 @@ func TestControlSocket(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", dir)
-	if _, err := queryControl(t.Context()); err == nil {
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	path := filepath.Join(dir, "shipworm", "teredo.sock")
+	if _, err := queryClient(t.Context(), filepath.Dir(path)); err == nil {
 		t.Error("a client was found before there was one")
 	}
-	path := filepath.Join(dir, "shipworm", "teredo.sock")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
