@@ -156,7 +156,7 @@ func TestLabSuspend(t *testing.T) {
 	_, q := s.client(peer, "--tun", "teredo")
 
 	var device *tun.Device
-	assign := tun.NewAssign("teredo")
+	assign := tun.NewAssign("teredo", false)
 	err = home.Do(func() (err error) {
 		device, err = tun.New(tun.Config{Name: "teredo", Assign: func(a netip.Addr) error {
 			return home.Do(func() error { return assign(a) })

@@ -131,7 +131,7 @@ func (s *street) attach(f *fabric, i int, device, setup string, open func(*net.U
 			return err
 		}
 		b.dev, err = tun.New(tun.Config{Name: "stress", Plain: device == "plain", Assign: func(a netip.Addr) error {
-			return h.Do(func() error { return tun.NewAssign("stress")(a) })
+			return h.Do(func() error { return tun.NewAssign("stress", false)(a) })
 		}})
 		d = b.dev
 		return err

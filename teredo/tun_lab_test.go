@@ -5,6 +5,7 @@ package teredo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -166,6 +167,53 @@ func TestTUNForeignSource(t *testing.T) {
 	if err == nil || !strings.Contains(out, "Administratively prohibited") {
 		t.Errorf("ping said: %v\n%s", err, out)
 	}
+}
+
+// What somebody does to the interface by hand is put back within seconds, and
+// nobody trips over it when another address comes. TR-02 TR-03
+func TestTUNMeddled(t *testing.T) {
+	t.Parallel()
+	needs(t, "ping")
+	s := newStreet(t)
+	s.ourServer("--listen", primary.String())
+	cfg, _ := nat.Profile("port-restricted")
+	cfg.External = []netip.Addr{netip.MustParseAddr("198.51.100.70")}
+	r, err := s.lab.Router("router", cfg, s.line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := r.Host("home", link.Config{}, netip.MustParseAddr("192.168.1.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, q := s.client(s.home("cone"), "--tun", "teredo")
+	s.client(a, "--tun", "teredo", "--default-route")
+	const settings = "ip -6 address show dev teredo; ip -6 route show dev teredo | grep 10000 || true"
+	before := s.must(a, settings)
+	const flush = "ip -6 address flush dev teredo"
+	for _, meddle := range []string{flush, "ip -6 route flush dev teredo", "ip link set teredo down && ip link set teredo up"} {
+		s.must(a, meddle)
+		if s.must(a, settings) == before {
+			t.Fatalf("%s did nothing", meddle)
+		}
+		for end := time.Now().Add(patience); s.must(a, settings) != before; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("after %s:\n%s\nbefore:\n%s", meddle, s.must(a, settings), before)
+			}
+		}
+		s.must(a, "ping -c 1 -W 10 "+q.Address.String())
+	}
+	if err := r.Change(func(r *sim.Router) error { return r.SetExternal(netip.MustParseAddr("198.51.100.77")) }); err != nil {
+		t.Fatal(err)
+	}
+	s.must(a, flush+"; ip address add 192.168.1.77/32 dev lo") // the latter is noticed at once
+	renewed := fmt.Sprintf("%x:%x/128", ^uint16(198<<8|51), ^uint16(100<<8|77))
+	for end := time.Now().Add(patience); !strings.Contains(s.must(a, settings), renewed); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no address that ends in %s:\n%s", renewed, s.must(a, settings))
+		}
+	}
+	s.must(a, "ping -c 1 -W 10 "+q.Address.String())
 }
 
 // statuses returns the lines of every thread's status that say who it is and

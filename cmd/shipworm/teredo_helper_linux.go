@@ -18,19 +18,21 @@ import (
 // A client with a TUN device consists of two processes. The one that reads
 // what strangers send has no privilege. The other, the helper, keeps
 // CAP_NET_ADMIN and does two things: it gives the interface the Teredo address
-// that it is told, and it removes the client's sockets in the end. It ends when
-// its standard input, one end of a socket pair, does.
+// that it is told, with its routes, and it removes the client's sockets in the
+// end. It ends when its standard input, one end of a socket pair, does.
 
 // startHelper starts the helper of an interface. The returned file speaks
 // tun.RemoteAssign; closing it ends the helper, which wait then waits for.
-func startHelper(name string, sockets []string) (conn *os.File, wait func(), err error) {
+func (f *tunFlags) startHelper(sockets []string) (conn *os.File, wait func(), err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	near, far := os.NewFile(uintptr(fds[0]), "helper"), os.NewFile(uintptr(fds[1]), "client")
 	defer far.Close()
-	cmd := exec.Command("/proc/self/exe", append([]string{"teredo", "tun-helper", name}, sockets...)...)
+	cmd := exec.Command("/proc/self/exe", "teredo", "tun-helper", fmt.Sprintf("--default-route=%t", f.defaultRoute), f.name)
+	cmd.Args = append(cmd.Args, sockets...)
+	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stderr = far, os.Stderr
 	if err := cmd.Start(); err != nil {
 		near.Close()
@@ -40,7 +42,8 @@ func startHelper(name string, sockets []string) (conn *os.File, wait func(), err
 }
 
 func newTeredoHelperCmd() *cobra.Command {
-	return &cobra.Command{
+	var defaultRoute bool
+	c := &cobra.Command{
 		Use:    "tun-helper INTERFACE [SOCKET]...",
 		Short:  "Give a client's interface its address",
 		Long:   "Started by a client with --tun; of no use to people.",
@@ -57,9 +60,11 @@ func newTeredoHelperCmd() *cobra.Command {
 			if _, err := confine.Process(keep); err != nil {
 				return err
 			}
-			return tun.ServeAssign(stdio{}, tun.NewAssign(args[0]))
+			return tun.ServeAssign(stdio{}, tun.NewAssign(args[0], defaultRoute))
 		},
 	}
+	c.Flags().BoolVar(&defaultRoute, "default-route", false, "as of the client")
+	return c
 }
 
 // stdio is the socket that stands in for both directions of standard input.

@@ -11,7 +11,9 @@ import (
 
 // Only Linux gives a TUN device addresses, and so needs no helper elsewhere.
 
-func startHelper(string, []string) (*os.File, func(), error) { return nil, nil, errors.ErrUnsupported }
+func (*tunFlags) startHelper([]string) (*os.File, func(), error) {
+	return nil, nil, errors.ErrUnsupported
+}
 
 func newTeredoHelperCmd() *cobra.Command {
 	return &cobra.Command{Use: "tun-helper", Hidden: true, RunE: func(*cobra.Command, []string) error { return errors.ErrUnsupported }}

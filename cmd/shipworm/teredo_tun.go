@@ -77,6 +77,8 @@ func tunError(err error) error {
 		return usageError(err)
 	case errors.Is(err, fs.ErrExist):
 		return withHint(err, "another Teredo client or relay has the route: ip -6 route show 2001::/32")
+	case errors.Is(err, nic.ErrNoIPv6):
+		return withHint(err, "sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6: both must be 0")
 	case errors.Is(err, errors.ErrUnsupported):
 		return withHint(err, "TUN devices get addresses on Linux only")
 	case errors.Is(err, os.ErrPermission):
@@ -92,7 +94,10 @@ func (f *tunFlags) start(cfg *teredo.ClientConfig, sockets []string) (dev *tun.D
 	if err := f.checkUser(); err != nil {
 		return nil, nil, err
 	}
-	helper, wait, err := startHelper(f.name, sockets)
+	if !confine.MayAdminNet() {
+		return nil, nil, tunError(fmt.Errorf("teredo client: --tun: make an interface: %w", fs.ErrPermission))
+	}
+	helper, wait, err := f.startHelper(sockets)
 	if err != nil {
 		return nil, nil, tunError(fmt.Errorf("teredo client: --tun: %w", err))
 	}

@@ -38,6 +38,12 @@ func Process(c Config) (landlocked bool, err error) {
 	return true, nil
 }
 
+// MayAdminNet reports whether the process has CAP_NET_ADMIN.
+func MayAdminNet() bool {
+	may, err := cap.GetProc().GetFlag(cap.Effective, cap.NET_ADMIN)
+	return may && err == nil
+}
+
 // DropCapabilities gives up what the running process may beyond its user, for
 // ever: its capabilities, and to gain any. A process of root becomes that user,
 // or, if it is empty, the mere owner of root's files.

@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -33,6 +34,14 @@ func (k *Link) wrap(what any, err error) error {
 	return nil
 }
 
+// wrap6 tells the lack of IPv6 from a lack of privilege, which is EPERM.
+func (k *Link) wrap6(what any, a netip.Addr, err error) error {
+	if a.Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EAFNOSUPPORT)) {
+		err = ErrNoIPv6
+	}
+	return k.wrap(what, err)
+}
+
 // SetMTU sets the largest packet, in bytes.
 func (k *Link) SetMTU(n int) error { return k.wrap("MTU", netlink.LinkSetMTU(k.l, n)) }
 
@@ -44,13 +53,16 @@ func (k *Link) SetSegments(n int) error {
 	return k.wrap("segments", netlink.LinkSetGSOMaxSegs(k.l, n))
 }
 
+// IsUp reports whether packets went through when the Link was found.
+func (k *Link) IsUp() bool { return k.l.Attrs().Flags&net.FlagUp != 0 }
+
 // Up lets packets through.
 func (k *Link) Up() error { return k.wrap("up", netlink.LinkSetUp(k.l)) }
 
 // NoLinkLocal keeps the kernel from making the interface a link-local IPv6
 // address, and from soliciting routers with it. Call it before Up.
 func (k *Link) NoLinkLocal() error {
-	return k.wrap("link-local address", netlink.LinkSetIP6AddrGenMode(k.l, addrGenNone))
+	return k.wrap6("link-local address", netip.IPv6Unspecified(), netlink.LinkSetIP6AddrGenMode(k.l, addrGenNone))
 }
 
 // AddAddr gives the interface an address, to which programs can bind at once,
@@ -61,7 +73,7 @@ func (k *Link) AddAddr(p netip.Prefix) error {
 	if p.Addr().Is6() {
 		a.Flags = unix.IFA_F_NODAD // nobody else is on such a link
 	}
-	return k.wrap(p, netlink.AddrAdd(k.l, a))
+	return k.wrap6(p, p.Addr(), netlink.AddrAdd(k.l, a))
 }
 
 // settleTime is more than a kernel takes that has anything else to do.
@@ -105,7 +117,7 @@ func (k *Link) AddRoute(r Route) error {
 	if r.Src.IsValid() {
 		n.Src = net.IP(r.Src.AsSlice())
 	}
-	return k.wrap(r.To, netlink.RouteAdd(n))
+	return k.wrap6(r.To, r.To.Addr(), netlink.RouteAdd(n))
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

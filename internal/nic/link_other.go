@@ -22,6 +22,9 @@ func (*Link) SetMTU(int) error { return errors.ErrUnsupported }
 // SetSegments is never reached.
 func (*Link) SetSegments(int) error { return errors.ErrUnsupported }
 
+// IsUp is never reached.
+func (*Link) IsUp() bool { return false }
+
 // Up is never reached.
 func (*Link) Up() error { return errors.ErrUnsupported }
 

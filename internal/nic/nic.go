@@ -32,6 +32,9 @@ var ErrName = errors.New("not a name for an interface: 1 to 15 characters, no sp
 // ErrExists says that there is an interface of that name already.
 var ErrExists = errors.New("an interface of that name exists")
 
+// ErrNoIPv6 says that IPv6 is switched off, on the host or on an interface.
+var ErrNoIPv6 = errors.New("IPv6 is disabled")
+
 // TUN is a device that carries IP packets, one a call. Close ends a pending
 // Read.
 type TUN struct {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"syscall"
 
 	"shipworm/internal/nic"
 	"shipworm/teredo/wire"
@@ -12,31 +14,39 @@ import (
 
 // NewAssign returns what gives the named interface its address: a function for
 // Config.Assign that needs CAP_NET_ADMIN. Only Teredo addresses are given, and
-// only those are taken away that were given.
-func NewAssign(name string) func(netip.Addr) error {
+// only those are taken away that were given. Called again with the address that
+// the interface is to have, it puts back what somebody took away meanwhile, the
+// routes as well; an interface that is down is left alone. defaultRoute is
+// Config.DefaultRoute.
+func NewAssign(name string, defaultRoute bool) func(netip.Addr) error {
 	var have netip.Addr
 	return func(a netip.Addr) error {
 		if a.IsValid() && !wire.Prefix().Contains(a) {
 			return fmt.Errorf("%v: %w", a, wire.ErrNotTeredo)
 		}
-		if a == have {
-			return nil
-		}
 		link, err := nic.Find(name)
 		if err != nil {
 			return err
 		}
-		if a.IsValid() {
-			if err := link.AddAddr(netip.PrefixFrom(a, 128)); err != nil {
+		if a.IsValid() && link.IsUp() {
+			if err := link.AddAddr(netip.PrefixFrom(a, 128)); err != nil && !errors.Is(err, fs.ErrExist) {
 				return err
+			}
+			for _, to := range hostRoutes(defaultRoute) {
+				if err := link.AddRoute(nic.Route{To: to, Metric: Metric}); err != nil && !errors.Is(err, fs.ErrExist) {
+					return err
+				}
 			}
 		}
 		old := have
 		have = a
-		if old.IsValid() {
-			return link.DelAddr(netip.PrefixFrom(old, 128))
+		if old == a || !old.IsValid() {
+			return nil
 		}
-		return nil
+		if err := link.DelAddr(netip.PrefixFrom(old, 128)); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return err
+		}
+		return nil // somebody else took it away
 	}
 }
 

@@ -52,8 +52,10 @@ type Config struct {
 	NoEcho bool
 
 	// Assign gives the interface its address in place of any other; the zero
-	// Addr takes it away. It is called by one goroutine and may take its time.
-	// nil means that this process does it itself, with CAP_NET_ADMIN.
+	// Addr takes it away. It is called by one goroutine and may take its time,
+	// and is called with the same address every few seconds, to put back what
+	// somebody took away. nil means that this process does it itself, with
+	// CAP_NET_ADMIN: NewAssign.
 	Assign func(netip.Addr) error
 
 	// Plain moves one packet a system call, without the help of the kernel
@@ -95,19 +97,24 @@ func New(c Config) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes := []netip.Prefix{wire.Prefix()}
-	if c.DefaultRoute {
-		routes = append(routes, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
-	}
-	if err := prepare(name, Metric, routes...); err != nil {
+	if err := prepare(name, Metric, hostRoutes(c.DefaultRoute)...); err != nil {
 		dev.Close()
 		return nil, fmt.Errorf("tun: %w", err)
 	}
 	fitRuns(name)
 	if c.Assign == nil {
-		c.Assign = NewAssign(name)
+		c.Assign = NewAssign(name, c.DefaultRoute)
 	}
 	return newDevice(c, name, dev), nil
+}
+
+// hostRoutes are those of a host's interface.
+func hostRoutes(defaultRoute bool) []netip.Prefix {
+	routes := []netip.Prefix{wire.Prefix()}
+	if defaultRoute {
+		routes = append(routes, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	}
+	return routes
 }
 
 // prepare readies an interface, and routes into it.
@@ -316,16 +323,31 @@ func (d *Device) SetAddr(addr netip.Addr) error {
 	return nil
 }
 
-// assigner assigns the addresses, one after the other.
+// keepEvery is how often the interface is looked after: a person or a program
+// that manages networks may take its address or a route away.
+const keepEvery = 5 * time.Second
+
+// assigner assigns the addresses, one after the other, and keeps the last.
 func (d *Device) assigner() {
+	var a netip.Addr
+	keep := time.NewTicker(keepEvery)
+	defer keep.Stop()
 	for {
 		select {
-		case a := <-d.addrs:
-			if err := d.assign(a); err != nil {
-				d.fail(fmt.Errorf("tun: give %s the address %v: %w", d.name, a, err))
-				return
+		case a = <-d.addrs:
+		case <-keep.C:
+			if !a.IsValid() {
+				continue
 			}
 		case <-d.ended:
+			return
+		}
+		if err := d.assign(a); err != nil {
+			what := "give it the address " + a.String()
+			if !a.IsValid() {
+				what = "take its address away"
+			}
+			d.fail(fmt.Errorf("tun: %s: %s: %w", d.name, what, err))
 			return
 		}
 	}

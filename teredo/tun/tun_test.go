@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,10 +188,34 @@ func TestAssign(t *testing.T) {
 		if n, err := d.ReadBatch(packet.NewBatch(1, packet.DefaultSize)); n != 1 || err != nil || time.Since(began) != 0 {
 			t.Errorf("read %d, %v after %v", n, err, time.Since(began))
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(keepEvery - time.Second)
 		synctest.Wait()
 		if len(given) < 1 || len(given) > 3 || given[len(given)-1] != own {
 			t.Errorf("given: %v", given)
+		}
+	})
+}
+
+// What somebody took away is put back: the address is given again and again,
+// until there is none. TR-03
+func TestAssignKeeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var given []netip.Addr
+		d, _ := testDevice(t, func(a netip.Addr) error { given = append(given, a); return nil })
+		for _, a := range []netip.Addr{own, {}} {
+			given = nil
+			if err := d.SetAddr(a); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10*keepEvery + time.Millisecond)
+			synctest.Wait()
+			want := []netip.Addr{{}}
+			if a.IsValid() {
+				want = slices.Repeat([]netip.Addr{own}, 11)
+			}
+			if !slices.Equal(given, want) {
+				t.Errorf("%v: given %v", a, given)
+			}
 		}
 	})
 }
@@ -305,7 +330,7 @@ func TestRemoteAssign(t *testing.T) {
 // Whoever takes over the client can make the helper do nothing else. C-02
 func TestAssignOnlyTeredo(t *testing.T) {
 	for _, s := range []string{"2001:db8::1", "fe80::1", "::1", "2002::1"} {
-		if err := NewAssign("lo")(netip.MustParseAddr(s)); !errors.Is(err, wire.ErrNotTeredo) {
+		if err := NewAssign("lo", false)(netip.MustParseAddr(s)); !errors.Is(err, wire.ErrNotTeredo) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
