@@ -24,6 +24,7 @@ func main() {
 }
 
 func run(args []string) int {
+	nameProcess()
 	p := program{newRoot(systemConfig), undoers()}
 	return p.run(args)
 }

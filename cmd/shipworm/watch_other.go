@@ -9,6 +9,8 @@ import "context"
 
 func (p *program) watch([]string) (code int, ok bool) { return 0, false }
 
+func nameProcess() {}
+
 func obeyWatcher(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }

@@ -91,7 +91,7 @@ func TestWatched(t *testing.T) {
 		{"a goroutine panics", "panic", nil, 0, exitCrashed, "what it held was given back"},
 		{"the command panics", "panic at once", nil, 0, exitCrashed, "what it held was given back"},
 		{"the runtime gives up", "fatal", nil, 0, exitCrashed, "what it held was given back"},
-		{"it is killed", "deaf", nil, syscall.SIGKILL, exitCrashed, "what it held was given back"},
+		{"it is killed", "deaf", nil, syscall.SIGKILL, exitCrashed, "shipworm: it was killed; what it held was given back\n"},
 		{"it is aborted", "deaf", nil, syscall.SIGABRT, exitCrashed, "what it held was given back"},
 		{"it is done", "negative", nil, 0, exitNegative, "shipworm: no\n"},
 		{"interrupted", "polite", signals(syscall.SIGINT), 0, exitInterrupted, ""},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -87,7 +88,9 @@ func (p *program) watch(args []string) (code int, ok bool) {
 	}
 	err = undoAll(undo)
 	switch {
-	case end == crashed && err == nil:
+	case err == nil && end == killed:
+		fmt.Fprintln(os.Stderr, "shipworm: it was killed; what it held was given back")
+	case err == nil && end == crashed:
 		fmt.Fprintln(os.Stderr, "shipworm: it ended by a fault of its own; what it held was given back")
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "shipworm: not all that it held was given back: %v\n", oneLine(err))
@@ -101,6 +104,7 @@ type ending int
 const (
 	inOrder ending = iota
 	forced         // a person would not wait
+	killed         // by whom cannot be told
 	crashed
 )
 
@@ -114,6 +118,8 @@ func judge(st syscall.WaitStatus, text bool) (code int, end ending) {
 		switch s := st.Signal(); s {
 		case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE:
 			return 128 + int(s), forced
+		case syscall.SIGKILL:
+			return exitCrashed, killed
 		}
 	}
 	return exitCrashed, crashed
@@ -146,6 +152,14 @@ func startWatched(args []string) (*exec.Cmd, *os.File, error) {
 		return nil, nil, err
 	}
 	return cmd, near, nil
+}
+
+// nameProcess gives a process that was started by way of /proc/self/exe the
+// name that it would have otherwise: ps, top and ss show it.
+func nameProcess() {
+	if runtime.GOOS == "linux" {
+		_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
+	}
 }
 
 // obeyWatcher returns a context that ends when the watcher says so, if there is
