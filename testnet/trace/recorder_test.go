@@ -94,6 +94,32 @@ func TestJourneys(t *testing.T) {
 	}
 }
 
+// What goes from a host whose router is known to a neighbour that nobody has
+// seen before arrives all the same.
+func TestNewNeighbour(t *testing.T) {
+	h := newHomes(t, 1)
+	r := trace.New(trace.Config{})
+	r.Attach(h.World)
+	h.punch()
+	if _, err := h.left.Host("carol", link.Config{}, netip.MustParseAddr("192.168.1.3")); err != nil {
+		t.Fatal(err)
+	}
+	h.a.SendTo(netip.MustParseAddrPort("192.168.1.3:7"), []byte("hi"))
+	h.run(time.Second)
+	all := r.Packets()
+	var got []string
+	for _, p := range all[len(all)-2:] {
+		got = append(got, p.Line+": "+p.Comment())
+	}
+	want := []string{
+		"alice: alice sent; passed on to carol",
+		"carol: alice sent; carol dropped: no socket on this port",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // Packets that nobody can tell apart keep their order.
 func TestEqualPackets(t *testing.T) {
 	h := newHomes(t, 1, invariant.Repeat)
@@ -148,7 +174,7 @@ func TestStories(t *testing.T) {
 			pkt[10], pkt[11] = byte(sum>>8), byte(sum)
 			h.alice.Send(pkt)
 		},
-			"alice sent, alice/up dropped", "alice"},
+			"alice sent, alice/up dropped", "alice, home of alice"}, // which reports it
 		{"loss on the way down", func(h *homes) {
 			h.b.SendTo(serverAt, nil)
 			h.run(21 * time.Millisecond)

@@ -215,8 +215,8 @@ func (r *Recorder) arrival(t *track, e *sim.Event) int32 {
 }
 
 // risen finds the oldest packet that may have come out of its line at a
-// network, preferably one equal to pkt. Whose network it is, if known, must be
-// that of node or node's own.
+// network, preferably one equal to pkt, which then needs no more proof. Whose
+// network it is, if known, must be that of node or node's own.
 func (r *Recorder) risen(t *track, node string, pkt []byte) int32 {
 	best := none
 	home := r.gateway[node]
@@ -225,11 +225,11 @@ func (r *Recorder) risen(t *track, node string, pkt []byte) int32 {
 		if l.head == none || !l.up || l.line == node {
 			continue
 		}
-		if g := r.gateway[l.line]; g != "" && g != node && g != home {
-			continue
-		}
 		if pkt != nil && bytes.Equal(r.packets.at(l.head).Data, pkt) {
 			return l.head
+		}
+		if g := r.gateway[l.line]; g != "" && g != node && g != home {
+			continue
 		}
 		if best == none || l.head < best {
 			best = l.head
