@@ -1,6 +1,7 @@
 package upnp
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"time"
@@ -17,7 +18,8 @@ type question struct {
 	external netip.AddrPort // a suggestion
 	lifetime time.Duration
 	nonce    pcp.Nonce
-	via      Via // ViaPCP or ViaNATPMP to speak only that, 0 to find out
+	via      Via           // ViaPCP or ViaNATPMP to speak only that, 0 to find out
+	patience time.Duration // with all tries, 0 for maxTime
 }
 
 // answer is what the gateway said.
@@ -64,7 +66,7 @@ const (
 )
 
 func newDialogue(q question, now time.Time) *dialogue {
-	d := &dialogue{question: q, now: q.via, fixed: q.via != 0, next: now, limit: now.Add(maxTime)}
+	d := &dialogue{question: q, now: q.via, fixed: q.via != 0, next: now, limit: now.Add(cmp.Or(q.patience, maxTime))}
 	if !d.fixed {
 		d.now = ViaPCP
 	}

@@ -48,6 +48,9 @@ func (m *Mapper) Show(ctx context.Context) (Overview, error) {
 	var all sync.WaitGroup
 	all.Go(func() { o.Services[2] = m.showDevice(ctx, g) })
 	o.Services[0] = m.showPCP(ctx, g, new(uint32))
+	if r := (*resultError)(nil); errors.As(o.Services[0].Err, &r) && r.name == pcp.UnsupportedOpcode.String() {
+		o.Services[0].Err = nil // some have everything but the question
+	}
 	o.Services[1] = m.showNATPMP(ctx, g, new(uint32))
 	all.Wait()
 	for _, s := range o.Services {
@@ -151,6 +154,7 @@ func (m *Mapper) probe(ctx context.Context, g Gateway, packet []byte, read func(
 		return 0, err
 	}
 	defer release()
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
 	start := time.Now()
 	buf := make([]byte, pcp.MaxLen+1)
 	const tries = 3

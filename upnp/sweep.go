@@ -97,6 +97,9 @@ func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
 		return errElsewhere
 	}
 	q := question{internal: e.Internal}
+	if e.Asked {
+		q.patience = dropTime // it was silent once already
+	}
 	if err := q.protocol.UnmarshalText([]byte(e.Protocol)); err != nil {
 		return err
 	}

@@ -126,8 +126,8 @@ func (m *Mapper) Add(ctx context.Context, r Request) (Mapping, error) {
 }
 
 // Delete removes the mapping and the IPv6 pinhole of an external port that Add
-// made, or the mapping that a Mapper of this host left behind. It returns ErrNoMapping if there is none and
-// ErrNotOurs if it is another's.
+// made, or the mapping that a Mapper of this host left behind. It returns
+// ErrNoMapping if there is none and ErrNotOurs if it is another's.
 func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error {
 	if m.cfg.Network == Public {
 		return ErrPublicNetwork

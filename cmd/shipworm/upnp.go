@@ -88,7 +88,7 @@ func upnpError(ctx context.Context, err error) error {
 	case errors.Is(err, upnp.ErrPublicNetwork):
 		return withHint(negativeError(err), "--network private, if this is a network that you trust")
 	case errors.Is(err, upnp.ErrNoGateway):
-		return withHint(negativeError(err), "`ip route` shows whether there is a default route with a router")
+		return withHint(negativeError(err), "`ip route`, or `ip -6 route`, shows whether there is a default route with a router")
 	case errors.Is(err, upnp.ErrNotBound):
 		return withHint(err, "start the program that uses the port first, or leave --keep out")
 	case errors.Is(err, upnp.ErrNoMapping):

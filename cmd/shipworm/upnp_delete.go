@@ -15,8 +15,8 @@ func newUPnPDeleteCmd() *cobra.Command {
 		Use:   "delete PORT",
 		Short: "Close a port that shipworm opened on the router",
 		Long: `Close the external PORT that "shipworm upnp add" of this host opened, for IPv4
-and IPv6, and whatever killed processes left open. What other hosts or programs opened is left
-alone. Exit code 3 if there is no such mapping or it is another's.`,
+and IPv6, and whatever killed processes left open. What other hosts or programs
+opened is left alone. Exit code 3 if there is no such mapping or it is another's.`,
 		Example: "  shipworm upnp delete 51820",
 		Args:    exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

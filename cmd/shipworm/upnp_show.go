@@ -20,7 +20,7 @@ func newUPnPShowCmd() *cobra.Command {
 		Use:   "show",
 		Short: "Show the router, what it speaks and its external address",
 		Long: `Ask the default router by PCP, NAT-PMP and UPnP what it is. Nothing is mapped.
-Exit code 3 if nothing answers.`,
+Exit code 3 if it opens no ports.`,
 		Example: "  shipworm upnp show",
 		Args:    exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -39,7 +39,7 @@ Exit code 3 if nothing answers.`,
 				err = shown.print(c.OutOrStdout())
 			}
 			if err == nil && !shown.answered() {
-				err = withHint(negativeError(errors.New("upnp: the router answers by no protocol")),
+				err = withHint(negativeError(errors.New("upnp: the router opens no ports by any protocol")),
 					"look for UPnP, NAT-PMP or port sharing in the router's own pages")
 			}
 			return err
