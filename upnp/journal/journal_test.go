@@ -29,14 +29,18 @@ const child = "SHIPWORM_JOURNAL_CHILD"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(child); dir != "" {
 		j, err := Open(dir)
-		if err == nil {
-			_, err = j.Create(entry())
+		if err != nil {
+			panic(err)
 		}
+		r, err := j.Create(entry())
 		if err != nil {
 			panic(err)
 		}
 		os.Stdout.WriteString("ready\n")
-		select {}
+		// For ever would be a deadlock, which ends a Go program at once.
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		r.Close()
+		return
 	}
 	os.Exit(m.Run())
 }
@@ -48,6 +52,9 @@ func TestOrphans(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), child+"="+dir)
 	out, err := cmd.StdoutPipe()
+	if err == nil {
+		_, err = cmd.StdinPipe() // which the child waits at
+	}
 	if err == nil {
 		err = cmd.Start()
 	}
