@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"shipworm/testnet/scenario"
 	"shipworm/testnet/trace"
@@ -38,7 +40,8 @@ By default it runs in virtual time, in this process and with no socket, and the
 same seed gives the same packets: compare the hashes. With --lab it runs on the
 real clock, in network namespaces of its own; root is not needed. Programs of
 this machine (exec) run in the laboratory only: in virtual time they are
-skipped, with what is expected of them.
+skipped, with what is expected of them. The result comes at the end; what
+happens meanwhile is told on a terminal, or with --verbose.
 
 Exit code 0: every expectation held, or was skipped. 1: one failed. 2: the file
 or a flag is wrong; each problem is printed as FILE:LINE:COLUMN, and nothing was
@@ -58,7 +61,7 @@ started.`,
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides every die (default: the file's)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.trace, "trace", "", traceUsage)
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "pass on what programs print in the laboratory, to stderr")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what happens when, and what programs print in the laboratory, on stderr")
 	return c
 }
 
@@ -79,8 +82,12 @@ func (o *runOptions) run(ctx context.Context, out, stderr io.Writer) error {
 	if opts.Recorder, err = newTrace("testnet run", o.trace); err != nil {
 		return err
 	}
+	lines := &linePrinter{w: stderr}
 	if o.verbose {
-		opts.Output = linePrinter(stderr)
+		opts.Output = lines.output
+	}
+	if o.verbose || o.real && term.IsTerminal(int(os.Stderr.Fd())) {
+		opts.Progress = lines.progress
 	}
 	if o.real {
 		return performScenario(ctx, s, opts, o, out)
@@ -149,12 +156,21 @@ func (o *runOptions) finish(ctx context.Context, r *scenario.Result, err error, 
 	return nil
 }
 
-// linePrinter prints lines of several programs, each as a whole.
-func linePrinter(w io.Writer) func(program, line string) {
-	var mu sync.Mutex
-	return func(program, line string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(w, "%s| %s\n", program, line)
-	}
+// A linePrinter prints lines of several programs, each as a whole, and what
+// happens between them.
+type linePrinter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (p *linePrinter) output(program, line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.w, "%s| %s\n", program, line)
+}
+
+func (p *linePrinter) progress(at time.Duration, what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.w, "%8.3f s  %s\n", at.Seconds(), what)
 }

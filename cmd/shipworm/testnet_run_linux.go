@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"shipworm/testnet/lab"
@@ -17,7 +16,6 @@ func performScenario(ctx context.Context, s *scenario.Scenario, opts scenario.Op
 	case err != nil:
 		return laboratoryError("testnet run", err)
 	case inside:
-		defer sayIfSlow(fmt.Sprintf("running, until %v at most", s.Limit))()
 		r, err := scenario.Perform(ctx, s, opts)
 		return o.finish(ctx, r, err, opts.Recorder, out)
 	case code != 0:

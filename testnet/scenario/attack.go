@@ -18,6 +18,7 @@ type attack struct {
 // unleash has an adversary begin and end at its times.
 func (r *run) unleash(a *Adversary) {
 	begin := func() {
+		r.tell("%s %s begins", a.Kind, a.Name)
 		r.strike(a, func(w *sim.World, on adversary.Line) (err error) {
 			r.attacks[a], err = a.attach(w, on, seedOf(r.seed, a.Name))
 			return err
@@ -30,6 +31,7 @@ func (r *run) unleash(a *Adversary) {
 	}
 	if a.Until > 0 {
 		r.later(a.Until, func() {
+			r.tell("%s %s ends", a.Kind, a.Name)
 			r.strike(a, func(*sim.World, adversary.Line) error {
 				r.attacks[a].stop()
 				return nil

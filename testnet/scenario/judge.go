@@ -77,29 +77,21 @@ func (r *run) judgeProgram(x *Expectation) (bool, string) {
 	if x.Output != "" {
 		found := strings.Contains(string(t.output.b), x.Output)
 		check(found)
-		if found {
+		switch last := t.output.last(); {
+		case found:
 			seen = append(seen, "it printed that")
-		} else {
-			seen = append(seen, "it printed "+lastLine(t.output.b))
+		case x.Exit == nil || t.note != last: // else it is in the state
+			seen = append(seen, last)
 		}
 	}
 	return held, strings.Join(seen, "; ")
-}
-
-// lastLine quotes the last line that is not empty.
-func lastLine(b []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if last := lines[len(lines)-1]; last != "" {
-		return fmt.Sprintf("last %.120q", last)
-	}
-	return "nothing"
 }
 
 // waitsFor says why a program has not started.
 func (r *run) waitsFor(t *Task) string {
 	p := t.Program
 	switch {
-	case r.now < p.Start:
+	case r.now < p.Start && !r.hopeless(t):
 		return fmt.Sprintf("the run was over before %v", p.Start)
 	case p.After != nil && !r.task(p.After).ready():
 		return fmt.Sprintf("it waits for %s, which is %s", p.After.Name, r.task(p.After).state())

@@ -35,12 +35,14 @@ func (r *run) plan(e *Event) {
 	r.left++
 	r.stage.at(e.At, func() {
 		r.left--
+		r.tell("line %d: %v %s", e.line, e.Do, e.Node.Name)
 		r.happen(e.At.String(), e, r.do)
 	})
 	if e.Until > 0 {
 		r.left++
 		r.stage.at(e.Until, func() {
 			r.left--
+			r.tell("line %d: end of %v %s", e.line, e.Do, e.Node.Name)
 			r.happen(e.Until.String(), e, r.undo)
 		})
 	}

@@ -38,6 +38,7 @@ func (r *run) since(x *Expectation) (time.Duration, bool) {
 func (r *run) meet(x *Expectation, at time.Duration) {
 	if _, ok := r.met[x]; !ok {
 		r.met[x] = at
+		r.tellVerdict(x)
 	}
 }
 

@@ -24,6 +24,10 @@ type Options struct {
 	// Output is called with every line that a program of the laboratory
 	// prints, from several goroutines, or is nil.
 	Output func(program, line string)
+	// Progress is called with what happens, as it happens: programs that start
+	// and end, events, expectations whose verdict is known before the end. It is
+	// called from one goroutine, or is nil.
+	Progress func(at time.Duration, what string)
 }
 
 // stage is the clock that a run is on. Everything but report happens in one
@@ -185,6 +189,7 @@ func (r *run) mayStart(t *Task) bool {
 
 func (r *run) start(t *Task) {
 	t.status, t.started = Running, r.now
+	r.tell("%s starts on %s", t.Program.Name, t.Program.Host.Name)
 	for _, x := range r.s.Expectations {
 		if x.Since < 0 && r.subject(x, t) {
 			r.stage.at(r.now+x.Within+1, r.settle)
@@ -235,7 +240,7 @@ func (r *run) complete() bool {
 			continue
 		}
 		ends = true
-		if t.status != Ended {
+		if t.status != Ended && !r.hopeless(t) {
 			return false
 		}
 	}
@@ -247,7 +252,7 @@ func (r *run) complete() bool {
 		if _, ok := r.met[x]; ok || r.skipped(x) != "" {
 			continue
 		}
-		if since, ok := r.since(x); !ok || r.now <= since+x.Within {
+		if since, ok := r.since(x); ok && r.now <= since+x.Within || !ok && r.mayBegin(x) {
 			return false
 		}
 	}

@@ -1,7 +1,10 @@
 package scenario
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"shipworm/testnet/sim"
@@ -63,6 +66,7 @@ func (t *Task) Peer() netip.Addr { return t.run.teredoOf(t.Program.To) }
 func (t *Task) Qualified(address netip.Addr, mapped netip.AddrPort) {
 	t.run.report(func(now time.Duration) {
 		t.address, t.mapped, t.everHad = address, mapped, true
+		t.run.tell("%s has the mapping %v", t.Program.Name, mapped)
 		t.run.qualified(t, now)
 	})
 }
@@ -70,12 +74,22 @@ func (t *Task) Qualified(address netip.Addr, mapped netip.AddrPort) {
 // Mapped reports the external end of a port that a router has opened; the zero
 // value, that it is closed again.
 func (t *Task) Mapped(external netip.AddrPort) {
-	t.run.report(func(time.Duration) { t.mapped = external })
+	t.run.report(func(time.Duration) {
+		t.mapped = external
+		if external.IsValid() {
+			t.run.tell("%s has the mapping %v", t.Program.Name, external)
+		} else {
+			t.run.tell("%s has lost its mapping", t.Program.Name)
+		}
+	})
 }
 
 // AddressLost reports that the Teredo address is gone.
 func (t *Task) AddressLost() {
-	t.run.report(func(time.Duration) { t.address, t.mapped = netip.Addr{}, netip.AddrPort{} })
+	t.run.report(func(time.Duration) {
+		t.address, t.mapped = netip.Addr{}, netip.AddrPort{}
+		t.run.tell("%s has lost its address", t.Program.Name)
+	})
 }
 
 // Sent reports how many requests a ping has sent so far.
@@ -92,15 +106,24 @@ func (t *Task) Answer(rtt time.Duration) {
 }
 
 // Exit reports the end of the program, with its exit code and, if there is
-// something to say, why.
+// something to say, why. A program that fails has said it last.
 func (t *Task) Exit(code int, note string) {
 	t.run.report(func(now time.Duration) {
 		if t.status != Running {
 			return
 		}
 		t.status, t.exit, t.ended = Ended, code, now
-		if note != "" {
+		switch {
+		case note != "":
 			t.note = note
+		case code != 0 && len(t.output.b) > 0:
+			t.note = t.output.last()
+		}
+		t.run.tell("%s ends: %s", t.Program.Name, t.state())
+		for _, x := range t.run.s.Expectations {
+			if x.Of == OfProgram && x.Program == t.Program {
+				t.run.tellVerdict(x)
+			}
 		}
 	})
 }
@@ -135,6 +158,17 @@ func (t *tail) add(line string) {
 	if len(t.b) > 2*tailSize {
 		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
 	}
+}
+
+// last quotes the last line that is not empty and no hint on what to do.
+func (t *tail) last() string {
+	lines := strings.Split(string(t.b), "\n")
+	for _, line := range slices.Backward(lines) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "hint: ") {
+			return fmt.Sprintf("it printed last %.120q", line)
+		}
+	}
+	return "it printed nothing"
 }
 
 // A Pinger sends requests on the beat and matches answers, in simulation. It
