@@ -81,6 +81,8 @@ func TestProbesGetNoAnswer(t *testing.T) {
 		}
 		// What an honest Helper sent, with one bit changed; and what the
 		// User sent, back to him.
+		time.Sleep(time.Second) // until the two have said everything
+		p.net.setHook(nil)
 		for _, d := range honest.datagrams {
 			if d.to == p.user.addr {
 				b := append([]byte(nil), d.data...)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"shipworm/ra/channel"
@@ -38,7 +39,9 @@ func Example() {
 	defer l.Close()
 
 	// The Helper dials and speaks at once.
-	go func() {
+	var helper sync.WaitGroup
+	defer helper.Wait()
+	helper.Go(func() {
 		to := userSocket.LocalAddr().(*net.UDPAddr).AddrPort()
 		conn, err := channel.Dial(ctx, helperSocket, to, channel.DialConfig{Invitation: inv, Password: password})
 		if err != nil {
@@ -50,7 +53,7 @@ func Example() {
 		control.Close()
 		<-conn.Done()
 		conn.Close(0, "")
-	}()
+	})
 
 	conn, err := l.Accept(ctx)
 	if err != nil {

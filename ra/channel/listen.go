@@ -188,7 +188,7 @@ func (l *Listener) admit(ctx context.Context, info *quic.ClientInfo) (context.Co
 			// A Helper's first flight is several datagrams, and asks for each.
 			remote := addrPort(info.RemoteAddr)
 			if before := l.denied.Swap(&remote); before == nil || *before != remote {
-				go l.settle(Attempt{Remote: remote, Outcome: AlreadyTaken})
+				l.wg.Go(func() { l.settle(Attempt{Remote: remote, Outcome: AlreadyTaken}) })
 			}
 		} else {
 			l.log.Debug("connection refused", "remote", info.RemoteAddr)
