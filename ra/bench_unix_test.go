@@ -29,7 +29,7 @@ import (
 func BenchmarkIdleSession(b *testing.B) {
 	for _, state := range []string{face.Screen, face.Control} {
 		b.Run(state, func(b *testing.B) {
-			h := newHome(b, normal())
+			h := newHome(b)
 			h.share()
 			_, v := h.viewer()
 			go func() {
@@ -71,7 +71,7 @@ func BenchmarkFirstFrame(b *testing.B) {
 	const rtt = 50 * time.Millisecond
 	var opened, typed time.Duration
 	for b.Loop() {
-		h := newHome(b, normal(), func(c *UserConfig) { c.seal = nil }) // for real
+		h := newHome(b, func(c *UserConfig) { c.seal = nil }) // for real
 		h.userNet.delay, h.helpNet.delay = rtt/2, rtt/2
 		h.inj.paint = h.screen
 		v := h.waitUser("an invitation", func(v face.View) bool { return v.Invitation != nil })
@@ -85,7 +85,7 @@ func BenchmarkFirstFrame(b *testing.B) {
 		must(b, err)
 		inv, err := f.Open(v.Invitation.Password)
 		must(b, err)
-		h.dial(inv, v.Invitation.Password, normal())
+		h.dial(inv, v.Invitation.Password)
 		h.waitHelper("the screen", func(v face.View) bool { return v.State == face.Screen })
 		conn, viewer := h.viewer()
 		h.until(b, viewer, func() bool { return bytes.Equal(viewer.Frame().Pix, h.screen.Snapshot().Pix) })
@@ -124,7 +124,7 @@ func (h *home) until(b *testing.B, v *rfb.Viewer, ok func() bool) {
 func BenchmarkChatBesideVideo(b *testing.B) {
 	for _, rate := range []int{64_000, 1_000_000, 10_000_000} {
 		b.Run(fmt.Sprintf("%dkbps", rate/1000), func(b *testing.B) {
-			h := newHome(b, normal())
+			h := newHome(b)
 			h.share()
 			_, v := h.viewer()
 			go func() {

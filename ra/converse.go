@@ -179,7 +179,7 @@ func (c *core) keepTime(conn *channel.Conn) {
 			next = c.m.Next()
 			return nil
 		})
-		wait := c.poll
+		wait := lifePoll
 		if !next.IsZero() {
 			wait = min(wait, max(0, time.Until(next)))
 		}

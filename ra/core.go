@@ -26,7 +26,6 @@ var errStuck = errors.New("the other side does not read any more")
 type core struct {
 	logger *slog.Logger
 	logDir string
-	poll   time.Duration // how often keepTime looks
 
 	mu      sync.Mutex // guards what follows
 	m       *session.Machine
@@ -48,7 +47,7 @@ func newCore(m *session.Machine, logDir string, logger *slog.Logger) *core {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return &core{
-		logger: logger, logDir: logDir, poll: lifePoll, m: m,
+		logger: logger, logDir: logDir, m: m,
 		view: m.View(), changed: make(chan struct{}), follow: func() {},
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}

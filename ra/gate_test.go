@@ -113,6 +113,7 @@ func TestEscInAFlood(t *testing.T) {
 					return
 				default:
 					g.inject(now, 1, keyA)
+					runtime.Gosched() // where there is one processor only
 				}
 			}
 		})

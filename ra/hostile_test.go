@@ -54,7 +54,6 @@ var greeting = session.Message{Type: session.Hello, Version: session.Version, Te
 // a Helper's program that does what it may not ends the session;
 // not one pixel was read, not one event injected.
 func TestHostileHelper(t *testing.T) {
-	t.Parallel()
 	frame, err := session.AppendInput(nil, session.Input{Epoch: 1, Message: keyA.AppendTo(nil)})
 	must(t, err)
 	open := func(kind byte, b []byte) func(t *testing.T, h *home, x hostile) {
@@ -84,21 +83,22 @@ func TestHostileHelper(t *testing.T) {
 		{"no message at all", func(t *testing.T, h *home, x hostile) { x.control.Write([]byte{0xff, 0xff, 1}) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			h := newHome(t, normal())
-			x := h.intrude()
-			x.send(t, greeting)
-			h.waitUser("the question", func(v face.View) bool { return v.Question != nil })
-			tt.do(t, h, x)
-			if err := h.result("User", h.userErr); !errors.Is(err, ErrProtocol) {
-				t.Errorf("the User's side ended with %v", err)
-			}
-			if n := h.screen.Grabs(); n != 0 {
-				t.Errorf("the screen was read %d times", n)
-			}
-			if ev, _ := h.inj.seen(); len(ev) != 0 {
-				t.Errorf("injected %v", ev)
-			}
+			virtual(t, func(t *testing.T) {
+				h := newHome(t)
+				x := h.intrude()
+				x.send(t, greeting)
+				h.waitUser("the question", func(v face.View) bool { return v.Question != nil })
+				tt.do(t, h, x)
+				if err := h.result("User", h.userErr); !errors.Is(err, ErrProtocol) {
+					t.Errorf("the User's side ended with %v", err)
+				}
+				if n := h.screen.Grabs(); n != 0 {
+					t.Errorf("the screen was read %d times", n)
+				}
+				if ev, _ := h.inj.seen(); len(ev) != 0 {
+					t.Errorf("injected %v", ev)
+				}
+			})
 		})
 	}
 }
@@ -106,61 +106,59 @@ func TestHostileHelper(t *testing.T) {
 // input without a grant, or of an epoch that was never granted, is
 // dropped; input that is none ends the session.
 func TestHostileInput(t *testing.T) {
-	t.Parallel()
-	h := newHome(t, normal())
-	x := h.intrude()
-	x.send(t, greeting)
-	h.answer(face.AskView, true)
-	h.waitUser("the screen", in(face.Screen))
-	s, err := x.OpenStream(context.Background(), channel.KindInput)
-	must(t, err)
-	for epoch := range uint32(10) {
-		frame, err := session.AppendInput(nil, session.Input{Epoch: epoch, Message: keyA.AppendTo(nil)})
+	virtual(t, func(t *testing.T) {
+		h := newHome(t)
+		x := h.intrude()
+		x.send(t, greeting)
+		h.answer(face.AskView, true)
+		h.waitUser("the screen", in(face.Screen))
+		s, err := x.OpenStream(context.Background(), channel.KindInput)
 		must(t, err)
-		_, err = s.Write(frame)
+		for epoch := range uint32(10) {
+			frame, err := session.AppendInput(nil, session.Input{Epoch: epoch, Message: keyA.AppendTo(nil)})
+			must(t, err)
+			_, err = s.Write(frame)
+			must(t, err)
+		}
+		_, err = s.Write([]byte{0, 0, 0, 1, 3, 99, 99, 99})
 		must(t, err)
-	}
-	_, err = s.Write([]byte{0, 0, 0, 1, 3, 99, 99, 99})
-	must(t, err)
-	if err := h.result("User", h.userErr); !errors.Is(err, ErrProtocol) {
-		t.Errorf("the User's side ended with %v", err)
-	}
-	if ev, _ := h.inj.seen(); len(ev) != 0 {
-		t.Errorf("injected %v", ev)
-	}
+		if err := h.result("User", h.userErr); !errors.Is(err, ErrProtocol) {
+			t.Errorf("the User's side ended with %v", err)
+		}
+		if ev, _ := h.inj.seen(); len(ev) != 0 {
+			t.Errorf("injected %v", ev)
+		}
+	})
 }
 
 // A flood of chat is slowed down, not taken to the end of memory; the User can
 // still act.
 func TestChatFlood(t *testing.T) {
-	t.Parallel()
-	h := newHome(t, normal())
-	x := h.intrude()
-	x.send(t, greeting)
-	h.answer(face.AskView, true)
-	go io.Copy(io.Discard, x.control)
-	b, err := session.AppendMessage(nil, session.Message{Type: session.Chat, Text: "spam"})
-	must(t, err)
-	flood := make(chan struct{})
-	go func() {
-		defer close(flood)
-		for {
-			if _, err := x.control.Write(b); err != nil {
-				return
+	virtual(t, func(t *testing.T) {
+		h := newHome(t)
+		x := h.intrude()
+		x.send(t, greeting)
+		h.answer(face.AskView, true)
+		go io.Copy(io.Discard, x.control)
+		b, err := session.AppendMessage(nil, session.Message{Type: session.Chat, Text: "spam"})
+		must(t, err)
+		flood := make(chan struct{})
+		go func() {
+			defer close(flood)
+			for {
+				if _, err := x.control.Write(b); err != nil {
+					return
+				}
 			}
+		}()
+		time.Sleep(300 * time.Millisecond)
+		must(t, h.user.Stop())
+		if err := h.result("User", h.userErr); err != nil {
+			t.Error(err)
 		}
-	}()
-	time.Sleep(300 * time.Millisecond)
-	start := time.Now()
-	must(t, h.user.Stop())
-	if d := time.Since(start); d > patience {
-		t.Errorf("the User had to wait %v", d)
-	}
-	if err := h.result("User", h.userErr); err != nil {
-		t.Error(err)
-	}
-	<-flood
-	if n := len(h.user.View().Log); n > controlBurst+100 {
-		t.Errorf("%d entries in 0.3 s", n)
-	}
+		<-flood
+		if n := len(h.user.View().Log); n > controlBurst+100 {
+			t.Errorf("%d entries in 0.3 s", n)
+		}
+	})
 }

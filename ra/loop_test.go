@@ -2,6 +2,7 @@ package ra
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -18,15 +20,18 @@ import (
 	"shipworm/ra/invite"
 	"shipworm/ra/rfb"
 	"shipworm/ra/screen"
-	"shipworm/ra/session"
 	"shipworm/ra/sessionlog"
+	"shipworm/testnet/link"
+	"shipworm/testnet/sim"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// loopback is a Network of kernel sockets. Every socket can be cut off, which
-// is how a peer vanishes without a word.
-type loopback struct {
+// line is a Network whose sockets can all be cut off, which is how a peer
+// vanishes without a word.
+type line struct {
+	open func() (net.PacketConn, error)
+
 	mu    sync.Mutex
 	cut   bool
 	sent  atomic.Int64  // datagrams
@@ -36,18 +41,45 @@ type loopback struct {
 	free  time.Time     // when the line is free again
 }
 
-func (*loopback) Kind() string { return invite.IPv6 }
+// newLines makes the networks of the User, of the Helper and of somebody else.
+// A test has hosts of a simulated Internet, whose time is that of its bubble; a
+// benchmark has the kernel's loopback.
+func newLines(t testing.TB) (lines [3]*line) {
+	t.Helper()
+	if _, ok := t.(*testing.B); ok {
+		for i := range lines {
+			lines[i] = &line{open: func() (net.PacketConn, error) {
+				return net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), 0)))
+			}}
+		}
+		return lines
+	}
+	w := sim.New(1, time.Now())
+	for i := range lines {
+		addr := netip.MustParseAddr(fmt.Sprintf("2001:db8:%d::1", i))
+		host, err := w.Host(fmt.Sprint("host", i), link.Config{Delay: 5 * time.Millisecond}, addr)
+		must(t, err)
+		lines[i] = &line{open: func() (net.PacketConn, error) { return host.ListenPacket(netip.AddrPortFrom(addr, 0)) }}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var run sync.WaitGroup
+	run.Go(func() { w.Run(ctx) })
+	t.Cleanup(func() { cancel(); run.Wait() })
+	return lines
+}
 
-func (l *loopback) ListenPacket(context.Context) (net.PacketConn, error) {
-	pc, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), 0)))
+func (*line) Kind() string { return invite.IPv6 }
+
+func (l *line) ListenPacket(context.Context) (net.PacketConn, error) {
+	pc, err := l.open()
 	if err != nil {
 		return nil, err
 	}
-	return &cuttable{UDPConn: pc, net: l}, nil
+	return &cuttable{PacketConn: pc, net: l}, nil
 }
 
 // endpoint opens a socket for a User.
-func (l *loopback) endpoint(t testing.TB) Endpoint {
+func (l *line) endpoint(t testing.TB) Endpoint {
 	t.Helper()
 	pc, err := l.ListenPacket(t.Context())
 	if err != nil {
@@ -57,26 +89,26 @@ func (l *loopback) endpoint(t testing.TB) Endpoint {
 	return Endpoint{invite.IPv6, pc.LocalAddr().(*net.UDPAddr).AddrPort(), pc}
 }
 
-func (l *loopback) vanish() {
+func (l *line) vanish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = true
 }
 
-func (l *loopback) isCut() bool {
+func (l *line) isCut() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cut
 }
 
 type cuttable struct {
-	*net.UDPConn
-	net *loopback
+	net.PacketConn
+	net *line
 }
 
 func (c *cuttable) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := c.UDPConn.ReadFrom(b)
+		n, from, err := c.PacketConn.ReadFrom(b)
 		if err != nil || !c.net.isCut() {
 			return n, from, err
 		}
@@ -95,15 +127,15 @@ func (c *cuttable) WriteTo(b []byte, to net.Addr) (int, error) {
 	}
 	if delay > 0 {
 		b = append([]byte(nil), b...)
-		time.AfterFunc(delay, func() { c.UDPConn.WriteTo(b, to) })
+		time.AfterFunc(delay, func() { c.PacketConn.WriteTo(b, to) })
 		return len(b), nil
 	}
-	return c.UDPConn.WriteTo(b, to)
+	return c.PacketConn.WriteTo(b, to)
 }
 
 // queue returns how long a datagram of n bytes is on its way, or that the
 // queue in front of the line is full.
-func (l *loopback) queue(n int) (delay time.Duration, dropped bool) {
+func (l *line) queue(n int) (delay time.Duration, dropped bool) {
 	if l.rate == 0 {
 		return l.delay, false
 	}
@@ -168,43 +200,52 @@ func (k *keyboard) Watch(ctx context.Context, pressed func()) error {
 	}
 }
 
-// patience is how long a test waits for what must come: machines that build
-// and test many things at once may let it starve for seconds.
-const patience = time.Minute
+// virtual runs a test in a bubble: its time passes only when both sides have
+// nothing left to do, however slow the machine is.
+func virtual(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, f)
+}
 
-// home is everything of one test: two sides over loopback.
+// patience is how long a test waits for what must come: longer than anybody
+// may take to answer a question.
+const patience = 5 * time.Minute
+
+// home is everything of one test: two sides and a network.
 type home struct {
 	t       testing.TB
 	dir     string
 	screen  *screen.Memory
 	inj     *recorder
 	esc     *keyboard
-	userNet *loopback
-	helpNet *loopback
+	userNet *line
+	helpNet *line
+	evesNet *line // of a third person
 
 	inv       chan *invite.Invitation // what the User made
 	user      *User
 	helper    *Helper
 	userErr   chan error
 	helperErr chan error
-	dialling  time.Duration // the Helper's DialTimeout; 0 means patience
 	stopUser  context.CancelFunc
 	stopHelp  context.CancelFunc
 }
 
-func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *home {
+func newHome(t testing.TB, change ...func(*UserConfig)) *home {
 	t.Helper()
 	mem, err := screen.NewMemory(image.Pt(320, 200))
 	if err != nil {
 		t.Fatal(err)
 	}
+	lines := newLines(t)
 	h := &home{
-		t: t, dir: t.TempDir(), screen: mem, inj: &recorder{}, esc: newKeyboard(),
-		userNet: &loopback{}, helpNet: &loopback{}, userErr: make(chan error, 1), inv: make(chan *invite.Invitation, 1), helperErr: make(chan error, 1),
+		t: t, dir: t.TempDir(), screen: mem, inj: &recorder{}, esc: newKeyboard(), userNet: lines[0], helpNet: lines[1], evesNet: lines[2],
+		userErr: make(chan error, 1), inv: make(chan *invite.Invitation, 1), helperErr: make(chan error, 1),
 	}
 	conf := UserConfig{
 		Name: "Alice", File: filepath.Join(h.dir, invite.FileName), LogDir: filepath.Join(h.dir, "user"),
-		Endpoints: []Endpoint{h.userNet.endpoint(t)}, Screen: mem, Injector: h.inj, Esc: h.esc, Session: timers, Lossless: true,
+		Endpoints: []Endpoint{h.userNet.endpoint(t)}, Screen: mem, Injector: h.inj, Esc: h.esc, Lossless: true,
 		seal: func(*invite.Invitation, string) ([]byte, error) { return sealed() },
 	}
 	for _, f := range change {
@@ -213,7 +254,6 @@ func newHome(t testing.TB, timers session.Config, change ...func(*UserConfig)) *
 	if h.user, err = NewUser(conf); err != nil {
 		t.Fatal(err)
 	}
-	h.user.poll = shortPoll(timers)
 	h.user.made = func(inv *invite.Invitation) { h.inv <- inv }
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stopUser = cancel
@@ -241,19 +281,12 @@ var sealed = sync.OnceValues(func() ([]byte, error) {
 	return inv.Seal(invite.NewPassword())
 })
 
-func shortPoll(timers session.Config) time.Duration {
-	if timers.Lost != 0 {
-		return timers.Lost / 15
-	}
-	return lifePoll
-}
-
 // open dials as one who has opened the invitation; opening it for real costs
 // a key derivation, and is done in TestWholeSession.
-func (h *home) open(timers session.Config) {
+func (h *home) open() {
 	h.t.Helper()
 	inv, password := h.opened()
-	h.dial(inv, password, timers)
+	h.dial(inv, password)
 }
 
 // opened returns the invitation and its password, once they are there.
@@ -278,20 +311,16 @@ func (h *home) unsealed() (*invite.Invitation, string) {
 	return inv, v.Invitation.Password
 }
 
-func (h *home) dial(inv *invite.Invitation, password string, timers session.Config) {
+func (h *home) dial(inv *invite.Invitation, password string) {
 	h.t.Helper()
 	var err error
-	if h.dialling == 0 {
-		h.dialling = patience
-	}
 	h.helper, err = NewHelper(HelperConfig{
 		Name: "Bob", Invitation: inv, Password: password, Networks: []Network{h.helpNet},
-		LogDir: filepath.Join(h.dir, "helper"), Session: timers, DialTimeout: h.dialling,
+		LogDir: filepath.Join(h.dir, "helper"),
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.helper.poll = shortPoll(timers)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stopHelp = cancel
 	go func() { h.helperErr <- h.helper.Run(ctx) }()
@@ -370,7 +399,7 @@ func (h *home) answer(kind string, yes bool) {
 
 func (h *home) share() {
 	h.t.Helper()
-	h.open(h.user.conf.Session)
+	h.open()
 	h.answer(face.AskView, true)
 	h.waitHelper("the screen", in(face.Screen))
 }
@@ -424,14 +453,3 @@ func logged(t testing.TB, name string) []string {
 	}
 	return events
 }
-
-// quick are timers for tests in which time must pass.
-func quick() session.Config {
-	return session.Config{
-		Lost: 6 * time.Second, Heartbeat: 500 * time.Millisecond, ControlBeat: 200 * time.Millisecond,
-		GateSilence: 3 * time.Second, YesDelay: 20 * time.Millisecond, AskAgain: time.Nanosecond,
-	}
-}
-
-// normal are the documented timers but for the one that every test waits for.
-func normal() session.Config { return session.Config{YesDelay: 20 * time.Millisecond} }
