@@ -2,14 +2,17 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"shipworm/testnet/nat"
+	"shipworm/testnet/scenario"
 )
 
 // natProfile is one profile as `testnet list --json` prints it, schema 1.
@@ -22,23 +25,30 @@ type natProfile struct {
 	Hairpin     string `json:"hairpin,omitempty"`
 	BlocksUDP   bool   `json:"blocks_udp"`
 	LifetimeSec int64  `json:"udp_lifetime_s"`
+	Description string `json:"description"`
 }
 
 func newTestnetListCmd() *cobra.Command {
-	var asJSON, routers bool
+	var asJSON, routers, drops bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the NATs and the routers that can be simulated",
+		Short: "List the NATs and routers that can be simulated, and why packets are dropped",
 		Long: `List the NATs that can be simulated, in the terms of RFC 4787: what a mapping
 depends on, what the filter looks at, how an external port is chosen, and after
 how long without traffic a UDP mapping is forgotten.
 
 With --igd, list the ways in which their routers open ports: the sound ones
-first, then those that are wrong in one thing each.`,
+first, then those that are wrong in one thing each. With --drops, list the reasons
+for which NATs, firewalls, lines and the network drop packets.`,
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if routers {
+			switch {
+			case routers && drops:
+				return usageError(errors.New("testnet list: --igd and --drops: want one of them"))
+			case routers:
 				return writeIGDs(c.OutOrStdout(), asJSON)
+			case drops:
+				return writeDrops(c.OutOrStdout(), asJSON)
 			}
 			profiles := natProfiles()
 			if asJSON {
@@ -49,6 +59,7 @@ first, then those that are wrong in one thing each.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&routers, "igd", false, "list the routers that open ports by NAT-PMP, PCP or UPnP")
+	c.Flags().BoolVar(&drops, "drops", false, "list why packets are dropped")
 	return c
 }
 
@@ -58,10 +69,11 @@ func natProfiles() []natProfile {
 	for _, name := range nat.Profiles() {
 		cfg, _ := nat.Profile(name)
 		p := natProfile{
-			Name:       name,
-			Translates: !cfg.NoTranslation,
-			Filtering:  cfg.Filtering.String(),
-			BlocksUDP:  cfg.Block == protocolUDP,
+			Name:        name,
+			Translates:  !cfg.NoTranslation,
+			Filtering:   cfg.Filtering.String(),
+			BlocksUDP:   cfg.Block == protocolUDP,
+			Description: nat.Description(name),
 		}
 		if cfg.NoTranslation && cfg.Filtering == nat.EndpointIndependent {
 			p.Filtering = "none"
@@ -85,7 +97,7 @@ func natProfiles() []natProfile {
 
 func writeProfiles(w io.Writer, profiles []natProfile) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "NAT\tMAPPING\tFILTERING\tPORTS\tHAIRPIN\tUDP LIFETIME")
+	fmt.Fprintln(tw, "NAT\tMAPPING\tFILTERING\tPORTS\tHAIRPIN\tUDP LIFETIME\tDESCRIPTION")
 	for _, p := range profiles {
 		filtering, lifetime := p.Filtering, "-"
 		if p.BlocksUDP {
@@ -94,8 +106,8 @@ func writeProfiles(w io.Writer, profiles []natProfile) error {
 		if p.LifetimeSec > 0 {
 			lifetime = fmt.Sprintf("%d s", p.LifetimeSec)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			p.Name, orDash(p.Mapping), filtering, orDash(p.Allocation), orDash(p.Hairpin), lifetime)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			p.Name, orDash(p.Mapping), filtering, orDash(p.Allocation), orDash(p.Hairpin), lifetime, p.Description)
 	}
 	return tw.Flush()
 }
@@ -107,6 +119,21 @@ func writeProfilesJSON(w io.Writer, profiles []natProfile) error {
 		Schema   int          `json:"schema"`
 		Profiles []natProfile `json:"profiles"`
 	}{1, profiles})
+}
+
+// writeDrops prints the reasons for drops: one a line, or as JSON of schema 1.
+func writeDrops(w io.Writer, asJSON bool) error {
+	reasons := scenario.DropReasons()
+	if !asJSON {
+		_, err := fmt.Fprintln(w, strings.Join(reasons, "\n"))
+		return err
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		Schema int      `json:"schema"`
+		Drops  []string `json:"drops"`
+	}{1, reasons})
 }
 
 func orDash(s string) string {

@@ -72,6 +72,9 @@ func TestProfiles(t *testing.T) {
 			if !ok {
 				t.Fatal("listed, but unknown")
 			}
+			if nat.Description(name) == "" {
+				t.Error("nothing is said about it")
+			}
 			c.Seed = 1
 			b := newBench(t, c)
 			if name == "udp-blocked" {

@@ -150,7 +150,7 @@ func (p *parser) ofDrops(x *Expectation, s *section) {
 	var at position
 	x.Reason, at, _ = s.text("dropped")
 	if all := p.reasons(); !containsAny(all, x.Reason) {
-		p.add(at, "no packet is ever dropped with the reason %q: %s", x.Reason, oneOf(all))
+		p.add(at, "no packet is ever dropped with the reason %q: want words of one that shipworm testnet list --drops has, or of a black hole's", x.Reason)
 	}
 	x.Where, _ = p.node(s, "at", "host or NAT")
 	x.Min = 1
@@ -181,7 +181,7 @@ func containsAny(list []string, part string) bool {
 
 // reasons returns why packets of this file are dropped.
 func (p *parser) reasons() []string {
-	all := reasons()
+	all := DropReasons()
 	for _, a := range p.s.Adversaries {
 		if a.Kind == BlackHole {
 			all = append(all, "swallowed by "+a.Name)
@@ -199,8 +199,9 @@ var netReasons = []string{
 	"the source is on the other side of the router",
 }
 
-// reasons returns why packets are dropped.
-func reasons() []string {
+// DropReasons returns why packets are dropped: all reasons that a dropped
+// expectation may name, but for those of black holes, which have their name.
+func DropReasons() []string {
 	var all []string
 	for r := nat.Malformed; ; r++ {
 		if strings.HasPrefix(r.String(), "reason ") {
