@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/ra/face"
 	"shipworm/ra/invite"
 	"shipworm/ra/rfb"
@@ -25,7 +26,7 @@ import (
 	"shipworm/testnet/sim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 // line is a Network whose sockets can all be cut off, which is how a peer
 // vanishes without a word.

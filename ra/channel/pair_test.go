@@ -8,12 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"shipworm/internal/leak"
 	"shipworm/ra/invite"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 const (
 	userAddr   = "[2001:db8:1::1]:50000"

@@ -11,11 +11,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/ra/rfb"
 	"shipworm/ra/x11"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 // A board is an X display's keyboard and pointer in memory: it turns key
 // presses into keysyms by the rules of the X protocol, chapter 5.

@@ -16,10 +16,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/ra/screen"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 // A bench is a Serve with a viewer at its other end, inside a synctest bubble:
 // time passes only when both have nothing left to do.

@@ -14,11 +14,12 @@ import (
 	"github.com/jezek/xgb/xproto"
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/ra/screen"
 	"shipworm/ra/x11/xvfb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 // A painter is another X client.
 type painter struct {

@@ -14,10 +14,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
+
 	"github.com/jezek/xgb/xproto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 func TestParseName(t *testing.T) {
 	for s, want := range map[string]name{
