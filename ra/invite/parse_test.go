@@ -140,11 +140,7 @@ func TestHostileCosts(t *testing.T) {
 			f.head.created, f.head.expires = example().Created, example().Expires
 			f.aad = f.head.appendTo(nil)
 			f.digest = f.sum()
-			start := time.Now()
-			_, err := Parse(f.encode())
-			if took := time.Since(start); took > 2*time.Second {
-				t.Errorf("took %v", took)
-			}
+			_, err := Parse(f.encode()) // would take hours, or all memory, if it paid before it asked
 			if c.ok && err != nil || !c.ok && !errors.Is(err, ErrCost) {
 				t.Errorf("error %v", err)
 			}

@@ -15,11 +15,10 @@ import (
 )
 
 const (
-	maxCommand   = 16 << 10               // bytes of a message from the page
-	maxChat      = 4096                   // bytes of a chat line
-	pushInterval = 50 * time.Millisecond  // at most 20 pushes a second
-	writeTimeout = 10 * time.Second       // a page that reads nothing is gone
-	farewell     = 500 * time.Millisecond // for the last push and the close
+	maxCommand   = 16 << 10              // bytes of a message from the page
+	maxChat      = 4096                  // bytes of a chat line
+	pushInterval = 50 * time.Millisecond // at most 20 pushes a second
+	writeTimeout = 10 * time.Second      // a page that reads nothing is gone
 )
 
 // A push is one message to the page: a view, or the result of a command.
@@ -60,7 +59,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	go func() {
 		defer close(pushed)
 		s.pushViews(ctx, wait, conn)
-		bye(conn, cancel, websocket.StatusGoingAway, "shipworm is closing")
+		s.bye(conn, cancel, websocket.StatusGoingAway, "shipworm is closing")
 	}()
 	s.takeCommands(ctx, conn)
 	stopWaiting()
@@ -80,7 +79,7 @@ func (s *Server) pushViews(ctx, wait context.Context, conn *websocket.Conn) {
 		v = next
 	}
 	if last := s.session.View(); last.Version > v.Version {
-		s.write(ctx, conn, push{Type: "view", View: &last}, farewell)
+		s.write(ctx, conn, push{Type: "view", View: &last}, s.farewell)
 	}
 }
 
@@ -103,11 +102,11 @@ func (s *Server) next(wait context.Context, shown face.View) (face.View, error) 
 	return s.session.Wait(wait, shown.Version)
 }
 
-// bye closes in good form, but waits for the browser no longer than farewell:
+// bye closes in good form, but waits for the browser no longer than s.farewell:
 // cancel must end the context of a read in progress, which is what makes the
 // library let go.
-func bye(conn *websocket.Conn, cancel func(), code websocket.StatusCode, why string) {
-	t := time.AfterFunc(farewell, cancel)
+func (s *Server) bye(conn *websocket.Conn, cancel func(), code websocket.StatusCode, why string) {
+	t := time.AfterFunc(s.farewell, cancel)
 	defer t.Stop()
 	conn.Close(code, why)
 	cancel()

@@ -45,6 +45,8 @@ type Server struct {
 	files   map[string]file
 	now     func() time.Time
 
+	farewell time.Duration // for the last push and the close
+
 	mu      sync.Mutex // guards closing, and that wg grows only while it is false
 	closing bool
 	wg      sync.WaitGroup // requests; http.Server forgets those it upgraded
@@ -79,6 +81,8 @@ func New(cfg Config) (*Server, error) {
 		gate:    &gate{},
 		files:   files,
 		now:     time.Now,
+
+		farewell: 500 * time.Millisecond,
 	}, nil
 }
 
@@ -99,9 +103,9 @@ func (s *Server) Refused() uint64 { return s.refused.Load() }
 // Close frees the port. Only needed if Run is never called.
 func (s *Server) Close() error { return s.ln.Close() }
 
-// Run serves until ctx ends and returns nil then, after every connection and
-// goroutine of the server has ended. Pages still open are told the newest
-// state first, for at most half a second. It may be called once.
+// Run serves until ctx ends and returns nil then, after every request has been
+// served, WebSockets included. Pages still open are told the newest state first,
+// for at most half a second. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	srv := &http.Server{
 		Handler:           s.handler(),

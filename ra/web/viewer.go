@@ -31,7 +31,7 @@ func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.log.Debug("web: no viewer", "err", err)
 		conn.CloseRead(ctx)
-		bye(conn, cancel, websocket.StatusPolicyViolation, "there is no screen to show now")
+		s.bye(conn, cancel, websocket.StatusPolicyViolation, "there is no screen to show now")
 		return
 	}
 	fromBrowser := make(chan struct{})
@@ -41,7 +41,7 @@ func (s *Server) serveViewer(w http.ResponseWriter, r *http.Request) {
 		v.Close() // ends the other direction
 	}()
 	toBrowser(ctx, conn, v)
-	bye(conn, cancel, websocket.StatusNormalClosure, "the screen ended")
+	s.bye(conn, cancel, websocket.StatusNormalClosure, "the screen ended")
 	v.Close()
 	<-fromBrowser
 }

@@ -89,7 +89,7 @@ func BenchmarkViewer(b *testing.B) {
 // RR-05: what a browser does not read is not read from the session either.
 func TestViewerBackPressure(t *testing.T) {
 	written := make(chan int, 1)
-	stalled := make(chan struct{})
+	stalled := make(chan struct{}, 1)
 	f := newFake(face.Helper, face.Screen)
 	f.viewer = func(rw io.ReadWriteCloser) {
 		n := 0
@@ -101,7 +101,10 @@ func TestViewerBackPressure(t *testing.T) {
 				select {
 				case <-step:
 				case <-time.After(500 * time.Millisecond):
-					close(stalled)
+					select {
+					case stalled <- struct{}{}:
+					default:
+					}
 				}
 			}()
 			m, err := rw.Write(block)
