@@ -57,9 +57,11 @@ func (p *program) run(args []string) (code int) {
 		ctx, forget = signal.NotifyContext(ctx, syscall.SIGHUP)
 		defer forget()
 	}
-	ctx, leave := obeyWatcher(ctx)
+	ctx, watched, leave := obeyWatcher(ctx)
 	defer leave()
-	context.AfterFunc(ctx, stop)
+	if !watched { // who is, may get the signal as well as the watcher's word of it
+		context.AfterFunc(ctx, stop)
+	}
 	p.root.SetArgs(args)
 	err := p.root.ExecuteContext(ctx)
 	if err == nil {

@@ -11,6 +11,7 @@ func (p *program) watch([]string) (code int, ok bool) { return 0, false }
 
 func nameProcess() {}
 
-func obeyWatcher(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithCancel(ctx)
+func obeyWatcher(ctx context.Context) (_ context.Context, watched bool, _ context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	return ctx, false, cancel
 }

@@ -46,6 +46,12 @@ func frail(file string) int {
 			<-c.Context().Done()
 			os.Stdout.WriteString("asked\n")
 			select {}
+		case "slow":
+			<-c.Context().Done()
+			os.Stdout.WriteString("asked\n")
+			time.Sleep(300 * time.Millisecond) // the other signal is there by then
+			os.Remove(file)
+			return c.Context().Err()
 		case "polite":
 			<-c.Context().Done()
 			os.Remove(file)
@@ -96,6 +102,7 @@ func TestWatched(t *testing.T) {
 		{"it is done", "negative", nil, 0, exitNegative, "shipworm: no\n"},
 		{"interrupted", "polite", signals(syscall.SIGINT), 0, exitInterrupted, ""},
 		{"terminated", "polite", signals(syscall.SIGTERM), 0, exitInterrupted, ""},
+		{"both are terminated", "slow", signals(syscall.SIGTERM), syscall.SIGTERM, exitInterrupted, ""},
 		{"hung up", "polite", signals(syscall.SIGHUP), 0, exitInterrupted, ""},
 		{"interrupted twice", "deaf", signals(syscall.SIGINT, syscall.SIGINT), 0, exitInterrupted, ""},
 		{"the watcher is killed", "polite", signals(syscall.SIGKILL), 0, -1, ""},
@@ -127,6 +134,9 @@ func TestWatched(t *testing.T) {
 					_, _ = in.ReadString('\n')
 				}
 				_ = cmd.Process.Signal(s)
+			}
+			if tt.watcher != nil && tt.watched != 0 {
+				_, _ = in.ReadString('\n')
 			}
 			if p, err := os.FindProcess(pid); err == nil && tt.watched != 0 {
 				_ = p.Signal(tt.watched)

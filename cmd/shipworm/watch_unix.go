@@ -163,12 +163,12 @@ func nameProcess() {
 }
 
 // obeyWatcher returns a context that ends when the watcher says so, if there is
-// one, and has it told of a crash.
-func obeyWatcher(ctx context.Context) (context.Context, context.CancelFunc) {
+// one, and has it told of a crash. Only the watcher then ends us at once.
+func obeyWatcher(ctx context.Context) (_ context.Context, watched bool, _ context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	fd, err := strconv.Atoi(os.Getenv(watchEnv))
 	if err != nil {
-		return ctx, cancel
+		return ctx, false, cancel
 	}
 	os.Unsetenv(watchEnv) // what we start is not watched by it
 	// The service manager means us, whatever process it started.
@@ -177,19 +177,20 @@ func obeyWatcher(ctx context.Context) (context.Context, context.CancelFunc) {
 	_ = unix.SetNonblock(fd, true)
 	far := os.NewFile(uintptr(fd), "watcher")
 	if far == nil || debug.SetCrashOutput(far, debug.CrashOptions{}) != nil {
-		return ctx, cancel
+		return ctx, false, cancel
 	}
 	go func() {
 		b := make([]byte, 1)
 		_, err := far.Read(b)
 		cancel()
-		if err != nil {
-			return // the watcher is gone
+		if err != nil { // the watcher is gone
+			signal.Reset(os.Interrupt, syscall.SIGTERM)
+			return
 		}
 		if n, _ := far.Read(b); n > 0 {
 			signal.Reset(os.Interrupt)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
 		}
 	}()
-	return ctx, cancel
+	return ctx, true, cancel
 }
