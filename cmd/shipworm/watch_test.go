@@ -137,6 +137,7 @@ func TestWatched(t *testing.T) {
 			}
 			if tt.watcher != nil && tt.watched != 0 {
 				_, _ = in.ReadString('\n')
+				time.Sleep(50 * time.Millisecond) // it may think of a second signal now
 			}
 			if p, err := os.FindProcess(pid); err == nil && tt.watched != 0 {
 				_ = p.Signal(tt.watched)
