@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"shipworm/teredo/engine"
@@ -24,8 +25,11 @@ func (n ServerName) check() error {
 		errs = append(errs, errors.New("no server"))
 	}
 	for _, s := range []string{n.Primary, n.Secondary} {
-		if a, err := netip.ParseAddr(s); err == nil && !a.Unmap().Is4() {
+		switch a, err := netip.ParseAddr(s); {
+		case err == nil && !a.Unmap().Is4():
 			errs = append(errs, fmt.Errorf("server %s: not an IPv4 address", s))
+		case err != nil && strings.ContainsAny(s, ":/ "):
+			errs = append(errs, fmt.Errorf("server %q: not a name or an IPv4 address alone, without port", s))
 		}
 	}
 	if n.Secondary != "" && n.Secondary == n.Primary {

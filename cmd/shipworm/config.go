@@ -66,23 +66,38 @@ func checkConfigOwner(path string, info fs.FileInfo) error {
 }
 
 func parseConfig(path string, src []byte) (settings, error) {
-	var s settings
+	var tables map[string]any
 	if len(src) > maxConfig {
 		return nil, usageError(fmt.Errorf("%s: larger than %d KiB", path, maxConfig>>10))
 	}
-	if err := toml.Unmarshal(src, &s); err != nil {
+	if err := toml.Unmarshal(src, &tables); err != nil {
 		line := 0
 		if d := new(toml.DecodeError); errors.As(err, &d) {
 			line, _ = d.Position()
 		}
 		return nil, usageError(fmt.Errorf("%s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "toml: ")))
 	}
-	for table := range s {
-		if !slices.Contains([]string{"client", "server", "relay"}, table) {
-			return nil, usageError(fmt.Errorf("%s: unknown table [%s]", path, table))
+	s := settings{}
+	var errs []error
+	for _, name := range sortedKeys(tables) {
+		table, ok := tables[name].(map[string]any)
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("%q is not a table", name))
+		case !slices.Contains([]string{"client", "server", "relay"}, name):
+			errs = append(errs, fmt.Errorf("unknown table [%s]", name))
 		}
+		s[name] = table
 	}
-	return s, nil
+	return s, configError(path, errs)
+}
+
+// configError is what is wrong with a file, all of it.
+func configError(path string, errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return usageError(fmt.Errorf("%s: %w", path, oneLine(errors.Join(errs...))))
 }
 
 // addConfig gives a command the flag --config, whose file sets the others.
@@ -149,27 +164,39 @@ func (f systemFile) clientFiles() []configFile {
 
 // apply sets the flags that neither the command line nor an earlier file did.
 func (s settings) apply(path, table string, flags *pflag.FlagSet) error {
-	for key, value := range s[table] {
+	var errs []error
+	for _, key := range sortedKeys(s[table]) {
 		f := flags.Lookup(key)
 		if f == nil || slices.Contains([]string{"config", "help", "json"}, key) {
-			return usageError(fmt.Errorf("%s: [%s]: unknown key %q", path, table, key))
-		}
-		if f.Changed {
-			continue
-		}
-		values, ok := value.([]any)
-		if !ok {
-			values = []any{value}
-		}
-		if _, list := f.Value.(pflag.SliceValue); ok && !list {
-			return usageError(fmt.Errorf("%s: [%s]: %s: one value, not a list", path, table, key))
-		}
-		for _, v := range values {
-			if err := f.Value.Set(fmt.Sprint(v)); err != nil {
-				return usageError(fmt.Errorf("%s: [%s]: %s: %w", path, table, key, plainFlagError(err)))
+			errs = append(errs, fmt.Errorf("[%s]: unknown key %q", table, key))
+		} else if !f.Changed {
+			if err := setFlag(f, s[table][key]); err != nil {
+				errs = append(errs, fmt.Errorf("[%s]: %s: %w", table, key, err))
 			}
 		}
-		f.Changed = true
 	}
+	return configError(path, errs)
+}
+
+// setFlag gives a flag a value of TOML's.
+func setFlag(f *pflag.Flag, value any) error {
+	values, ok := value.([]any)
+	if !ok {
+		values = []any{value}
+	}
+	if _, list := f.Value.(pflag.SliceValue); ok && !list {
+		return errors.New("one value, not a list")
+	}
+	for _, v := range values {
+		switch v.(type) {
+		case string, bool, int64, float64:
+		default:
+			return errors.New("want a string, a number, true or false")
+		}
+		if err := f.Value.Set(fmt.Sprint(v)); err != nil {
+			return plainFlagError(err)
+		}
+	}
+	f.Changed = true
 	return nil
 }

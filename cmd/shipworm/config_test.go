@@ -73,7 +73,7 @@ func TestConfigStrict(t *testing.T) {
 		"a flag that is no setting": "[client]\njson = true", "wrong value": "[client]\nport = 70000",
 		"wrong kind": "[client]\nport = \"many\"", "a list for one": "[client]\nserver = [\"a\", \"b\"]",
 		"twice": "[client]\nport = 1\nport = 2", "no table": "server = \"x\"", "no TOML": "[client",
-		"wrong type": "[client]\ntype = \"server\"",
+		"wrong type": "[client]\ntype = \"server\"", "a date": "[client]\nserver = 2020-01-01", "a table for one": "[client]\nport = {a = 1}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newTeredoClientCmd(systemConfig)
@@ -86,6 +86,23 @@ func TestConfigStrict(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// All that is wrong with a file is said at once, in its own words. C-05
+func TestConfigProblems(t *testing.T) {
+	for text, want := range map[string]string{
+		"server = \"x\"\n[servers]\n[[client]]\n":                                       `"client" is not a table; "server" is not a table; unknown table [servers]`,
+		"[client]\nforce = \"maybe\"\nprt = 1\nport = -1\nrefresh = \"x\"\nopen = [[]]": `[client]: force: not true or false; [client]: open: want a string, a number, true or false; [client]: port: too large or too small; [client]: unknown key "prt"; [client]: refresh: not a number`,
+	} {
+		c := newTeredoClientCmd(systemConfig)
+		path := writeConfig(t, text)
+		if err := c.ParseFlags([]string{"--config", path}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.PreRunE(c, nil); err == nil || err.Error() != path+": "+want {
+			t.Errorf("%q:\n%v, want\n%s", text, err, want)
+		}
 	}
 }
 
@@ -191,6 +208,8 @@ func TestFlagErrors(t *testing.T) {
 		"teredo client --refresh x":  `invalid argument "x" for "--refresh" flag: not a number`,
 		"teredo client --port 70000": `invalid argument "70000" for "--port" flag: too large or too small`,
 		"teredo client --type x":     `invalid argument "x" for "--type" flag: "x": want one of default, client, enterpriseclient, natawareclient, disabled`,
+		"teredo client --port -1":    `invalid argument "-1" for "--port" flag: too large or too small`,
+		"teredo client --force=x":    `invalid argument "x" for "--force" flag: not true or false`,
 		"teredo client --prot 1":     "unknown flag: --prot",
 	} {
 		_, err := execute(t, systemConfig, strings.Fields(line)...)

@@ -90,7 +90,7 @@ func newRoot(system systemFile) *cobra.Command {
 }
 
 // numberError is how a number that is none is reported by who parses it.
-var numberError = regexp.MustCompile(`strconv\.Parse\w+: parsing .*: (invalid syntax|value out of range)$`)
+var numberError = regexp.MustCompile(`strconv\.Parse(\w+): parsing ("-)?.*: (invalid syntax|value out of range)$`)
 
 // plainFlagError leaves out of a flag's error the function that found it.
 func plainFlagError(err error) error {
@@ -98,11 +98,15 @@ func plainFlagError(err error) error {
 	if m == nil {
 		return err
 	}
+	text := err.Error()
 	why := "not a number"
-	if err.Error()[m[2]:m[3]] != "invalid syntax" {
+	switch {
+	case text[m[2]:m[3]] == "Bool":
+		why = "not true or false"
+	case m[4] >= 0, text[m[6]:m[7]] != "invalid syntax":
 		why = "too large or too small"
 	}
-	return errors.New(err.Error()[:m[0]] + why)
+	return errors.New(text[:m[0]] + why)
 }
 
 // group returns a command that only holds others: alone it prints its help,
@@ -129,7 +133,11 @@ func commandName(c *cobra.Command) string {
 func exactArgs(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError(fmt.Errorf("%s: got %d arguments, want %d: %s", commandName(c), len(args), n, c.UseLine()))
+			s := "s"
+			if len(args) == 1 {
+				s = ""
+			}
+			return usageError(fmt.Errorf("%s: got %d argument%s, want %d: %s", commandName(c), len(args), s, n, c.UseLine()))
 		}
 		return nil
 	}

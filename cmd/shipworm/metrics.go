@@ -69,7 +69,7 @@ func openMetrics(addr string) (*metricsServer, error) {
 		return &metricsServer{}, nil
 	}
 	network := "tcp"
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok && path != "" {
 		network, addr = "unix", path
 		if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
 			_ = os.Remove(path) // of a process that was killed

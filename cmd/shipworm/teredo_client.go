@@ -43,6 +43,9 @@ program reaches other Teredo hosts through it. From outside only the ports of
 --open are reached. Making the interface needs root or CAP_NET_ADMIN; all of it
 disappears with the client.
 
+Only by the server's second address, as in --server 203.0.113.1,203.0.113.2, a
+client can tell that its NAT is symmetric, and so find its way through.
+
 The router is asked to lead a port to the client, so that every peer reaches it
 whatever the NATs. On a domain network Teredo is off but for --type
 enterpriseclient.
@@ -131,9 +134,8 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 		return err
 	}
 	defer stats.close()
-	ctl, err := openControl()
-	if err != nil {
-		fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", err)
+	ctl, hidden := openControl()
+	if hidden != nil {
 		ctl = &control{}
 	}
 	defer ctl.close()
@@ -161,6 +163,9 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	return withTeredo(ctx, cfg, func(c *teredo.Client) error {
+		if hidden != nil {
+			fmt.Fprintf(stderr, "shipworm: teredo show will not find this client: %v\n", hidden)
+		}
 		ctl.serve(&liveClient{client: c, end: end, force: force, set: *opts})
 		stats.serve(func(m *metrics) { clientMetrics(m, c.State()) })
 		alive, stop := startNotify(func() string { return clientStatus(c.State()) })
@@ -186,8 +191,9 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 
 // stateWriter prints the changes of a client's state.
 type stateWriter struct {
-	w    io.Writer
-	json *json.Encoder // nil for text
+	w     io.Writer
+	json  *json.Encoder // nil for text
+	again bool          // there was an address
 }
 
 func newStateWriter(w io.Writer, asJSON bool) *stateWriter {
@@ -213,17 +219,26 @@ type stateChange struct {
 
 func (s *stateWriter) write(e teredo.Event, st teredo.State) error {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	after := st.QualifiedAfter
+	if s.again || e.Kind != engine.Qualified {
+		after = 0
+	}
+	s.again = s.again || e.Kind == engine.Qualified
 	if s.json != nil {
 		return s.json.Encode(stateChange{
 			Schema: 1, Event: e.Kind.String(), Address: e.Address, Server: st.ServerName,
-			Local: st.Local, Mapped: st.Mapped, AfterMS: ms(st.QualifiedAfter), RTTMS: ms(e.RTT), RetryAt: e.RetryAt,
+			Local: st.Local, Mapped: st.Mapped, AfterMS: ms(after), RTTMS: ms(e.RTT), RetryAt: e.RetryAt,
 		})
 	}
 	var err error
 	switch e.Kind {
 	case engine.Qualified:
-		_, err = fmt.Fprintf(s.w, "qualified: %v after %s (server %s, %s away)\nmapping: %v is %v outside\n",
-			e.Address, milliseconds(st.QualifiedAfter), st.ServerName, milliseconds(e.RTT), st.Local, e.Address.Mapped())
+		when := ""
+		if after > 0 {
+			when = " after " + milliseconds(after)
+		}
+		_, err = fmt.Fprintf(s.w, "qualified: %v%s (server %s, %s away)\nmapping: %v is %v outside\n",
+			e.Address, when, st.ServerName, milliseconds(e.RTT), st.Local, e.Address.Mapped())
 	case engine.AddressLost:
 		_, err = fmt.Fprintf(s.w, "address lost: %v\n", e.Address)
 	case engine.ServerUnreachable:

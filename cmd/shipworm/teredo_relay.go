@@ -107,8 +107,9 @@ client answered yet, four bubbles in 300 s are all there is.`,
 // config returns the configuration, without a device.
 func (f *relayFlags) config() (teredo.RelayConfig, error) {
 	cfg := teredo.RelayConfig{Direct: f.direct, Plain: f.plain, Logger: verboseLog(f.verbose)}
-	bad := func(flag, value, want string) error {
-		return usageError(fmt.Errorf("teredo relay: --%s %q: not %s", flag, value, want))
+	var errs []error
+	bad := func(flag, value, want string) {
+		errs = append(errs, fmt.Errorf("--%s %q: not %s", flag, value, want))
 	}
 	if f.tunnel.name == "" {
 		return cfg, withHint(usageError(errors.New("teredo relay: no interface named")), "name one that is to be made, such as --tun teredo")
@@ -119,27 +120,30 @@ func (f *relayFlags) config() (teredo.RelayConfig, error) {
 	for _, s := range f.prefixes {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return cfg, bad("prefix", s, "an IPv6 prefix")
+			bad("prefix", s, "an IPv6 prefix")
 		}
 		cfg.Prefixes = append(cfg.Prefixes, p)
 	}
 	for _, s := range f.servers {
 		a, err := netip.ParseAddr(s)
 		if err != nil || !a.Is4() {
-			return cfg, bad("server", s, "an IPv4 address")
+			bad("server", s, "an IPv4 address")
 		}
 		cfg.Servers = append(cfg.Servers, a)
 	}
 	if f.host != "" {
 		a, err := netip.ParseAddr(f.host)
 		if err != nil || !a.Is6() {
-			return cfg, bad("host", f.host, "an IPv6 address")
+			bad("host", f.host, "an IPv6 address")
 		}
 		cfg.Host = a
 	}
 	a, err := netip.ParseAddr(f.address)
 	if err != nil || !a.Is4() {
-		return cfg, bad("listen", f.address, "an IPv4 address")
+		bad("listen", f.address, "an IPv4 address")
+	}
+	if len(errs) > 0 {
+		return cfg, usageError(fmt.Errorf("teredo relay: %w", oneLine(errors.Join(errs...))))
 	}
 	cfg.Local = netip.AddrPortFrom(a, f.port)
 	return cfg, nil

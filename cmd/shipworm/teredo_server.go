@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 
@@ -121,6 +122,8 @@ func teredoServerError(ctx context.Context, err error) error {
 		return withHint(err, "--listen takes addresses that this host itself has; behind a 1:1 NAT give the host the public address as well")
 	case errors.Is(err, syscall.EADDRINUSE):
 		return withHint(err, "another Teredo server may be running here")
+	case errors.Is(err, os.ErrPermission):
+		return &exitError{exitPermission, "--native takes root or CAP_NET_RAW, a --port below 1024 root or CAP_NET_BIND_SERVICE", err}
 	}
 	return err
 }

@@ -63,7 +63,9 @@ func setAndTell(c *cobra.Command, system systemFile, path string, changes map[st
 	if path == "" {
 		path = own
 	}
-	if err := system.setTeredo(path, changes); err != nil {
+	if err := system.setTeredo(path, changes); errors.Is(err, fs.ErrPermission) && path == string(system) {
+		return &exitError{exitPermission, "only root can change the settings of the system", err}
+	} else if err != nil {
 		return err
 	}
 	stderr := c.ErrOrStderr()

@@ -29,6 +29,7 @@ func TestStateWriter(t *testing.T) {
 		{Kind: engine.Qualified, Address: a, RTT: 50 * time.Millisecond},
 		{Kind: engine.ServerUnreachable, RetryAt: time.Now().Add(15*time.Second + 300*time.Millisecond)},
 		{Kind: engine.AddressLost, Address: a},
+		{Kind: engine.Qualified, Address: a, RTT: 60 * time.Millisecond},
 	}
 	var text, lines bytes.Buffer
 	for _, w := range []*stateWriter{newStateWriter(&text, false), newStateWriter(&lines, true)} {
