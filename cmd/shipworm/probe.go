@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -222,6 +223,11 @@ func (f *probeFlags) run(c *cobra.Command) error {
 	p, err := natprobe.New(cfg)
 	if err != nil {
 		return usageError(oneLine(err))
+	}
+	if f.save != "" { // better now than after minutes of tests
+		if _, err := os.Stat(filepath.Dir(f.save)); err != nil {
+			return fmt.Errorf("probe: --save: %w", err)
+		}
 	}
 	var last *report.Report
 	for {

@@ -64,6 +64,13 @@ func TestProbeSignals(t *testing.T) {
 		s.hasSaid("\nFiltering               : address-and-port-dependent\n")
 		s.hasSaid("Interrupted             : ")
 	})
+	t.Run("Teredo is silent, too", func(t *testing.T) {
+		must(t, cut(r))
+		s := start("--json", "--teredo", addrs[0].String())
+		s.ends(exitNegative)
+		s.hasSaid("Teredo does not know either: its server has not answered for 5s")
+		must(t, r.Change(func(r *sim.Router) error { return r.SetLink(line) }))
+	})
 	t.Run("before an answer", func(t *testing.T) {
 		must(t, cut(r))
 		s := start()

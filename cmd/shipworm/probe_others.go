@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -31,6 +32,10 @@ func routerAddress(m *upnp.Mapper) func(context.Context, netip.Addr) netip.Addr 
 	}
 }
 
+// teredoPatience is what a probe waits for a Teredo server at most: it is asked
+// for the second time after four seconds (RFC 4380, 5.2).
+const teredoPatience = 5 * time.Second
+
 // teredoView asks a Teredo server what it sees of the NAT.
 func teredoView(f teredoFlags) func(context.Context) (*report.Report, error) {
 	return func(ctx context.Context) (*report.Report, error) {
@@ -40,7 +45,11 @@ func teredoView(f teredoFlags) func(context.Context) (*report.Report, error) {
 		}
 		var r *report.Report
 		return r, withTeredo(ctx, cfg, func(c *teredo.Client) error {
-			if _, err := c.WaitQualified(ctx); err != nil {
+			within, cancel := context.WithTimeout(ctx, teredoPatience)
+			defer cancel()
+			if _, err := c.WaitQualified(within); err != nil && within.Err() != nil && ctx.Err() == nil {
+				return fmt.Errorf("its server has not answered for %v", teredoPatience)
+			} else if err != nil {
 				return err
 			}
 			if err := waitNAT(ctx, c); err != nil {

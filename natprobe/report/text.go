@@ -143,7 +143,7 @@ func (p *printer) servers(r *Report) {
 	for _, s := range r.Servers {
 		label := clean.Line(s.Name, clean.MaxName)
 		if a := s.Addr; a.IsValid() {
-			if label == a.String() || label == a.Addr().String() {
+			if label == a.String() || strings.Trim(label, "[]") == a.Addr().String() {
 				label = ""
 			}
 			label = strings.TrimSpace(label + " " + a.String())
