@@ -55,6 +55,13 @@ func (p *parser) address6() {
 			continue
 		}
 		taken[n.Prefix.Addr().Next()] = owner{n, n.prefixAt}
+		switch up := n.Behind; {
+		case up == nil:
+		case !up.Prefix.IsValid():
+			p.add(n.prefixAt, "%s is behind %s, which has no IPv6: want prefix there", n.Name, up.Name)
+		case !up.Prefix.Contains(n.Prefix.Addr()) || up.Prefix.Bits() > n.Prefix.Bits():
+			p.add(n.prefixAt, "the prefix %v is not on the network of %s: want a part of %v", n.Prefix, up.Name, up.Prefix)
+		}
 		for _, m := range p.s.Nodes[:i] {
 			if m.Prefix.IsValid() && m.Prefix.Overlaps(n.Prefix) && !m.above(n) && !n.above(m) || m.Prefix == n.Prefix {
 				p.add(n.prefixAt, "the prefix %v overlaps that of %s (line %d): want another", n.Prefix, m.Name, m.prefixAt.line)

@@ -119,6 +119,13 @@ func TestBadFiles(t *testing.T) {
 			[]string{`8:11: 2001:db8:1::2 is not on the network of n: want one of 2001:db8::/64`,
 				`10:11: 2001:db8::2 is on the network of n: want another one`,
 				`13:11: c is behind m, which has no IPv6: want prefix there`}},
+		{"IPv6 behind none", "[nat.n]\nprofile = \"cone\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\nprefix = \"2001:db8::/64\"\n[host.a]\n",
+			[]string{`6:10: m is behind n, which has no IPv6: want prefix there`}},
+		{"IPv6 behind another", "[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8:1::/64\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\nprefix = \"2001:db8:2::/64\"\n" +
+			"[nat.o]\nprofile = \"cone\"\nbehind = \"n\"\nprefix = \"2001:db8:1::/56\"\n[host.a]\n",
+			[]string{
+				`7:10: the prefix 2001:db8:2::/64 is not on the network of n: want a part of 2001:db8:1::/64`,
+				`11:10: the prefix 2001:db8:1::/56 is not on the network of n: want a part of 2001:db8:1::/64`}},
 		{"no IPv6 address left", "[nat.n]\nprofile = \"cone\"\nprefix = \"2001:db8::/56\"\n[nat.m]\nprofile = \"cone\"\nbehind = \"n\"\nprefix = \"2001:db8::/64\"\n[host.a]\nbehind = \"n\"\n",
 			[]string{`8:7: no IPv6 address for a at the beginning of 2001:db8::/56: want address`}},
 		{"ping over IPv6 without it", small + "[program.p]\nhost = \"a\"\nrun = \"udp-ping\"\nto = \"b\"\nfamily = 6\n",
