@@ -146,7 +146,10 @@ func (m *portMap) receive(_ time.Time, from netip.AddrPort, b []byte) {
 	case errors.As(err, &version):
 		m.old = true
 		m.begin()
-	case err == nil && r.Answers(&q) && r.Result == pcp.Success:
+	case err != nil || !r.Answers(&q):
+	case r.Result != pcp.Success:
+		m.t.Note("refused by PCP: " + r.Result.String())
+	default:
 		m.done(r.Mapping.External, r.Lifetime)
 	}
 }
@@ -155,10 +158,12 @@ func (m *portMap) receiveOld(b []byte) {
 	address, mapping := natpmp.Request{Op: natpmp.Address}, m.oldRequest()
 	r, err := natpmp.ParseResponse(b)
 	switch {
-	case err != nil || r.Result != natpmp.Success:
+	case err != nil || !r.Answers(&address) && !r.Answers(&mapping):
+	case r.Result != natpmp.Success:
+		m.t.Note("refused by NAT-PMP: " + r.Result.String())
 	case r.Answers(&address):
 		m.address = r.Addr
-	case r.Answers(&mapping):
+	default:
 		m.done(netip.AddrPortFrom(m.address, r.External), r.Lifetime)
 	}
 }
@@ -170,6 +175,7 @@ func (m *portMap) done(external netip.AddrPort, lifetime time.Duration) {
 	}
 	if external != m.mapped {
 		m.mapped = external
+		m.t.Note("")
 		m.t.Mapped(external)
 	}
 	m.later(max(lifetime/2, time.Second), m.begin)

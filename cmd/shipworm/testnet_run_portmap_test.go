@@ -43,6 +43,13 @@ func TestScenarioPortMap(t *testing.T) {
 			if got := r.Programs[1]; got.Kind != scenario.PortMap || got.Mapped != tt.external {
 				t.Errorf("%s: mapping %q, want %q", got.Name, got.Mapped, tt.external)
 			}
+			want := ""
+			if tt.igd == "pcp-not-authorized" {
+				want = "refused by PCP: NOT_AUTHORIZED"
+			}
+			if got := r.Programs[1].Note; got != want {
+				t.Errorf("it says %q, want %q", got, want)
+			}
 			if got := len(r.Programs[3].RTTs); got != tt.answers {
 				t.Errorf("%d answers, want %d", got, tt.answers)
 			}

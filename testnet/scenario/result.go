@@ -128,7 +128,10 @@ func (r *Result) WriteText(w io.Writer) error {
 	for _, x := range r.Expectations {
 		p.printf("%-7s  line %d: %s: %s\n", x.Verdict, x.Line, x.Text, x.Seen)
 	}
-	p.printf("\n%d held, %d failed, %d skipped, %s of %s\ntrace %.16s, %d events\n",
+	if len(r.Expectations) > 0 {
+		p.printf("\n")
+	}
+	p.printf("%d held, %d failed, %d skipped, %s of %s\ntrace %.16s, %d events\n",
 		r.Count(VerdictHeld), r.Count(VerdictFailed), r.Count(VerdictSkipped), short(r.Took), r.Clock, r.Trace, r.Packets)
 	return p.err
 }

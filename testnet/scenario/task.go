@@ -92,6 +92,16 @@ func (t *Task) AddressLost() {
 	})
 }
 
+// Note reports what there is to say about a program that runs on.
+func (t *Task) Note(text string) {
+	t.run.report(func(time.Duration) {
+		if text != "" && text != t.note {
+			t.run.tell("%s: %s", t.Program.Name, text)
+		}
+		t.note = text
+	})
+}
+
 // Sent reports how many requests a ping has sent so far.
 func (t *Task) Sent(n int) {
 	t.run.report(func(time.Duration) { t.sent = max(t.sent, n) })
