@@ -26,7 +26,7 @@ func TestQUIC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &quic.Config{InitialPacketSize: 1200, DisablePathMTUDiscovery: true}
+	cfg := &quic.Config{InitialPacketSize: 1200, DisablePathMTUDiscovery: true, HandshakeIdleTimeout: time.Minute, MaxIdleTimeout: time.Minute}
 	pb, err := b.ListenPacket(0)
 	if err != nil {
 		t.Fatal(err)
