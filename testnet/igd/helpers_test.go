@@ -59,9 +59,19 @@ func serve(t *testing.T, name string) served {
 			t.Fatal(err)
 		}
 	}
+	last := "" // a port that was closed can be the next one to be given out
 	s := NewServer(r, Sockets{
 		Control: conns[0], Search: conns[1], Stranger: conns[2],
-		Listen: func() (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") },
+		Listen: func() (l net.Listener, err error) {
+			if l, err = net.Listen("tcp4", "127.0.0.1:0"); err == nil && l.Addr().String() == last {
+				defer l.Close()
+				l, err = net.Listen("tcp4", "127.0.0.1:0")
+			}
+			if err == nil {
+				last = l.Addr().String()
+			}
+			return l, err
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -1,7 +1,7 @@
 package igd
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,8 +18,10 @@ const (
 )
 
 // raw sends a request to the router's web server and returns what comes within
-// the wait or 4 MiB, and whether the server closed the connection.
-func (s served) raw(t *testing.T, request string, wait time.Duration) (text string, closed bool) {
+// the wait, and whether the server closed the connection. Where there is an
+// until, it waits for as long as a busy router takes until that is so, and then
+// for the wait.
+func (s served) raw(t *testing.T, request string, until func(text string) bool, wait time.Duration) (text string, closed bool) {
 	t.Helper()
 	s.Router.mu.Lock()
 	port := s.Router.http
@@ -29,12 +31,26 @@ func (s served) raw(t *testing.T, request string, wait time.Duration) (text stri
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(wait))
 	if _, err := io.WriteString(c, request); err != nil {
 		t.Fatal(err)
 	}
-	b, err := io.ReadAll(io.LimitReader(bufio.NewReader(c), 4<<20))
-	return string(b), err == nil && len(b) < 4<<20
+	var all strings.Builder
+	for b := make([]byte, 1<<16); ; {
+		if until == nil {
+			_ = c.SetReadDeadline(time.Now().Add(wait))
+			_, err := io.Copy(&all, c)
+			return all.String(), err == nil
+		}
+		_ = c.SetReadDeadline(time.Now().Add(busy))
+		n, err := c.Read(b)
+		all.Write(b[:n])
+		if err != nil {
+			return all.String(), errors.Is(err, io.EOF)
+		}
+		if until(all.String()) {
+			until = nil
+		}
+	}
 }
 
 func get(path string) string {
@@ -50,14 +66,15 @@ func post(name, args string) string {
 func wireTests() map[string]func(*testing.T, served) {
 	silent := func(request string) func(*testing.T, served) {
 		return func(t *testing.T, s served) {
-			if text, closed := s.raw(t, request, patience); text != "" || closed {
+			if text, closed := s.raw(t, request, nil, patience); text != "" || closed {
 				t.Errorf("closed %v, %d bytes: %.100q", closed, len(text), text)
 			}
 		}
 	}
 	much := func(request string) func(*testing.T, served) {
 		return func(t *testing.T, s served) {
-			if text, closed := s.raw(t, request, busy); len(text) < 1<<20 || closed {
+			enough := func(text string) bool { return len(text) >= 1<<20 }
+			if text, closed := s.raw(t, request, enough, 0); !enough(text) || closed {
 				t.Errorf("closed %v, %d bytes", closed, len(text))
 			}
 		}
@@ -68,7 +85,8 @@ func wireTests() map[string]func(*testing.T, served) {
 			if !closes {
 				wait = patience
 			}
-			if text, closed := s.raw(t, request, wait); !strings.Contains(text, want) || closed != closes {
+			there := func(text string) bool { return strings.Contains(text, want) }
+			if text, closed := s.raw(t, request, there, wait); !strings.Contains(text, want) || closed != closes {
 				t.Errorf("closed %v, want %v and %.50q in %d bytes: %.300q", closed, closes, want, len(text), text)
 			}
 		}
