@@ -334,6 +334,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	h.Settle(time.Hour) // Run may have ended before the last were on their way
 	if n := len(r.Events()); n < 400 {
 		t.Errorf("%d events", n)
 	}
