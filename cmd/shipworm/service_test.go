@@ -31,31 +31,51 @@ func TestNotify(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "40000")
 	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
-	ready, stop = startNotify(func() string { return "two\nlines" })
-	expect := func(want string) {
+	var heard []string
+	alive, end := make(chan struct{}), make(chan struct{})
+	go func() { // all the time: a queue that is full holds up who speaks
+		defer close(end)
+		for b := make([]byte, 1000); ; {
+			n, err := l.Read(b)
+			if err != nil || n == 0 {
+				return
+			}
+			if heard = append(heard, string(b[:n])); len(heard) == 4 {
+				close(alive)
+			}
+		}
+	}()
+	wait := func(c chan struct{}) {
 		t.Helper()
-		_ = l.SetReadDeadline(time.Now().Add(10 * time.Second))
-		b := make([]byte, 1000)
-		n, err := l.Read(b)
-		if err != nil || string(b[:n]) != want {
-			t.Fatalf("heard %q, %v; want %q", b[:n], err, want)
+		select {
+		case <-c:
+		case <-time.After(time.Minute):
+			t.Fatal("it fell silent")
 		}
 	}
+	ready, stop = startNotify(func() string { return "two\nlines" })
 	ready()
-	expect("READY=1")
-	for range 3 {
-		expect("WATCHDOG=1\nSTATUS=two lines")
-	}
+	wait(alive)
 	stop()
-	b := make([]byte, 1000)
-	for {
-		n, err := l.Read(b)
-		if err != nil {
-			t.Fatal(err)
+	mark, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mark.Close()
+	if _, err := mark.Write(nil); err != nil {
+		t.Fatal(err)
+	}
+	wait(end)
+	stopping := 0
+	for _, s := range heard[1:] {
+		if s == "STOPPING=1" {
+			stopping++
+		} else if s != "WATCHDOG=1\nSTATUS=two lines" {
+			t.Errorf("heard %q", s)
 		}
-		if string(b[:n]) == "STOPPING=1" {
-			return
-		}
+	}
+	if heard[0] != "READY=1" || stopping != 1 {
+		t.Errorf("heard %q", heard)
 	}
 }
 
