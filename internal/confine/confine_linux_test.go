@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,8 +18,12 @@ import (
 )
 
 // childEnv makes this binary a process that confines itself and then tries
-// what it should not be able to do. It names a directory that may be read.
-const childEnv = "SHIPWORM_TEST_CONFINE"
+// what it should not be able to do. It names a directory that may be read, and
+// portEnv a port that may be connected to.
+const (
+	childEnv = "SHIPWORM_TEST_CONFINE"
+	portEnv  = "SHIPWORM_TEST_CONFINE_PORT"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
@@ -33,7 +38,12 @@ func child(dir string) {
 	for range 8 { // threads that are there when it happens
 		threads.Go(func() { runtime.LockOSThread(); time.Sleep(100 * time.Millisecond) })
 	}
-	landlocked, err := Process(Config{User: "nobody", ReadDirs: []string{dir}, ConnectTCP: []uint16{9}})
+	port, err := strconv.ParseUint(os.Getenv(portEnv), 10, 16)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	landlocked, err := Process(Config{User: "nobody", ReadDirs: []string{dir}, ConnectTCP: []uint16{uint16(port)}})
 	if err != nil {
 		fmt.Println("confine:", err)
 		os.Exit(1)
@@ -49,8 +59,8 @@ func child(dir string) {
 			fmt.Println(what, "fails otherwise")
 		}
 	}
-	dial := func(to string) error {
-		c, err := net.Dial("tcp", to)
+	dial := func(port uint64) error {
+		c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
 		if err == nil {
 			c.Close()
 		}
@@ -63,8 +73,8 @@ func child(dir string) {
 	try("file", err)
 	try("write", os.WriteFile(filepath.Join(dir, "new"), nil, 0o600))
 	try("exec", exec.Command("/bin/true").Run())
-	try("tcp 10", dial("127.0.0.1:10"))
-	try("tcp 9", dial("127.0.0.1:9"))
+	try("another port", dial(port^1))
+	try("the port", dial(port))
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err == nil {
 		_, err = pc.WriteTo([]byte("x"), pc.LocalAddr())
@@ -74,17 +84,25 @@ func child(dir string) {
 
 // After it nothing is left but what was named. C-02
 func TestProcess(t *testing.T) {
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil { // for nobody
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("x"), 0o644); err != nil {
+	dir, err := os.MkdirTemp("/tmp", "shipworm-confine") // TMPDIR may be its owner's alone
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // for nobody
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := errors.Join(os.WriteFile(file, []byte("x"), 0o644), os.Chmod(file, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, fmt.Sprint(portEnv, "=", l.Addr().(*net.TCPAddr).Port))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -92,7 +110,7 @@ func TestProcess(t *testing.T) {
 	if !bytes.Contains(out, []byte("landlocked true")) {
 		t.Skipf("no Landlock in this kernel; the rest was confirmed:\n%s", out)
 	}
-	want := "landlocked true\npasswd denied\nfile works\nwrite denied\nexec denied\ntcp 10 denied\ntcp 9 fails otherwise\nudp works\n"
+	want := "landlocked true\npasswd denied\nfile works\nwrite denied\nexec denied\nanother port denied\nthe port works\nudp works\n"
 	if string(out) != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
