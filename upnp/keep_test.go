@@ -399,7 +399,7 @@ func TestExternal(t *testing.T) {
 }
 
 // List shows the router's whole table, and knows what Add made by whatever
-// protocol.
+// protocol, and what another process keeps.
 func TestList(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
 		r := start(t, ctx, l, "miniupnpd")
@@ -409,13 +409,45 @@ func TestList(t *testing.T) {
 		if err := r.Add(time.Now(), theirs); err != nil {
 			t.Fatal(err)
 		}
-		m := newTestMapper(t, l, func(c *Config) { c.Journal = t.TempDir() })
+		dir := t.TempDir()
+		m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
 		got, err := m.Add(ctx, udpRequest())
 		if err != nil || got.Via != ViaPCP {
 			t.Fatalf("%+v, %v", got, err)
 		}
+		q := udpRequest()
+		q.Internal = netip.AddrPortFrom(q.Internal.Addr(), 4711)
+		k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), q)
+		k.next(t, time.Second)
 		all, err := m.List(ctx)
-		if err != nil || len(all) != 2 || all[0].Ours || all[0].External != 80 || !all[1].Ours || all[1].External != 3545 {
+		if err != nil || len(all) != 3 || all[0].Ours || all[0].External != 80 || !all[1].Ours || all[1].External != 3545 || !all[2].Ours || all[2].External != 4711 {
+			t.Errorf("%+v, %v", all, err)
+		}
+		k.end()
+	})
+}
+
+// Of a router that shows no table List knows what was written down, and Delete
+// closes it under the port that the router chose.
+func TestListWithoutTable(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+		start(t, ctx, l, "other-port")
+		m := newTestMapper(t, l, func(c *Config) { c.Journal = t.TempDir() })
+		if all, err := m.List(ctx); all != nil || !errors.Is(err, ErrNoDevice) {
+			t.Errorf("%+v, %v", all, err)
+		}
+		got, err := m.Add(ctx, udpRequest())
+		if err != nil || got.External.Port() == 3545 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		all, err := m.List(ctx)
+		if !errors.Is(err, ErrNoDevice) || len(all) != 1 || !all[0].Ours || all[0].External != got.External.Port() || all[0].Internal != got.Internal || all[0].Lease.Round(time.Minute) != time.Hour {
+			t.Errorf("%+v, %v", all, err)
+		}
+		if err := m.Delete(ctx, UDP, got.External.Port()); err != nil {
+			t.Error(err)
+		}
+		if all, err := m.List(ctx); all != nil || !errors.Is(err, ErrNoDevice) {
 			t.Errorf("%+v, %v", all, err)
 		}
 	})

@@ -33,7 +33,8 @@ const (
 )
 
 // List returns the router's table, as UPnP tells it; the other protocols cannot
-// be asked. The entries so far come with an error.
+// be asked. The entries so far come with an error: of a router that shows no
+// table those in the journal.
 func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
 	g, err := m.gateway(netip.IPv4Unspecified())
 	if err != nil {
@@ -41,11 +42,11 @@ func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
+	written := m.written(g)
 	d, err := m.findDevice(ctx, g)
 	if err != nil {
-		return nil, fmt.Errorf("upnp: router %v shows no table: %w", g.Addr, &ProtocolError{ViaUPnP, err})
+		return written, fmt.Errorf("upnp: router %v shows no table: %w", g.Addr, &ProtocolError{ViaUPnP, err})
 	}
-	added := m.added()
 	var out []Entry
 	for i := range maxEntries {
 		e, err := d.wan.PortMappingAt(ctx, i)
@@ -59,26 +60,34 @@ func (m *Mapper) List(ctx context.Context) ([]Entry, error) {
 		}
 		out = append(out, Entry{
 			Protocol: e.Protocol, External: e.External, Internal: e.Internal, Description: e.Description,
-			Lease: e.Lease, Enabled: e.Enabled, Ours: ours(e, g) || added[Entry{Protocol: e.Protocol, External: e.External, Internal: e.Internal}],
+			Lease: e.Lease, Enabled: e.Enabled, Ours: ours(e, g) || slices.ContainsFunc(written, func(w Entry) bool {
+				return w.Protocol == e.Protocol && w.External == e.External && w.Internal == e.Internal
+			}),
 		})
 	}
 	return out, nil
 }
 
-// added returns what Add has mapped, as far as the journal knows, by protocol
-// and endpoints.
-func (m *Mapper) added() map[Entry]bool {
-	out := map[Entry]bool{}
+// written returns what this and other processes have mapped on a router, as far
+// as the journal knows.
+func (m *Mapper) written(g Gateway) []Entry {
 	if m.journal == nil {
-		return out
+		return nil
 	}
-	records, err := m.journal.Lasting()
+	all, err := m.journal.Entries()
 	if err != nil {
 		m.cfg.Logger.Debug("port mapping journal", "err", err)
 	}
-	for _, r := range records {
-		out[Entry{Protocol: r.Entry.Protocol, External: r.Entry.External, Internal: r.Entry.Internal}] = true
-		r.Close()
+	var out []Entry
+	for _, e := range all {
+		if e.Asked || e.Expired(time.Now()) || !e.Internal.Addr().Is4() || e.Gateway != g.Addr && e.Via != ViaUPnP.String() {
+			continue
+		}
+		one := Entry{Protocol: e.Protocol, External: e.External, Internal: e.Internal, Description: e.Via, Enabled: true, Ours: true}
+		if !e.Expires.IsZero() {
+			one.Lease = time.Until(e.Expires).Round(time.Second)
+		}
+		out = append(out, one)
 	}
 	return out
 }

@@ -22,7 +22,9 @@ func newUPnPListCmd() *cobra.Command {
 		Long: `List every port that the router has open, for any host, as UPnP tells it. PCP
 and NAT-PMP have no such question; their mappings are in the list of a router
 that keeps one table for all. An asterisk marks what this host's shipworm made.
-Descriptions are those that programs gave: they prove nothing.`,
+Descriptions are those that programs gave: they prove nothing. Of a router that
+shows no table what shipworm made is listed as it was written down, with exit
+code 3.`,
 		Example: "  shipworm upnp list",
 		Args:    exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -18,11 +18,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -145,20 +145,50 @@ func (j *Journal) Lasting() ([]*Record, error) {
 	return j.scan(func(e *Entry) bool { return e.Lasting })
 }
 
-func (j *Journal) scan(want func(*Entry) bool) ([]*Record, error) {
+// Entries returns what is written, also by living processes, to look at.
+func (j *Journal) Entries() ([]Entry, error) {
+	paths, err := j.paths()
+	var out []Entry
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+		f.Close()
+		if e, bad := Parse(b); err == nil && bad == nil {
+			out = append(out, e)
+		}
+	}
+	return out, err
+}
+
+// paths returns the files of entries.
+func (j *Journal) paths() ([]string, error) {
 	files, err := os.ReadDir(j.dir)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	files = slices.DeleteFunc(files, func(f fs.DirEntry) bool {
+	var out []string
+	for _, f := range files {
 		if strings.HasSuffix(f.Name(), suffix+unfinished) {
 			j.tidy(f)
 		}
-		return !strings.HasSuffix(f.Name(), suffix) || !f.Type().IsRegular()
-	})
+		if strings.HasSuffix(f.Name(), suffix) && f.Type().IsRegular() && len(out) < MaxEntries {
+			out = append(out, filepath.Join(j.dir, f.Name()))
+		}
+	}
+	return out, nil
+}
+
+func (j *Journal) scan(want func(*Entry) bool) ([]*Record, error) {
+	paths, err := j.paths()
+	if err != nil {
+		return nil, err
+	}
 	var out []*Record
-	for _, f := range files[:min(len(files), MaxEntries)] {
-		r := &Record{path: filepath.Join(j.dir, f.Name())}
+	for _, path := range paths {
+		r := &Record{path: path}
 		if ok, err := r.claim(); err != nil {
 			return out, err
 		} else if !ok {
