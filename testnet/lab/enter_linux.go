@@ -47,7 +47,7 @@ func readMarker() (stage, outer, id string) {
 // [*NamespaceError] when the system refuses the namespaces.
 //
 // The program keeps its user, group, directory, standard streams and terminal;
-// with no root it gains the capabilities that a laboratory needs, inside only.
+// without them it gains the capabilities that a laboratory needs, inside only.
 // Its file system is the same, but mounts made inside stay inside; /proc shows
 // the laboratory's processes unless the system (some containers) forbids that.
 // SIGINT, SIGTERM and SIGHUP are passed on. If the outer process is killed,
@@ -83,6 +83,22 @@ func entered() bool {
 // routes, ping, and servers on low ports.
 var capabilities = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE}
 
+// capable reports whether the process has these capabilities. Root of a container
+// often has not.
+func capable() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // 32 capabilities each
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return false
+	}
+	for _, c := range capabilities {
+		if data[c/32].Effective&(1<<(c%32)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // runOuter starts the init stage and waits for it.
 func runOuter() (int, error) {
 	outer, err := netnsID("/proc/self/ns/net")
@@ -98,7 +114,7 @@ func runOuter() (int, error) {
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || !capable() {
 		// The user stays who they are: programs that refuse to run as root,
 		// or that drop root, behave as they do outside.
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
