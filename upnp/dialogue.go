@@ -3,6 +3,7 @@ package upnp
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -86,7 +87,11 @@ func (d *dialogue) poll(now time.Time) []byte {
 		return nil
 	}
 	if d.tries == maxTries || !now.Before(d.limit) {
-		d.end(answer{}, &ProtocolError{d.now, ErrSilent})
+		var err error = &ProtocolError{d.now, ErrSilent}
+		if !d.fixed {
+			err = fmt.Errorf("PCP, NAT-PMP: %w", ErrSilent)
+		}
+		d.end(answer{}, err)
 		return nil
 	}
 	if d.tries > 0 && !d.fixed {

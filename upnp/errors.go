@@ -39,7 +39,7 @@ func (e *ProtocolError) Unwrap() error { return e.Err }
 // MapError says that no protocol made a mapping, and why each did not.
 type MapError struct {
 	Gateway netip.Addr
-	Errs    []error // ProtocolErrors
+	Errs    []error // one a protocol, or of PCP and NAT-PMP together
 }
 
 func (e *MapError) Error() string {

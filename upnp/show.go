@@ -42,7 +42,7 @@ func (m *Mapper) Show(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
 	o := Overview{Gateway: g, Services: make([]Service, 3)}
 	var all sync.WaitGroup

@@ -23,6 +23,7 @@ const (
 	CodeConflict           = 718
 	CodeSamePortRequired   = 724
 	CodePermanentLeaseOnly = 725
+	CodeNoPortMaps         = 728
 	CodeConflictsWithOther = 729
 )
 
@@ -33,7 +34,36 @@ type Fault struct {
 	Text   string // the device's words: foreign
 }
 
-func (e *Fault) Error() string { return fmt.Sprintf("igd: %s: error %d", e.Action, e.Code) }
+func (e *Fault) Error() string {
+	s := fmt.Sprintf("igd: %s: error %d", e.Action, e.Code)
+	if word := faultWord(e.Code); word != "" {
+		s += ", " + word
+	}
+	return s
+}
+
+// faultWord says what the codes mean that AddPortMapping comes to, "" for others.
+func faultWord(code int) string {
+	switch code {
+	case CodeInvalidArgs:
+		return "invalid arguments"
+	case CodeActionFailed:
+		return "action failed"
+	case CodeNotAuthorized:
+		return "not authorized"
+	case CodeNoWildcardPort:
+		return "external port must be given"
+	case CodeConflict, CodeConflictsWithOther:
+		return "port is taken"
+	case CodeSamePortRequired:
+		return "ports must be the same"
+	case CodePermanentLeaseOnly:
+		return "permanent mappings only"
+	case CodeNoPortMaps:
+		return "no room for more"
+	}
+	return ""
+}
 
 // IsFault reports whether err is a Fault with one of the codes.
 func IsFault(err error, codes ...int) bool {

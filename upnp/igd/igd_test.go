@@ -268,3 +268,15 @@ func FuzzSOAP(f *testing.F) {
 		_, _ = s.AddPinhole(t.Context(), 17, netip.MustParseAddrPort("[2001:db8::1]:5"), time.Hour)
 	})
 }
+
+// A refusal is told by its number, to be looked up, and in words.
+func TestFaultWords(t *testing.T) {
+	for code, want := range map[int]string{
+		CodeConflict:    "igd: AddPortMapping: error 718, port is taken",
+		CodeNoSuchIndex: "igd: AddPortMapping: error 713",
+	} {
+		if got := (&Fault{Action: "AddPortMapping", Code: code, Text: "\x1b[31m"}).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
