@@ -79,6 +79,36 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// What is new is told at once, between the turns of the watchdog.
+func TestNotifyNews(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is Linux's")
+	}
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "7200000000")
+	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+	turns := 0 // of one goroutine
+	ready, stop := startNotify(func() string { turns++; return strconv.Itoa(turns) })
+	defer stop()
+	for turn, want := range []string{"READY=1", "WATCHDOG=1\nSTATUS=1", "WATCHDOG=1\nSTATUS=2"} {
+		if turn != 1 {
+			ready()
+		}
+		_ = l.SetReadDeadline(time.Now().Add(time.Minute))
+		b := make([]byte, 1000)
+		n, err := l.Read(b)
+		if err != nil || string(b[:n]) != want {
+			t.Fatalf("heard %q, %v; want %q", b[:n], err, want)
+		}
+	}
+}
+
 // Each unit starts a command that exists, with the table of its name.
 func TestUnitsStart(t *testing.T) {
 	units, _ := filepath.Glob("../../dist/systemd/*.service")

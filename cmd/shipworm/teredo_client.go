@@ -177,6 +177,7 @@ func runTeredoClient(ctx context.Context, cfg teredo.ClientConfig, opts *clientO
 		for {
 			select {
 			case e := <-events:
+				alive()
 				if err := out.write(e, c.State()); err != nil {
 					return err
 				}

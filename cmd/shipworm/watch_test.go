@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,6 +47,8 @@ func frail(file string) int {
 			<-c.Context().Done()
 			os.Stdout.WriteString("asked\n")
 			select {}
+		case "stopped":
+			_ = exec.Command("kill", "-STOP", strconv.Itoa(os.Getpid())).Run()
 		case "slow":
 			<-c.Context().Done()
 			os.Stdout.WriteString("asked\n")
@@ -99,6 +102,8 @@ func TestWatched(t *testing.T) {
 		{"the runtime gives up", "fatal", nil, 0, exitCrashed, "what it held was given back"},
 		{"it is killed", "deaf", nil, syscall.SIGKILL, exitCrashed, "shipworm: it was killed; what it held was given back\n"},
 		{"it is aborted", "deaf", nil, syscall.SIGABRT, exitCrashed, "what it held was given back"},
+		{"it hangs", "deaf", signals(syscall.SIGABRT), 0, exitCrashed, "what it held was given back"},
+		{"it is stopped", "stopped", signals(syscall.SIGABRT), 0, exitCrashed, "shipworm: it was killed; what it held was given back\n"},
 		{"it is done", "negative", nil, 0, exitNegative, "shipworm: no\n"},
 		{"interrupted", "polite", signals(syscall.SIGINT), 0, exitInterrupted, ""},
 		{"terminated", "polite", signals(syscall.SIGTERM), 0, exitInterrupted, ""},

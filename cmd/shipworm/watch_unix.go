@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,9 @@ import (
 // text of a crash. The descriptor has the number that it has here, because 3 and
 // on may be the user's (--password-fd).
 const watchEnv = "SHIPWORM_WATCHED"
+
+// abortTime is how long a command that hangs has to show where.
+const abortTime = time.Second
 
 // watch runs a watched command and returns its exit code; ok is false if this
 // process is to run the command itself.
@@ -47,7 +51,7 @@ func (p *program) watch(args []string) (code int, ok bool) {
 		return 0, false // it will say so itself
 	}
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGABRT)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
@@ -71,6 +75,11 @@ func (p *program) watch(args []string) (code int, ok bool) {
 	go func() {
 		asked := false
 		for s := range signals {
+			if s == syscall.SIGABRT { // a service manager that heard nothing for too long
+				_ = child.Process.Signal(s) // it shows where it hangs, if it can
+				time.AfterFunc(abortTime, func() { _ = child.Process.Kill() })
+				continue
+			}
 			// The kernel sends one SIGHUP, and the shell another.
 			if !asked || s != syscall.SIGHUP {
 				_, _ = near.Write([]byte{1})
