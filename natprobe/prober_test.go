@@ -265,7 +265,12 @@ func TestLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := p.Run(t.Context())
+	var r *report.Report
+	for range 10 { // a server that stands still seems to be none
+		if r, err = p.Run(t.Context()); err != nil || r.IPv6 != nil && r.Kind == report.Single && r.IPv6.Kind == report.Single {
+			break
+		}
+	}
 	if err != nil || r.IPv6 == nil {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -243,8 +243,19 @@ func TestRates(t *testing.T) {
 			if got < c.want*98/100 || got > c.want*102/100 {
 				t.Errorf("%d answers in 10 s, want %d", got, c.want)
 			}
-			if _, ok := m.Receive(began.Add(10*time.Second), 0, at(c.listen[0].Next(), 999), req); !ok {
-				t.Error("another address is not answered")
+			// One may have the bucket of the busy one, but not several.
+			others := 0
+			for i := range byte(10) {
+				other := netip.AddrFrom4([4]byte{192, 0, 2, i})
+				if c.listen[0].Is6() {
+					other = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 7: i + 1}) // of a network of its own
+				}
+				if _, ok := m.Receive(began.Add(10*time.Second), 0, at(other, 999), req); ok {
+					others++
+				}
+			}
+			if others < 8 {
+				t.Errorf("%d of 10 others are answered", others)
 			}
 		})
 	}

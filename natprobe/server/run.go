@@ -64,12 +64,13 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	tcp := s.listenTCP(ctx)
 	s.cfg.Logger.Info("serving", "addresses", s.cfg.Listen, "ports", []uint16{s.cfg.Port, s.cfg.OtherPort})
 	if s.cfg.OnReady != nil {
 		s.cfg.OnReady()
 	}
 	var all sync.WaitGroup
-	if tcp := s.listenTCP(ctx); tcp != nil {
+	if tcp != nil {
 		defer tcp.Close()
 		all.Go(func() { hangUp(ctx, tcp) })
 		context.AfterFunc(ctx, func() { tcp.Close() })

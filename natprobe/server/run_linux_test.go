@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -16,10 +17,9 @@ import (
 
 // A server that nothing reaches over UDP shows over TCP that it is there.
 func TestTCPShowsServer(t *testing.T) {
-	ip := netip.MustParseAddr("127.0.0.1")
-	ports := freePorts(t, ip, 2)
-	start(t, Config{Listen: []netip.Addr{ip}, Port: ports[0], OtherPort: ports[1]})
-	c, err := net.Dial("tcp", netip.AddrPortFrom(ip, ports[0]).String())
+	ports := freePorts(t, lo1, 2)
+	start(t, Config{Listen: []netip.Addr{lo1}, Port: ports[0], OtherPort: ports[1]})
+	c, err := net.Dial("tcp", netip.AddrPortFrom(lo1, ports[0]).String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func exchange(t *testing.T, to netip.AddrPort, req message.Message) (netip.AddrP
 	if _, err := c.WriteToUDPAddrPort(req.Append(nil), to); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 2000)
@@ -104,8 +104,14 @@ func exchange(t *testing.T, to netip.AddrPort, req message.Message) (netip.AddrP
 	return from, m
 }
 
-// The whole of 127.0.0.0/8 is this host's on Linux only.
-var lo1, lo2 = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+// The whole of 127.0.0.0/8 is this host's on Linux only. These two are of this
+// process: nobody else takes a port there between a look and its use.
+var lo1, lo2 = loopback(1), loopback(2)
+
+func loopback(n byte) netip.Addr {
+	pid := os.Getpid()
+	return netip.AddrFrom4([4]byte{127, byte(1 + pid>>12%254), byte(pid >> 4), byte(pid%16)<<4 | n})
+}
 
 func TestRunTwoAddresses(t *testing.T) {
 	ports := freePorts(t, lo1, 2)
