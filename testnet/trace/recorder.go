@@ -145,7 +145,7 @@ func (r *Recorder) OnEvent(e sim.Event) {
 	}
 	if hop == none && !starts && !t.pending {
 		if hop = r.arrival(t, &e); hop == none && !known {
-			hop = r.lookalike(e.Node, e.Packet)
+			hop = r.lookalike(e.ID, e.Node, e.Packet)
 		}
 	}
 	switch {
@@ -206,12 +206,12 @@ func (r *Recorder) OnTransit(n sim.Transit) {
 	}
 	r.meet(line)
 	t, known := r.tracks.get(identify(n.ID, n.Packet))
-	p := Packet{Time: n.Time, Line: line, Up: n.Up, Duplicate: n.Duplicate, prev: none}
+	p := Packet{Time: n.Time, Line: line, Up: n.Up, Duplicate: n.Duplicate, number: n.ID, prev: none}
 	var like []byte
 	hop := none
 	if !t.pending && !n.Up {
 		if hop = r.risen(t, line, n.Packet); hop == none && !known && !r.cut.made(n) {
-			hop = r.lookalike("", n.Packet)
+			hop = r.lookalike(n.ID, "", n.Packet)
 		}
 	}
 	switch {

@@ -120,6 +120,41 @@ func TestNewNeighbour(t *testing.T) {
 	}
 }
 
+// A router that numbers packets anew, as RFC 7857, 10 wants it, does not end
+// their journeys, even if another one on its way has the number already.
+func TestRewrittenIdentification(t *testing.T) {
+	h := newHomes(t, 1)
+	r := trace.New(trace.Config{})
+	r.Attach(h.World)
+	c, _ := nat.Profile("cgn")
+	c.External = []netip.Addr{netip.MustParseAddr("198.51.100.77")}
+	carrier, err := h.Router("carrier", c, link.Config{Delay: 5 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	carol, err := carrier.Host("carol", link.Config{Delay: 5 * time.Millisecond}, netip.MustParseAddr("100.64.0.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// They overtake, and the carrier numbers them from 1 as they come.
+	for i := range uint16(5) {
+		pkt := ipv4.AppendUDP(nil, 5-i, netip.MustParseAddrPort("100.64.0.2:5000"), serverAt, binary.BigEndian.AppendUint16(nil, i))
+		carol.Send(pkt)
+		h.run(time.Millisecond)
+	}
+	h.run(time.Second)
+	for i := range uint64(5) {
+		if s := story(r, i+1); s != "carol sent, carrier forwarded, server delivered" {
+			t.Errorf("%d: %s", i+1, s)
+		}
+	}
+	for _, p := range r.Packets() {
+		if p.Then.Node == "" || p.Journey <= 5 && p.Journey != uint64(p.Data[29])+1 {
+			t.Errorf("%s: journey %d of packet %d: %s", p.Line, p.Journey, p.Data[29], p.Comment())
+		}
+	}
+}
+
 // Packets that nobody can tell apart keep their order.
 func TestEqualPackets(t *testing.T) {
 	h := newHomes(t, 1, invariant.Repeat)

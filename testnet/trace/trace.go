@@ -49,6 +49,7 @@ type Packet struct {
 	Then      Decision  // what became of it; zero if it was on the way at the end
 
 	prev         int32  // the event of After
+	number       uint64 // in its world; 0 = unknown
 	seq          uint64 // order of recording, with events
 	track        *track // while it is on its way
 	older, newer int32  // others of the lane

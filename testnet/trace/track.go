@@ -174,10 +174,11 @@ func (r *Recorder) spoilt(e *sim.Event) int32 {
 const nearby = 256
 
 // lookalike finds a packet on its way of which nothing like pkt is known
-// otherwise: a line corrupted it or an application gateway rewrote it, but it
-// kept its identification and an address. node is where it came out, "" for a
-// network.
-func (r *Recorder) lookalike(node string, pkt []byte) int32 {
+// otherwise: a line corrupted it, or a router rewrote its identification or its
+// payload. It has the number in its world that it had, or else, where that is
+// unknown, its identification and an address. node is where it came out, "" for
+// a network.
+func (r *Recorder) lookalike(number uint64, node string, pkt []byte) int32 {
 	if len(pkt) < ipv4.HeaderLen {
 		return none
 	}
@@ -188,6 +189,12 @@ func (r *Recorder) lookalike(node string, pkt []byte) int32 {
 			continue
 		}
 		a, b := p.Data, pkt
+		if number != 0 && p.number != 0 {
+			if number == p.number && ipv4.FragmentOffset(a) == ipv4.FragmentOffset(b) {
+				return i
+			}
+			continue
+		}
 		if bytes.Equal(a[4:8], b[4:8]) && a[9] == b[9] && (bytes.Equal(a[12:16], b[12:16]) || bytes.Equal(a[16:20], b[16:20])) {
 			return i
 		}
