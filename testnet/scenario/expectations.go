@@ -193,6 +193,7 @@ func (p *parser) reasons() []string {
 // netReasons are those that testnet/sim has for drops of its own.
 var netReasons = []string{
 	"too many packets in flight", "no host has this address", "multicast does not leave a LAN",
+	"nobody else is on this LAN",
 	"time to live exceeded", "destination is on the network it came from", "no socket on this port",
 	"delivered to a host that has not this address", "the other fragments did not come", "wrong UDP checksum",
 	"not a well-formed IPv6 packet", "no IPv6 prefix is delegated", "a link-local address does not leave its link",

@@ -13,6 +13,7 @@ const (
 	reasonBusy       = "too many packets in flight"
 	reasonNoRoute    = "no host has this address"
 	reasonMulticast  = "multicast does not leave a LAN"
+	reasonAlone      = "nobody else is on this LAN"
 	reasonMalformed  = "not a well-formed IPv4 packet"
 	reasonMalformed6 = "not a well-formed IPv6 packet"
 	reasonNoIPv6     = "no IPv6 prefix is delegated"
@@ -149,13 +150,19 @@ func (n *network) flood(p *buffer, from *line) {
 		w.drop(n.name, p, reasonMulticast)
 		return
 	}
+	alone := true
 	for _, l := range n.lines {
 		if l != from {
+			alone = false
 			c := w.buffers.twin(p, p.b)
 			if !l.send(c, false) {
 				w.drop(l.downName, c, reasonTooBig)
 			}
 		}
+	}
+	if alone {
+		w.drop(n.name, p, reasonAlone)
+		return
 	}
 	w.buffers.release(p)
 }

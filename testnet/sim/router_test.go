@@ -218,6 +218,9 @@ func TestMulticastStaysOnTheLAN(t *testing.T) {
 	if len(a.got) != 0 || n.Stats().Delivered != 2 {
 		t.Errorf("the sender got %q, %d delivered", a.got, n.Stats().Delivered)
 	}
+	n.bind(n.behind(n.router("cabin", "cone", "203.0.113.2"), "hermit", "192.168.2.2"), 3544).send(addrPort("224.0.0.253:3544"), "bubble")
+	n.run(time.Second)
+	n.dropped("cabin/lan", "nobody else is on this LAN")
 }
 
 // icmp keeps the ICMP messages that a host gets.
