@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -119,28 +120,57 @@ func TestCheckXML(t *testing.T) {
 	}
 }
 
-// serve runs a device on loopback; the dialler counts every connection that is
-// asked for.
+var device = netip.MustParseAddrPort("192.168.1.1:5000")
+
+// pipes is a listener in memory.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  func()
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.close(); return nil }
+func (p *pipes) Addr() net.Addr { return net.TCPAddrFromAddrPort(device) }
+
+// serve runs a device until the test's bubble ends. Nobody else can be dialled.
 func serve(t *testing.T, h http.HandlerFunc) (*url.URL, DialFunc) {
 	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	u, err := url.Parse(s.URL + "/root.xml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", to.String())
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.close = sync.OnceFunc(func() { close(p.closed) })
+	s := &http.Server{Handler: h}
+	go s.Serve(p)
+	t.Cleanup(func() { s.Close() })
+	return &url.URL{Scheme: "http", Host: device.String(), Path: "/root.xml"}, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		if to != device {
+			return nil, fmt.Errorf("dials %v", to)
+		}
+		near, far := net.Pipe()
+		select {
+		case p.conns <- far:
+			return near, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
 // U-02: bounds of one request: body, headers, redirects, proxies, cookies.
 func TestBounds(t *testing.T) {
-	// A proxy that http.ProxyFromEnvironment would use for any other address.
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // as http.ProxyFromEnvironment would use
 	pad := func(n int) string { return fmt.Sprintf(description, "<!--"+strings.Repeat("x", n)+"-->", "") }
 	whole := func(n int) string { return pad(n - len(pad(0))) }
+	run := func(name string, f func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+	}
 	tests := []struct {
 		name string
 		h    http.HandlerFunc
@@ -153,14 +183,14 @@ func TestBounds(t *testing.T) {
 		{"no XML", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<a>") }, ErrXML},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		run(tt.name, func(t *testing.T) {
 			location, dial := serve(t, tt.h)
 			if _, err := Describe(t.Context(), location, dial); !errors.Is(err, tt.want) {
 				t.Errorf("%v, want %v", err, tt.want)
 			}
 		})
 	}
-	t.Run("headers", func(t *testing.T) {
+	run("headers", func(t *testing.T) {
 		location, dial := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", MaxHeader))
 		})
@@ -168,7 +198,7 @@ func TestBounds(t *testing.T) {
 			t.Error("more than 16 KiB of headers were read")
 		}
 	})
-	t.Run("cookies", func(t *testing.T) {
+	run("cookies", func(t *testing.T) {
 		location, dial := serve(t, func(w http.ResponseWriter, q *http.Request) {
 			if len(q.Cookies()) > 0 || q.Header.Get("Accept-Encoding") != "" {
 				t.Errorf("headers %v", q.Header)
@@ -197,22 +227,24 @@ func fault(code int) string {
 // what counts.
 func TestFaults(t *testing.T) {
 	for _, status := range []int{200, 500} {
-		location, dial := serve(t, func(w http.ResponseWriter, q *http.Request) {
-			if q.Method == http.MethodGet {
-				fmt.Fprintf(w, description, "", service("WANIPConnection:1", "/c"))
-				return
+		synctest.Test(t, func(t *testing.T) {
+			location, dial := serve(t, func(w http.ResponseWriter, q *http.Request) {
+				if q.Method == http.MethodGet {
+					fmt.Fprintf(w, description, "", service("WANIPConnection:1", "/c"))
+					return
+				}
+				w.WriteHeader(status)
+				fmt.Fprint(w, fault(718))
+			})
+			d, err := Describe(t.Context(), location, dial)
+			if err != nil {
+				t.Fatal(err)
 			}
-			w.WriteHeader(status)
-			fmt.Fprint(w, fault(718))
+			err = d.Connections[0].AddPortMapping(t.Context(), PortMapping{Protocol: "UDP", External: 1, Internal: netip.MustParseAddrPort("1.2.3.4:5"), Lease: time.Hour})
+			if !IsFault(err, CodeConflict) || IsFault(err, CodeNoSuchEntry) {
+				t.Errorf("status %d: %v", status, err)
+			}
 		})
-		d, err := Describe(t.Context(), location, dial)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = d.Connections[0].AddPortMapping(t.Context(), PortMapping{Protocol: "UDP", External: 1, Internal: netip.MustParseAddrPort("1.2.3.4:5"), Lease: time.Hour})
-		if !IsFault(err, CodeConflict) || IsFault(err, CodeNoSuchEntry) {
-			t.Errorf("status %d: %v", status, err)
-		}
 	}
 }
 
