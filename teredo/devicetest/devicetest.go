@@ -69,12 +69,13 @@ type Host struct {
 }
 
 // patience is how long the suite waits for anything.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // Run runs the suite. open makes a host on a link of mtu bytes, 1280 or 65535,
 // each time a new one, and may leave closing the device to the suite.
 func Run(t *testing.T, open func(t *testing.T, mtu int) *Host) {
-	for _, test := range []struct {
+	first := 10000 + rand.IntN(50000) // and each test has another port
+	for i, test := range []struct {
 		name string
 		mtu  int
 		run  func(*harness)
@@ -97,7 +98,7 @@ func Run(t *testing.T, open func(t *testing.T, mtu int) *Host) {
 		{"allocations", 1280, (*harness).allocations},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := &harness{T: t, Host: open(t, test.mtu), mtu: test.mtu, peer: netip.AddrPortFrom(Peer, uint16(10000+rand.IntN(50000))), seen: map[*byte]bool{}}
+			h := &harness{T: t, Host: open(t, test.mtu), mtu: test.mtu, peer: netip.AddrPortFrom(Peer, uint16(first+i)), seen: map[*byte]bool{}}
 			t.Cleanup(func() { _ = h.Device.Close() })
 			// Whatever hangs, ends: a closed device fails its reader.
 			watchdog := time.AfterFunc(patience, func() { _ = h.Device.Close() })
