@@ -86,3 +86,23 @@ func TestTakenAway(t *testing.T) {
 		})
 	}
 }
+
+// U-09: what a restart of the router has removed leaves the journal, whatever the
+// router says of it.
+func TestSweepAfterRestart(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only", "upnp-only", "permanent-only", "miniupnpd"} {
+		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+			r := start(t, ctx, l, profile)
+			dir := t.TempDir()
+			m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+			leave(t, ctx, m)
+			r.server.Reboot()
+			if _, err := m.Sweep(ctx); err != nil {
+				t.Errorf("%s: %v", profile, err)
+			}
+			if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+				t.Errorf("%s: %v: left %v", profile, err, files)
+			}
+		})
+	}
+}

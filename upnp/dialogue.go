@@ -165,6 +165,9 @@ func (d *dialogue) receivePCP(now time.Time, b []byte) {
 	case !r.Answers(&q):
 		return
 	}
+	if q.Lifetime == 0 && r.Result == pcp.NoResources {
+		r.Result = pcp.Success // as miniupnpd says that it has none to delete (RFC 6887, 15.1 has success)
+	}
 	if r.Result != pcp.Success {
 		d.end(answer{}, &ProtocolError{ViaPCP, &resultError{r.Result.String(), r.Result == pcp.NotAuthorized}})
 		return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -32,22 +33,21 @@ opened is left alone. Exit code 3 if there is no such mapping or it is another's
 			if err != nil {
 				return err
 			}
-			if _, err := m.Sweep(c.Context()); err != nil {
-				return upnpError(c.Context(), err)
-			}
+			_, left := m.Sweep(c.Context()) // does not stand in the way of what was asked for
 			if err := m.Delete(c.Context(), p, port); err != nil {
 				return upnpError(c.Context(), err)
 			}
 			if flags.asJSON {
-				return printJSON(c.OutOrStdout(), struct {
+				err = printJSON(c.OutOrStdout(), struct {
 					Schema   int    `json:"schema"`
 					Protocol string `json:"protocol"`
 					External uint16 `json:"external"`
 					Deleted  bool   `json:"deleted"`
 				}{1, p.String(), port, true})
+			} else {
+				_, err = fmt.Fprintf(c.OutOrStdout(), "%v %d is closed\n", p, port)
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%v %d is closed\n", p, port)
-			return err
+			return errors.Join(err, upnpError(c.Context(), left))
 		},
 	}
 	flags.add(c)

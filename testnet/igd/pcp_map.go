@@ -104,12 +104,16 @@ func (r *Router) pcpPlace(q pcpRequest, old *Mapping, m Mapping) (*Mapping, int)
 }
 
 // pcpDelete ends the mappings that a request with lifetime 0 names (RFC 6887,
-// 15.1). None is no error.
+// 15.1). None is no error, by the RFC.
 func (r *Router) pcpDelete(q pcpRequest, target netip.Addr, out []byte) ([]byte, time.Duration, int) {
+	before := len(r.mappings)
 	r.removeAll(func(m *Mapping) bool {
 		return m.By == PCP && !m.peer.IsValid() && m.Internal.Addr() == target && m.nonce == q.nonce &&
 			(q.protocol == 0 || m.Protocol == q.protocol) && (q.internal == 0 || m.Internal.Port() == q.internal)
 	})
+	if r.q.deleteSome && len(r.mappings) == before {
+		return out, 0, pcpNoResources
+	}
 	return append(out[:pcpHeader+pcpMapBody], q.answer...), 0, 0
 }
 

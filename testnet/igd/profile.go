@@ -36,6 +36,7 @@ type quirks struct {
 	pmpError, pcpError          int
 	pmpExternal                 netip.Addr
 	anyNonce, ignorePrefer      bool
+	deleteSome                  bool // PCP has nothing to delete, and says NO_RESOURCES
 	thirdParty                  bool
 	versionMute                 bool // does not answer the other protocol
 	epochStuck, epochFast       bool
@@ -109,7 +110,7 @@ func base() quirks {
 	return quirks{
 		natpmp: true, pcp: true, upnp: true,
 		minLife: 5 * time.Second, maxLife: 24 * time.Hour,
-		refusePrivate: true, anyNonce: true, ignorePrefer: true, announceOnce: true,
+		refusePrivate: true, anyNonce: true, ignorePrefer: true, announceOnce: true, deleteSome: true,
 		version: 2, secureError: upnpConflict, highOnly: true, deleteAnything: true,
 	}
 }
@@ -153,7 +154,7 @@ func wellBehaved() []Profile {
 	fritz := base()
 	fritz.natpmp, fritz.ppp, fritz.both, fritz.crowd = false, true, true, 250*time.Millisecond
 	fritz.maxLease, fritz.secureError, fritz.deleteAnything, fritz.noReplace = time.Hour, upnpNotAuthorized, false, true
-	fritz.anyNonce, fritz.ignorePrefer, fritz.minLife = false, false, 2*time.Minute
+	fritz.anyNonce, fritz.ignorePrefer, fritz.deleteSome, fritz.minLife = false, false, false, 2*time.Minute
 	apple := pmpOnly()
 	apple.minLife = time.Second
 	return []Profile{
