@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,7 +21,7 @@ import (
 // C-06: a program that is told to end has ended within two seconds. The best of
 // three: a machine that is busy may be late.
 func TestRAEndsInTime(t *testing.T) {
-	display, _ := xvfb(t)
+	display, _ := newDesktop(t)
 	const within = 2 * time.Second
 	best := time.Minute
 	for try := 0; try < 3 && best > within; try++ {
@@ -120,7 +119,7 @@ func TestRAEnds(t *testing.T) {
 			second.ends(exitFailure)
 			second.told("ra open: the other side is busy with another helper")
 			p.logEnds("second", opened, sessionlog.ConnectionFailed)
-			p.user.wait("A second Helper at [::1]:")
+			p.user.wait("A second Helper at 127.0.0.1:")
 			p.user.types("/stop")
 		}, end{exitOK, "", []string{sessionlog.SecondConnectionDenied, ended, closed}}, end{exitOK, "", []string{ended}}},
 		{"the user's program is gone already", func(p *raPair) {
@@ -134,7 +133,7 @@ func TestRAEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			display, _ := xvfb(t)
+			display, _ := newDesktop(t)
 			p := newPair(t, shipworm(t), display)
 			tt.stage(p)
 			for _, s := range []*side{p.user, p.helper} {
@@ -202,7 +201,7 @@ func (p *raPair) secretFree(s *side) {
 // RR-03: the X server is killed.
 func TestRADesktopKilled(t *testing.T) {
 	t.Parallel()
-	display, kill := xvfb(t)
+	display, kill := newDesktop(t)
 	p := newPair(t, shipworm(t), display)
 	p.control()
 	kill()
@@ -218,13 +217,13 @@ func TestRADesktopKilled(t *testing.T) {
 // RR-06: nobody reads what the User's side says any more (| head).
 func TestRABrokenPipe(t *testing.T) {
 	t.Parallel()
-	display, _ := xvfb(t)
+	display, _ := newDesktop(t)
 	p := newPair(t, shipworm(t), display)
 	p.invite()
 	p.user.deaf()
 	p.open()
 	// The question is written where nobody reads, and the log goes on.
-	for deadline := time.Now().Add(patience); !slices.Contains(p.log("user"), sessionlog.IncomingIPAddress); {
+	for deadline := time.Now().Add(patience); !p.hasLogged("user", sessionlog.IncomingIPAddress); {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody has come")
 		}

@@ -70,7 +70,7 @@ func newTown(t *testing.T) *town {
 	if err := host.WaitReady(t.Context(), "udp", 3544); err != nil {
 		t.Fatal(err)
 	}
-	w.display, _ = xvfb(t)
+	w.display, _ = newDesktop(t)
 	return w
 }
 

@@ -3,11 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"fmt"
+	"image"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"shipworm/ra/sessionlog"
+	"shipworm/ra/x11/xvfb"
 )
 
 // side is one shipworm process with its terminal held by the test.
@@ -142,33 +141,12 @@ func (s *side) ends(want int) string {
 	return s.err.String()
 }
 
-// xvfb starts an X server of the test's own, and returns its display and what
-// kills it before the test's end.
-func xvfb(t *testing.T) (display string, kill func()) {
+// newDesktop starts an X server of the test's own, and returns its display and
+// what kills it before the test's end.
+func newDesktop(t *testing.T) (display string, kill func()) {
 	t.Helper()
-	bin, err := exec.LookPath("Xvfb")
-	if err != nil {
-		t.Skip("Xvfb is not installed: no desktop to share")
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	// A number of our own: the search for a free one races others of its kind.
-	number := fmt.Sprintf(":%d", 1000+rand.IntN(50000))
-	x := exec.Command(bin, number, "-displayfd", "3", "-screen", "0", "640x480x24", "-nolisten", "tcp", "-noreset")
-	x.ExtraFiles = []*os.File{w}
-	if err := x.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
-	kill = sync.OnceFunc(func() { x.Process.Kill(); x.Wait() })
-	t.Cleanup(kill)
-	if _, err := bufio.NewReader(r).ReadString('\n'); err != nil {
-		t.Fatal("Xvfb does not start:", err)
-	}
-	return number, kill
+	display, server := xvfb.StartProcess(t, image.Pt(640, 480), 24)
+	return display, func() { must(t, server.Kill()) }
 }
 
 // shipworm returns the binary under test.
@@ -206,7 +184,7 @@ func newPair(t *testing.T, bin, display string) *raPair {
 	t.Helper()
 	here := func(start func() error) error { return start() }
 	p := &raPair{t: t, bin: bin, dir: t.TempDir(), display: display,
-		atUser: place{here, []string{"--direct", "::1"}}, atHelper: place{here, nil}}
+		atUser: place{here, []string{"--direct", "127.0.0.1"}}, atHelper: place{here, nil}}
 	if err := os.Mkdir(filepath.Join(p.dir, "tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +264,18 @@ func (p *raPair) log(who string) (events []string) {
 	return events
 }
 
+// hasLogged reports whether a log, which may be in the middle of a write, names
+// an event.
+func (p *raPair) hasLogged(who, event string) bool {
+	p.t.Helper()
+	names, _ := filepath.Glob(filepath.Join(p.dir, who, "*.xml"))
+	return slices.ContainsFunc(names, func(name string) bool {
+		b, err := os.ReadFile(name)
+		must(p.t, err)
+		return bytes.Contains(b, []byte("<"+event+" "))
+	})
+}
+
 func (p *raPair) logEnds(who string, want ...string) {
 	p.t.Helper()
 	got := p.log(who)
@@ -341,8 +331,8 @@ func (p *raPair) leaks(t *testing.T) {
 // an invitation that nobody takes ends by itself, and says so.
 func TestRAExpires(t *testing.T) {
 	t.Parallel()
-	display, _ := xvfb(t)
-	u := startSide(t, shipworm(t), t.TempDir(), []string{"DISPLAY=" + display}, "ra", "invite", "--direct", "::1", "--no-web",
+	display, _ := newDesktop(t)
+	u := startSide(t, shipworm(t), t.TempDir(), []string{"DISPLAY=" + display}, "ra", "invite", "--direct", "127.0.0.1", "--no-web",
 		"--expires", "1s", "--log-dir", "log")
 	if got := u.ends(exitFailure); got != "shipworm: ra invite: the invitation has expired\n" {
 		t.Errorf("stderr: %q", got)
@@ -356,7 +346,7 @@ func TestRAExpires(t *testing.T) {
 // nothing.
 func TestRADump(t *testing.T) {
 	t.Parallel()
-	display, _ := xvfb(t)
+	display, _ := newDesktop(t)
 	p := newPair(t, shipworm(t), display)
 	p.share()
 	// The end of one side ends the other in good order: both stand still until

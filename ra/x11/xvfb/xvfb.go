@@ -8,11 +8,13 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
+	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +22,7 @@ import (
 	"shipworm/ra/screen"
 )
 
-// Start starts Xvfb on a free display and returns the display's name. It ends
+// Start starts Xvfb on a display of its own and returns the display's name. It ends
 // with the test. The test is skipped if Xvfb is not installed.
 func Start(t testing.TB, size image.Point, depth int, args ...string) string {
 	t.Helper()
@@ -35,26 +37,41 @@ func StartProcess(t testing.TB, size image.Point, depth int, args ...string) (st
 	if err != nil {
 		t.Skip("Xvfb is not installed (Debian package xvfb)")
 	}
+	// Xvfb's own search for a free number races others of its kind, which do
+	// not notice. A number of ours may be taken: then Xvfb ends, and says so.
+	for range 10 {
+		display := fmt.Sprintf(":%d", 1000+rand.IntN(50000))
+		if server := start(t, exec.Command(path, append([]string{
+			display, "-displayfd", "3", "-nolisten", "tcp", "-noreset",
+			"-screen", "0", fmt.Sprintf("%dx%dx%d", size.X, size.Y, depth),
+		}, args...)...)); server != nil {
+			return display, server
+		}
+	}
+	t.Fatal("Xvfb did not start")
+	return "", nil
+}
+
+// start returns nil if the server ends instead of starting.
+func start(t testing.TB, cmd *exec.Cmd) *os.Process {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	args = append([]string{
-		"-displayfd", "3", "-nolisten", "tcp", "-noreset",
-		"-screen", "0", fmt.Sprintf("%dx%dx%d", size.X, size.Y, depth),
-	}, args...)
-	cmd := exec.Command(path, args...)
 	cmd.ExtraFiles = []*os.File{w}
 	run(t, cmd)
 	w.Close()
 	_ = r.SetReadDeadline(time.Now().Add(time.Minute))
 	// Up to the newline: Xvfb does not survive a pipe that closes early.
-	number, err := bufio.NewReader(r).ReadString('\n')
-	if err != nil {
+	switch _, err := bufio.NewReader(r).ReadString('\n'); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
 		t.Fatalf("Xvfb did not start: %v", err)
 	}
-	return ":" + strings.TrimSpace(number), cmd.Process
+	return cmd.Process
 }
 
 // Run starts a program on the display; it ends with the test.
