@@ -49,6 +49,22 @@ func TestProbeSignals(t *testing.T) {
 	start := func(args ...string) *side {
 		return startSideAt(t, h.Do, bin, t.TempDir(), nil, append([]string{"probe", "--no-upnp", "--server", addrs[0].String()}, args...)...)
 	}
+	made := func() (n uint64) {
+		must(t, r.NAT(func(engine *nat.NAT) error { n = engine.Stats().Created; return nil }))
+		return n
+	}
+	// started is start, until the probe has sent something: from then on a signal
+	// is for it, and not for a process that is just beginning.
+	started := func(args ...string) *side {
+		t.Helper()
+		before, s := made(), start(args...)
+		for end := time.Now().Add(patience); made() == before; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the probe sends nothing")
+			}
+		}
+		return s
+	}
 	interrupt := func(s *side) {
 		t.Helper()
 		must(t, s.cmd.Process.Signal(syscall.SIGINT))
@@ -58,11 +74,20 @@ func TestProbeSignals(t *testing.T) {
 	}
 
 	t.Run("in the middle", func(t *testing.T) {
-		s := start("--lifetime", "2m")
-		time.Sleep(10 * time.Second) // for all but the lifetimes
-		interrupt(s)
-		s.hasSaid("\nFiltering               : address-and-port-dependent\n")
-		s.hasSaid("Interrupted             : ")
+		const filtering = "\nFiltering               : address-and-port-dependent\n"
+		// For all but the lifetimes; a busy machine takes its time.
+		for pause := 10 * time.Second; ; pause *= 2 {
+			s := started("--lifetime", "2m")
+			time.Sleep(pause)
+			interrupt(s)
+			s.hasSaid("Interrupted             : ")
+			if strings.Contains(s.said(), filtering) {
+				break
+			}
+			if pause > time.Minute {
+				t.Fatalf("%q was not said:\n%s", filtering, s.said())
+			}
+		}
 	})
 	t.Run("Teredo is silent, too", func(t *testing.T) {
 		must(t, cut(r))
@@ -73,15 +98,13 @@ func TestProbeSignals(t *testing.T) {
 	})
 	t.Run("before an answer", func(t *testing.T) {
 		must(t, cut(r))
-		s := start()
-		time.Sleep(time.Second)
+		s := started()
 		interrupt(s)
 		s.hasSaid("No server had answered yet.")
 		must(t, r.Change(func(r *sim.Router) error { return r.SetLink(line) }))
 	})
 	t.Run("as JSON", func(t *testing.T) {
-		s := start("--lifetime", "2m", "--json")
-		time.Sleep(4 * time.Second)
+		s := started("--lifetime", "2m", "--json")
 		interrupt(s)
 		s.hasSaid("\n  \"interrupted\": true,\n")
 	})

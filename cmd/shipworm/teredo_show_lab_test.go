@@ -134,9 +134,13 @@ func TestShowAsNobody(t *testing.T) {
 			_ = c.Process.Signal(syscall.SIGTERM)
 			_ = c.Wait()
 
-			c = start("[client]\nserver = \"203.0.113.1,203.0.113.2\"\nrefresh = 5\ncone-test = true\nfind-refresh = true\n")
+			const config = "[client]\nserver = \"203.0.113.1,203.0.113.2\"\nrefresh = 5\ncone-test = true\n"
+			c = start(config)
 			state("qualified", "NAT                     : cone\n", exitOK)
+			_ = c.Process.Signal(syscall.SIGTERM)
+			_ = c.Wait()
 			// The first interval that it tries is twice the configured one.
+			c = start(config + "find-refresh = true\n")
 			until("Client Refresh Interval : 10 seconds\n")
 
 			// Garbage from a stranger is counted under its reason.

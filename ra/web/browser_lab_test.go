@@ -154,8 +154,8 @@ func question(kind string, enabled time.Duration) *face.Question {
 // the same link in another browser opens nothing.
 func TestBrowserLogin(t *testing.T) {
 	srv := serve(t, newFake(face.User, face.Waiting))
-	url := srv.URL()
 	b := openBrowser(t)
+	url := srv.URL() // it lives for 30 s, and a browser may take as long to start
 	b.do(chromedp.Navigate(url))
 	b.until(`document.body.dataset.state === "waiting"`)
 	if got := b.eval(`location.href`); strings.Contains(got, "#") {
@@ -189,6 +189,7 @@ func TestBrowserServerGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	srv.farewell = patience
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx) }()
@@ -212,7 +213,7 @@ func TestBrowserConsent(t *testing.T) {
 	b.open(serve(t, f))
 	f.set(func(v *face.View) {
 		v.Peer = &face.Peer{Name: "Ada Byron", Address: "[2001:db8::7]:50123"}
-		v.Question = question(face.AskView, 2*time.Second)
+		v.Question = question(face.AskView, time.Hour)
 	})
 	b.until(`document.getElementById("v-question").checkVisibility()`)
 	b.until(`document.activeElement.id === "do-no"`)
@@ -220,6 +221,7 @@ func TestBrowserConsent(t *testing.T) {
 		t.Error("Yes can be pressed at once")
 	}
 	b.eval(`(document.getElementById("do-yes").disabled = false, document.getElementById("do-yes").click(), 0)`)
+	f.set(func(v *face.View) { v.Question = question(face.AskView, 2*time.Second) })
 	b.until(`!document.getElementById("do-yes").disabled && document.getElementById("do-yes").innerText === "Yes, show my screen"`)
 	b.eval(`document.getElementById("do-yes").click()`)
 	time.Sleep(200 * time.Millisecond)

@@ -128,9 +128,8 @@ func TestBrowserScenes(t *testing.T) {
 				b.until(`document.querySelector("#screen canvas")?.width > 0 && document.getElementById("screen").dataset.ready === "yes"`)
 				time.Sleep(300 * time.Millisecond) // the picture is scaled after the window
 			}
-			if got := b.eval(`document.documentElement.scrollWidth <= innerWidth`); got != "true" {
-				t.Errorf("%s, %s: wider than the window", name, s.name)
-			}
+			t.Logf("%s, %s: no wider than the window", name, s.name)
+			b.until(`document.documentElement.scrollWidth <= innerWidth`)
 			if *shots == "" {
 				continue
 			}
