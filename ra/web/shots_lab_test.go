@@ -128,7 +128,7 @@ func TestBrowserScenes(t *testing.T) {
 				b.until(`document.querySelector("#screen canvas")?.width > 0 && document.getElementById("screen").dataset.ready === "yes"`)
 				time.Sleep(300 * time.Millisecond) // the picture is scaled after the window
 			}
-			t.Logf("%s, %s: no wider than the window", name, s.name)
+			t.Logf("%s, %s", name, s.name) // the last one is what is waited for in vain
 			b.until(`document.documentElement.scrollWidth <= innerWidth`)
 			if *shots == "" {
 				continue
