@@ -207,6 +207,8 @@ func startError(command string, err error) error {
 func laboratoryError(command string, err error) error {
 	var refused *lab.NamespaceError
 	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
+		return fmt.Errorf("%s: %w", command, err) // no privilege would help
 	case errors.As(err, &refused):
 		return &exitError{code: exitPermission, err: fmt.Errorf("%s: %w", command, err),
 			hint: "run it as root, or allow user namespaces: sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns"}

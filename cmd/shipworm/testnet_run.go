@@ -52,6 +52,9 @@ started.`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
+			if o.seed == 0 && c.Flags().Changed("seed") {
+				return usageError(errors.New("testnet run: --seed 0: want 1 or more"))
+			}
 			return o.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
