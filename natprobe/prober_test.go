@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/natprobe/message"
 	"shipworm/natprobe/report"
 	"shipworm/testnet/link"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	if inside, code := enterLab(); !inside {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leak.Patient(m))
 }
 
 // bubble runs a prober on a rig's world in virtual time.

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/teredo/devicetest"
 	"shipworm/teredo/engine"
 	"shipworm/testnet/invariant"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	if inside, code := enterLab(); !inside {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(leak.Patient(m), goleak.Cleanup(func(code int) {
 		leaveLab()
 		os.Exit(code)
 	}))

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/testnet/lab"
 	"shipworm/upnp/natpmp"
 )
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 	if !inside || err != nil {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leak.Patient(m))
 }
 
 // report is a line of the keeper program.

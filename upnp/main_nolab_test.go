@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"shipworm/internal/leak"
 )
 
 // L-06: no test leaves a goroutine.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }

@@ -5,11 +5,13 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"shipworm/internal/leak"
 )
 
 func TestMain(m *testing.M) {
 	if inside, code := enterLab(); !inside {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leak.Patient(m))
 }

@@ -13,10 +13,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/teredo/packet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 var (
 	addrA = netip.MustParseAddr("2001:0:cb00:7178:0:efff:3fff:fdfe")

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/internal/nic"
 	"shipworm/teredo/firewall"
 	"shipworm/teredo/packet"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	if inside, code := enterLab(); !inside {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leak.Patient(m))
 }
 
 var (

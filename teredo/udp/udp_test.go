@@ -11,10 +11,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/teredo/packet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 

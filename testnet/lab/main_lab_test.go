@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/testnet/lab"
 	"shipworm/testnet/link"
 	"shipworm/testnet/nat"
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 	case "ping":
 		os.Exit(pingOnce())
 	default:
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(leak.Patient(m))
 	}
 }
 

@@ -11,10 +11,12 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"shipworm/internal/leak"
 )
 
 // L-06: no goroutine is left of a laboratory that was refused.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 // L-01: no laboratory in the machine's own network, whatever the environment
 // claims.

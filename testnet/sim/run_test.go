@@ -11,12 +11,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/testnet/link"
 	"shipworm/testnet/sim"
 )
 
 // L-06: nothing that a test started outlives it.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leak.Patient(m)) }
 
 // pair is a world with two hosts 40 ms apart, moved by Run for the test.
 func pair(t *testing.T) (*sim.World, net.PacketConn, net.PacketConn) {

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"shipworm/internal/leak"
 	"shipworm/testnet/firewall"
 	"shipworm/testnet/igd"
 	"shipworm/testnet/igd/install"
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 	if !inside || err != nil {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leak.Patient(m))
 }
 
 // public is the outside of the NAT: miniupnpc believes in no address of the
