@@ -92,15 +92,18 @@ func TestLabSpoofedSources(t *testing.T) {
 	client, q := c.client(home.Host, "--port", "3610")
 	before := client.memory()
 	const packets = 200_000
-	if err := evil.Do(func() error { return spoof(q.Mapped, q.Address.Addr(), packets) }); err != nil {
-		t.Fatal(err)
+	var st State
+	seen := uint64(0)
+	for try := 0; try < 10 && seen < packets/20; try++ { // a client that stands still reads only what its socket holds
+		if err := evil.Do(func() error { return spoof(q.Mapped, q.Address.Addr(), packets) }); err != nil {
+			t.Fatal(err)
+		}
+		st, seen = c.state(home.Host), 0
+		for _, n := range st.Drops {
+			seen += n
+		}
 	}
 	after := client.memory()
-	st := c.state(home.Host)
-	seen := uint64(0)
-	for _, n := range st.Drops {
-		seen += n
-	}
 	t.Logf("%.1f MB, before %.1f MB; %d peers, %d drops counted", float64(after)/1e6, float64(before)/1e6, st.PeersOther, seen)
 	if after-before > 40e6 || st.PeersOther > 1024 || seen < packets/20 {
 		t.Errorf("%d bytes more, %d peers, %d drops counted: %v", after-before, st.PeersOther, seen, st.Drops)

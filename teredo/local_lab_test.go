@@ -45,7 +45,7 @@ func TestLabLocalDiscovery(t *testing.T) {
 			}
 			time.Sleep(500 * time.Millisecond) // the announcements are on their way
 			_ = server.stop(syscall.SIGKILL)
-			patience := map[bool]int{true: 20, false: 5}[local]
+			patience := map[bool]int{true: 60, false: 5}[local]
 			out, err := s.shell(hosts[1], fmt.Sprintf("ping -6 -n -c 4 -i 0.5 -w %d %s", patience, addrs[0]))
 			if heard := err == nil; heard != local {
 				t.Errorf("%v\n%s", err, out)

@@ -51,7 +51,7 @@ func newCoast(t *testing.T, node func(*street) *lab.Host) *coast {
 	for i, end := range []*lab.Host{s.server, c.node} {
 		// The kernel needs a second for its link-local address, and resolves
 		// no neighbour before that.
-		s.must(end, fmt.Sprintf("for i in 1 2 3 4 5; do ping -6 -q -c 1 -W 1 2001:db8:0:%d::1 && exit; done; exit 1", i+1))
+		s.must(end, fmt.Sprintf("for i in $(seq 30); do ping -6 -q -c 1 -W 1 2001:db8:0:%d::1 && exit; done; exit 1", i+1))
 	}
 	return c
 }

@@ -196,7 +196,7 @@ func datagrams(ctx context.Context, from, to endpoint, port uint16, count int, s
 
 // everyone has each of the hosts send to each, TCP both ways and UDP, all at once.
 func everyone(t *testing.T, hosts []endpoint, total, count int) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i, a := range hosts {

@@ -96,7 +96,7 @@ func TestTUNPrograms(t *testing.T) {
 	if out := s.must(a, "curl -sS -m 40 -o /dev/null -w '%{http_code}' 'http://["+to+"]:8000/'"); out != "200" {
 		t.Errorf("curl printed %q", out)
 	}
-	t.Log(s.must(a, "ping -c 3 -i 0.2 -w 20 "+to))
+	t.Log(s.must(a, "ping -c 3 -i 0.2 -w 60 "+to))
 	t.Log(s.must(a, "iperf3 -t 2 -c "+to+" | tail -n 4"))
 
 	// The port that was not opened is silent, not refused; and so is every
@@ -223,6 +223,9 @@ func statuses(t *testing.T, pid string) (all []string) {
 	files, _ := filepath.Glob("/proc/" + pid + "/task/*/status")
 	for _, f := range files {
 		b, err := os.ReadFile(f)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread ended
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,15 +31,15 @@ func TestInvariants(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				output(t, home, "ping", "-c1", "-W5", "server")
+				output(t, home, "ping", "-c1", "-W20", "server")
 				// The pieces that a line makes of a packet share its number.
-				output(t, home, "ping", "-M", "dont", "-s", "1400", "-c1", "-W5", "server")
+				output(t, home, "ping", "-M", "dont", "-s", "1400", "-c1", "-W20", "server")
 				pkt := ipv4.AppendUDP(nil, 1, netip.AddrPortFrom(inside, 5000), netip.AddrPortFrom(server.Addr(), 7), []byte("x"))
 				pkt[27] ^= spoil
 				if err := home.Do(func() error { return sendRaw(pkt, server.Addr()) }); err != nil {
 					t.Fatal(err)
 				}
-				output(t, home, "ping", "-c1", "-W5", "server") // comes after it
+				output(t, home, "ping", "-c1", "-W20", "server") // comes after it
 				err = l.Close()
 				if spoil == 0 && err != nil {
 					t.Errorf("without a breach: %v", err)

@@ -67,7 +67,7 @@ func linger() {
 func pingOnce() int {
 	l, home, _ := mustBuild("symmetric", link.Config{})
 	defer l.Close()
-	cmd := home.Command(context.Background(), "ping", "-c1", "-W5", "server")
+	cmd := home.Command(context.Background(), "ping", "-c1", "-W20", "server")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		fmt.Println(err)

@@ -59,7 +59,7 @@ func TestMiredo(t *testing.T) {
 	}
 	address := waitTeredo(t, clients[1])
 	waitTeredo(t, clients[0])
-	out := output(t, clients[0], "ping", "-n", "-c", "3", "-i", "0.2", "-w", "20", address)
+	out := output(t, clients[0], "ping", "-n", "-c", "3", "-i", "0.2", "-w", "60", address)
 	t.Log(out)
 }
 
@@ -89,7 +89,7 @@ func startMiredo(t *testing.T, h *lab.Host, program, config string) {
 func waitTeredo(t *testing.T, h *lab.Host) string {
 	t.Helper()
 	address := regexp.MustCompile(`inet6 (2001:0:[0-9a-f:]+)/`)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		out, _ := h.Command(ctx, "ip", "-6", "address", "show", "dev", "teredo").CombinedOutput()

@@ -85,7 +85,7 @@ func TestChromium(t *testing.T) {
 	if err := server.Reflect(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := home.Command(waitTimeout(t, time.Minute), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+	cmd := home.Command(waitTimeout(t, 3*time.Minute), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", "--user-data-dir="+dir, "--dump-dom", "http://server/")
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	page, err := cmd.Output()

@@ -43,7 +43,7 @@ func roundTrips(t *testing.T, h *lab.Host, to string, n int) (fastest, median ti
 // slow, or busy elsewhere, ping itself is late: the best of several runs counts,
 // in which the median may be a few milliseconds late, and the fastest one.
 func TestRoundTrip(t *testing.T) {
-	const tries = 5
+	const tries = 30
 	for _, delay := range []time.Duration{0, 500 * time.Microsecond, 5 * time.Millisecond, 40 * time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
 			_, home, _ := newLab(t, "port-restricted", link.Config{Delay: delay})

@@ -112,6 +112,31 @@ func (h home) upnpc(t *testing.T, args ...string) string {
 	return h.run(t, "upnpc", append([]string{"-u", "http://192.168.1.1:5000/rootDesc.xml"}, args...)...)
 }
 
+// search wants a run of upnpc that searches to print a match, within a few: it
+// listens for answers for two seconds only, and a machine may stand still.
+func (h home) search(t *testing.T, pattern string, args ...string) {
+	t.Helper()
+	out := ""
+	for range 10 {
+		if out = h.run(t, "upnpc", args...); regexp.MustCompile(pattern).MatchString(out) {
+			return
+		}
+	}
+	want(t, out, pattern)
+}
+
+// eventually tries for a minute.
+func eventually(f func() bool) bool {
+	for end := time.Now().Add(time.Minute); ; {
+		if f() {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
 func want(t *testing.T, out, pattern string) {
 	t.Helper()
 	if !regexp.MustCompile(pattern).MatchString(out) {
@@ -119,8 +144,14 @@ func want(t *testing.T, out, pattern string) {
 	}
 }
 
+// reaches waits for what arrives reports.
+func (h home) reaches(t *testing.T, network string, internal, external uint16) bool {
+	t.Helper()
+	return eventually(func() bool { return h.arrives(t, network, internal, external) })
+}
+
 // arrives sends from outside to the mapped port, and reports whether it
-// reached the client's port.
+// reached the client's port at once.
 func (h home) arrives(t *testing.T, network string, internal, external uint16) bool {
 	t.Helper()
 	local := netip.AddrPortFrom(h.pc.Addr(), internal).String()
@@ -162,12 +193,12 @@ func TestUPnPC(t *testing.T) {
 	for _, kind := range []string{"cone", "port-restricted", "symmetric"} {
 		t.Run(kind, func(t *testing.T) {
 			h := newHome(t, kind, "upnp-only")
-			want(t, h.run(t, "upnpc", "-s"), `Found valid IGD : http://192\.168\.1\.1:5000/ctl/WANIPConnection\n(.*\n)*.*Status : Connected(.*\n)*.*ExternalIPAddress = 11\.0\.0\.10`)
+			h.search(t, `Found valid IGD : http://192\.168\.1\.1:5000/ctl/WANIPConnection\n(.*\n)*.*Status : Connected(.*\n)*.*ExternalIPAddress = 11\.0\.0\.10`, "-s")
 			want(t, h.upnpc(t, "-a", "192.168.1.2", "6000", "16000", "UDP", "600"), `external 11\.0\.0\.10:16000 UDP is redirected to internal 192\.168\.1\.2:6000 \(duration=600\)`)
 			want(t, h.upnpc(t, "-n", "192.168.1.2", "6001", "16001", "TCP", "600"), `external 11\.0\.0\.10:16001 TCP is redirected to internal 192\.168\.1\.2:6001`)
 			want(t, h.upnpc(t, "-l"), `0 UDP 16000->192\.168\.1\.2:6000 .*\n.*1 TCP 16001->192\.168\.1\.2:6001 `)
 			want(t, h.upnpc(t, "-a", "192.168.1.99", "6000", "16002", "UDP", "600"), `failed with code 718`)
-			if !h.arrives(t, "udp4", 6000, 16000) || !h.arrives(t, "tcp4", 6001, 16001) {
+			if !h.reaches(t, "udp4", 6000, 16000) || !h.reaches(t, "tcp4", 6001, 16001) {
 				t.Error("nothing comes through the mappings")
 			}
 			want(t, h.upnpc(t, "-d", "16000", "UDP"), `UPNP_DeletePortMapping\(\) returned : 0`)
@@ -178,15 +209,14 @@ func TestUPnPC(t *testing.T) {
 			if kind != "cone" {
 				return
 			}
-			want(t, h.upnpc(t, "-a", "192.168.1.2", "6000", "16000", "UDP", "2"), `is redirected`)
-			if !h.arrives(t, "udp4", 6000, 16000) {
+			if !eventually(func() bool { // it may be over before it is tried
+				want(t, h.upnpc(t, "-a", "192.168.1.2", "6000", "16000", "UDP", "2"), `is redirected`)
+				return h.arrives(t, "udp4", 6000, 16000)
+			}) {
 				t.Error("nothing comes through a lease of 2 s")
 			}
-			deadline := time.Now().Add(time.Minute)
-			for h.arrives(t, "udp4", 6000, 16000) {
-				if time.Now().After(deadline) {
-					t.Fatal("a lease of 2 s lives on")
-				}
+			if !eventually(func() bool { return !h.arrives(t, "udp4", 6000, 16000) }) {
+				t.Error("a lease of 2 s lives on")
 			}
 		})
 	}
@@ -198,7 +228,7 @@ func TestNATPMPC(t *testing.T) {
 	out := h.run(t, "natpmpc", "-a", "16010", "6010", "udp", "60")
 	want(t, out, `Public IP address : 11\.0\.0\.10`)
 	want(t, out, `Mapped public port 16010 protocol UDP to local port 6010 lif(e)?time 60`)
-	if !h.arrives(t, "udp4", 6010, 16010) {
+	if !h.reaches(t, "udp4", 6010, 16010) {
 		t.Error("nothing comes through the mapping")
 	}
 	want(t, h.run(t, "natpmpc", "-a", "0", "6010", "udp", "0"), `lif(e)?time 0`)
@@ -230,7 +260,7 @@ func TestPinhole(t *testing.T) {
 		t.Fatal("the firewall lets in what nobody asked for")
 	}
 	want(t, h.upnpc(t, "-A", "empty", "0", inside6.String(), "6000", "17", "600"), `(?s)pinhole.*succeeded|Pinhole ID`)
-	if !arrives() {
+	if !eventually(arrives) {
 		t.Error("nothing comes through the pinhole")
 	}
 }
@@ -258,7 +288,7 @@ func TestFaultsAsUPnPCSeesThem(t *testing.T) {
 				args = append(args[:len(args):len(args)], tt.args)
 			}
 			if strings.Contains(tt.want, "found") || strings.Contains(tt.profile, "ppp") {
-				want(t, h.run(t, "upnpc", args...), tt.want)
+				h.search(t, tt.want, args...)
 				return
 			}
 			want(t, h.upnpc(t, args...), tt.want)
@@ -270,9 +300,9 @@ func TestFaultsAsUPnPCSeesThem(t *testing.T) {
 // kept.
 func TestNotTheGateway(t *testing.T) {
 	h := newHome(t, "cone", "not-the-gateway")
-	want(t, h.run(t, "upnpc", "-a", "192.168.1.2", "6000", "16000", "UDP", "600"), `(?s)http://192\.168\.1\.254:5000/.*16000 UDP is redirected`)
+	h.search(t, `(?s)http://192\.168\.1\.254:5000/.*16000 UDP is redirected`, "-a", "192.168.1.2", "6000", "16000", "UDP", "600")
 	if h.arrives(t, "udp4", 6000, 16000) {
 		t.Error("it kept its promise")
 	}
-	want(t, h.run(t, "ping", "-c1", "-W2", "192.168.1.1"), `1 received`)
+	want(t, h.run(t, "ping", "-c1", "-W20", "192.168.1.1"), `1 received`)
 }
