@@ -2,6 +2,7 @@ package upnp
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"testing"
@@ -102,6 +103,23 @@ func TestSweepAfterRestart(t *testing.T) {
 			}
 			if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
 				t.Errorf("%s: %v: left %v", profile, err, files)
+			}
+		})
+	}
+}
+
+// Delete closes what a killed process left open, and says so.
+func TestDeleteLeft(t *testing.T) {
+	for _, profile := range []string{"pcp-only", "natpmp-only", "upnp-only", "miniupnpd"} {
+		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+			r := start(t, ctx, l, profile)
+			m := newTestMapper(t, l, func(c *Config) { c.Journal = t.TempDir() })
+			leave(t, ctx, m)
+			if err := m.Delete(ctx, UDP, 3545); err != nil || len(r.Mappings(time.Now())) != 0 {
+				t.Errorf("%s: %v: left %v", profile, err, r.Mappings(time.Now()))
+			}
+			if err := m.Delete(ctx, UDP, 3545); !errors.Is(err, ErrNoMapping) {
+				t.Errorf("%s: %v", profile, err)
 			}
 		})
 	}

@@ -143,7 +143,7 @@ func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	done, foreign := m.deleteLasting(ctx, p, external)
+	done, foreign := m.deleteWritten(ctx, p, external)
 	if done || foreign != nil && !errors.Is(foreign, ErrNotOurs) {
 		return ctxErr(ctx, foreign)
 	}
@@ -169,16 +169,16 @@ func (m *Mapper) Delete(ctx context.Context, p Protocol, external uint16) error 
 	return d.wan.DeletePortMapping(ctx, p.String(), external)
 }
 
-// deleteLasting removes what the journal knows from Add: the mapping of the
-// port, and the pinhole.
-func (m *Mapper) deleteLasting(ctx context.Context, p Protocol, external uint16) (done bool, err error) {
+// deleteWritten removes what the journal knows from Add, or of processes that
+// died: the mapping of the port, and the pinhole.
+func (m *Mapper) deleteWritten(ctx context.Context, p Protocol, external uint16) (done bool, err error) {
 	if m.journal == nil {
 		return false, nil
 	}
-	records, err := m.journal.Lasting()
+	records, err := m.journal.Left()
 	errs := []error{err}
 	for _, r := range records {
-		if r.Entry.External == external && r.Entry.Protocol == p.String() {
+		if r.Entry.External == external && r.Entry.Protocol == p.String() && !r.Entry.Asked {
 			ok, err := m.deleteOne(ctx, r)
 			done = done || ok
 			errs = append(errs, err)

@@ -33,8 +33,8 @@ opened is left alone. Exit code 3 if there is no such mapping or it is another's
 			if err != nil {
 				return err
 			}
-			_, left := m.Sweep(c.Context()) // does not stand in the way of what was asked for
 			if err := m.Delete(c.Context(), p, port); err != nil {
+				_, _ = m.Sweep(c.Context())
 				return upnpError(c.Context(), err)
 			}
 			if flags.asJSON {
@@ -47,6 +47,7 @@ opened is left alone. Exit code 3 if there is no such mapping or it is another's
 			} else {
 				_, err = fmt.Fprintf(c.OutOrStdout(), "%v %d is closed\n", p, port)
 			}
+			_, left := m.Sweep(c.Context()) // after what was asked for
 			return errors.Join(err, upnpError(c.Context(), left))
 		},
 	}

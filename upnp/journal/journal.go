@@ -140,11 +140,6 @@ func (j *Journal) Left() ([]*Record, error) {
 	return j.scan(func(*Entry) bool { return true })
 }
 
-// Lasting returns the entries that were made to last, on the same terms.
-func (j *Journal) Lasting() ([]*Record, error) {
-	return j.scan(func(e *Entry) bool { return e.Lasting })
-}
-
 // Entries returns what is written, also by living processes, to look at.
 func (j *Journal) Entries() ([]Entry, error) {
 	paths, err := j.paths()

@@ -129,7 +129,7 @@ func TestUpdateAndLasting(t *testing.T) {
 	if got := orphans(t, j); len(got) != 0 {
 		t.Error("lasting, but an orphan")
 	}
-	lasting, err := j.Lasting()
+	lasting, err := j.Left()
 	if err != nil || len(lasting) != 1 || lasting[0].Entry.External != 40001 {
 		t.Fatalf("%v, %v", lasting, err)
 	}
