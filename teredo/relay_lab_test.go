@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 
 	"shipworm/testnet/lab"
@@ -213,6 +214,30 @@ func TestLabHostRelay(t *testing.T) {
 			c.listening(c.node, 8001)
 			if out, err := c.shell(home, "curl -sS -m 2 'http://["+nodeAddr+"]:8001/'"); err == nil || !strings.Contains(out, "timed out") {
 				t.Errorf("%v %s", err, out)
+			}
+		})
+	}
+}
+
+// A relay whose route somebody takes away ends, and says why: it has no
+// privilege left to put it back, and who starts it again has. TR-03
+func TestLabRelayMeddled(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"public": {"--prefix", nodePrefix}, "host": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCoast(t, nil)
+			h := c.relay
+			if args == nil {
+				h = c.node
+			}
+			p := c.ourRelay(h, args...)
+			c.must(h, "ip link set relay down && ip link set relay up")
+			for range p.lines { // until it ends
+			}
+			_ = p.stop(syscall.SIGKILL)
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.stderr.String(), "somebody took the route to 2001::/32 away") {
+				t.Errorf("exit code %d\n%s", code, &p.stderr)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,9 @@ client answered yet, four bubbles in 300 s are all there is.`,
 			cfg, err := f.config()
 			if err != nil {
 				return err
+			}
+			if len(cfg.Prefixes) > 0 && !forwards() {
+				fmt.Fprintln(c.ErrOrStderr(), "shipworm: this host forwards no IPv6, and a public relay is of no use on it: sysctl net.ipv6.conf.all.forwarding=1")
 			}
 			cfg.Open = func() (teredo.Device, error) { return f.device(len(cfg.Prefixes) > 0) }
 			ready := func() {}
@@ -161,7 +165,7 @@ func (f *relayFlags) device(public bool) (teredo.Device, error) {
 		err = tunError(err)
 	} else {
 		// The address is the host's already.
-		dev, err = f.tunnel.device(tun.Config{NoEcho: f.noEcho, Plain: f.plain, Assign: func(netip.Addr) error { return nil }})
+		dev, err = f.tunnel.device(tun.Config{NoEcho: f.noEcho, Plain: f.plain, Assign: tun.NewWatch(f.tunnel.name)})
 	}
 	if err != nil {
 		return nil, err
@@ -171,6 +175,12 @@ func (f *relayFlags) device(public bool) (teredo.Device, error) {
 		return nil, err
 	}
 	return dev, nil
+}
+
+// forwards reports whether the kernel forwards IPv6, as far as can be seen.
+func forwards() bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/forwarding")
+	return err != nil || strings.TrimSpace(string(b)) != "0"
 }
 
 func joinPrefixes(ps []netip.Prefix) string {

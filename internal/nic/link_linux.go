@@ -120,6 +120,17 @@ func (k *Link) AddRoute(r Route) error {
 	return k.wrap6(r.To, r.To.Addr(), netlink.RouteAdd(n))
 }
 
+// Leads reports whether a route leads to a by way of the Link. It needs no
+// privilege.
+func (k *Link) Leads(a netip.Addr) (bool, error) {
+	index := k.l.Attrs().Index
+	routes, err := netlink.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{OifIndex: index})
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
+		return false, nil
+	}
+	return len(routes) > 0 && routes[0].LinkIndex == index, k.wrap(a, err)
+}
+
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{
 		IP:   net.IP(p.Addr().AsSlice()),

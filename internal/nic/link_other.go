@@ -47,5 +47,8 @@ type Route struct {
 	Metric   int
 }
 
+// Leads is never reached.
+func (*Link) Leads(netip.Addr) (bool, error) { return false, errors.ErrUnsupported }
+
 // AddRoute is never reached.
 func (*Link) AddRoute(Route) error { return errors.ErrUnsupported }

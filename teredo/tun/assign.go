@@ -50,6 +50,24 @@ func NewAssign(name string, defaultRoute bool) func(netip.Addr) error {
 	}
 }
 
+// NewWatch returns a function for Config.Assign where the address is another
+// interface's. It needs no privilege, and so cannot put back what somebody took
+// away: without the route into an interface that is up it fails.
+func NewWatch(name string) func(netip.Addr) error {
+	return func(netip.Addr) error { return checkRoute(name) }
+}
+
+func checkRoute(name string) error {
+	link, err := nic.Find(name)
+	if err != nil || !link.IsUp() {
+		return nil // who reads it hears if it is gone
+	}
+	if leads, err := link.Leads(wire.Prefix().Addr().Next()); err == nil && !leads {
+		return fmt.Errorf("somebody took the route to %v away", wire.Prefix())
+	}
+	return nil
+}
+
 // A request is an address, sixteen zeros for none; the answer a byte with the
 // length of an error's text, and the text.
 

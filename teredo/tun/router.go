@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"shipworm/teredo/packet"
 	"shipworm/teredo/wire"
@@ -20,6 +22,9 @@ type Router struct {
 	name   string
 	closed atomic.Bool
 	lost   atomic.Uint64
+	broken atomic.Pointer[error] // why it was closed
+	ended  chan struct{}         // by Close
+	worker sync.WaitGroup
 
 	toKernel [][]byte // of WriteBatch, which one goroutine calls
 }
@@ -41,7 +46,29 @@ func NewRouter(name string, plain bool) (*Router, error) {
 		dev.Close()
 		return nil, fmt.Errorf("tun: %w", err)
 	}
-	return &Router{dev: dev, name: name}, nil
+	r := &Router{dev: dev, name: name, ended: make(chan struct{})}
+	r.worker.Go(r.watch)
+	return r, nil
+}
+
+// watch breaks a Router whose route somebody took away: it has no privilege
+// left to put it back, and who starts it again has.
+func (r *Router) watch() {
+	look := time.NewTicker(keepEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-r.ended:
+			return
+		}
+		if err := checkRoute(r.name); err != nil {
+			err = fmt.Errorf("tun: %s: %w", r.name, err)
+			r.broken.Store(&err)
+			r.shut()
+			return
+		}
+	}
 }
 
 // Name returns the interface's name.
@@ -61,10 +88,12 @@ func (r *Router) ReadBatch(pkts []packet.Packet) (int, error) {
 	n, err := r.dev.read(pkts)
 	switch {
 	case err == nil:
+	case r.broken.Load() != nil:
+		return 0, *r.broken.Load()
 	case r.closed.Load():
 		return 0, net.ErrClosed
 	default:
-		return 0, fmt.Errorf("tun: %s: %w", r.Name(), err)
+		return 0, readFailure(r.name, err)
 	}
 	return n, nil
 }
@@ -88,8 +117,14 @@ func (r *Router) WriteBatch(pkts []packet.Packet) (int, error) {
 
 // Close removes the interface and unblocks ReadBatch.
 func (r *Router) Close() error {
-	if r.closed.Swap(true) {
-		return nil
+	r.shut()
+	r.worker.Wait()
+	return nil
+}
+
+func (r *Router) shut() {
+	if !r.closed.Swap(true) {
+		close(r.ended)
+		r.dev.Close() // nothing of it is left to fail on
 	}
-	return r.dev.Close()
 }

@@ -22,6 +22,7 @@ package tun
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -270,7 +271,14 @@ func (d *Device) readError(err error) error {
 	case d.closed:
 		return net.ErrClosed
 	}
-	return fmt.Errorf("tun: %s: %w", d.name, err)
+	return readFailure(d.name, err)
+}
+
+func readFailure(name string, err error) error {
+	if removed(err) {
+		err = errors.New("somebody removed the interface")
+	}
+	return fmt.Errorf("tun: %s: %w", name, err)
 }
 
 // WriteBatch hands packets from the tunnel to the host, those that the filter
@@ -343,11 +351,7 @@ func (d *Device) assigner() {
 			return
 		}
 		if err := d.assign(a); err != nil {
-			what := "give it the address " + a.String()
-			if !a.IsValid() {
-				what = "take its address away"
-			}
-			d.fail(fmt.Errorf("tun: %s: %s: %w", d.name, what, err))
+			d.fail(fmt.Errorf("tun: %s: keep its address right: %w", d.name, err))
 			return
 		}
 	}

@@ -47,6 +47,9 @@ func openVnet(name string) (device, error) {
 	return d, nil
 }
 
+// removed tells the end of an interface from other errors of reading it.
+func removed(err error) bool { return errors.Is(err, unix.EBADFD) }
+
 func (d *vnetDevice) Close() error { return d.file.Close() }
 
 // vnetReading is the state of the one goroutine that reads.
