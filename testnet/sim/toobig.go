@@ -9,7 +9,7 @@ import (
 )
 
 // The Internet has no routers of its own. These are where it reports packets
-// from: the IPv4 dummy address (RFC 7600, 4.8), and one for documentation.
+// from: the IPv4 dummy address (RFC 7600), and one for documentation.
 var (
 	internet4 = netip.AddrFrom4([4]byte{192, 0, 0, 8})
 	internet6 = netip.MustParseAddr("2001:db8:ffff:ffff::1")
@@ -21,7 +21,9 @@ func (n *network) appendTooBig(b []byte, mtu int, pkt []byte) []byte {
 	if ip.Is6(pkt) {
 		from := internet6
 		if n.router != nil {
-			from = n.router.gateway6()
+			if from = n.router.gateway6(); !from.IsValid() {
+				return b
+			}
 		}
 		return ipv6.AppendError(b, ipv6.PacketTooBig, 0, uint32(mtu), from, pkt)
 	}
