@@ -232,7 +232,11 @@ func (k *keeper) release(ctx context.Context) {
 	if k.agent == nil {
 		return
 	}
-	if err := k.agent.drop(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	err := k.agent.drop(ctx)
+	if errors.Is(err, context.Canceled) || isTimeout(err) {
+		err = ErrSilent // for as long as there was
+	}
+	if err != nil {
 		k.m.cfg.Logger.Warn("port mapping not removed", "mapping", k.mapping.External, "err", err)
 	}
 }

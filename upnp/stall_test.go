@@ -1,11 +1,14 @@
 package upnp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +97,27 @@ func TestStarvedRouter(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Who ends without an answer from the router is told what may be left.
+func TestEndWithoutAnswer(t *testing.T) {
+	for profile, tcp := range map[string]bool{"pcp-only": false, "natpmp-only": false, "upnp-only": true} {
+		bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+			start(t, ctx, l, profile)
+			var log bytes.Buffer
+			k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }), udpRequest())
+			k.next(t, time.Second)
+			l.cut(true)
+			if tcp {
+				l.stall("connect", 10*time.Second, 10*time.Second, 10*time.Second)
+			}
+			k.end()
+			if !strings.Contains(log.String(), `msg="port mapping not removed" mapping=203.0.113.7:3545`) || !strings.Contains(log.String(), ErrSilent.Error()) {
+				t.Errorf("%s: logged %s", profile, &log)
+			}
+			time.Sleep(time.Minute)
+		})
 	}
 }
 
