@@ -84,7 +84,7 @@ type Stage string
 // Stages of a qualification.
 const (
 	StageResolve Stage = "resolve the server" // its name, and the policy on the answer
-	StageSocket  Stage = "open the socket"
+	StageSocket  Stage = "open the socket for the server"
 	StageSolicit Stage = "ask the server" // router solicitations
 )
 

@@ -112,6 +112,12 @@ func (f systemFile) client() (clientSettings, error) {
 	return set, nil
 }
 
+// shown returns the state of a client with these settings, as JSON.
+func (s *clientSettings) shown(st teredo.State) ([]byte, error) {
+	st.Port = s.port
+	return shownJSON(st, s.typ, s.managed)
+}
+
 // notRunning returns the state of a client that does not run because the
 // configuration forbids it, as JSON, or nil.
 func (f systemFile) notRunning() ([]byte, error) {
@@ -125,12 +131,12 @@ func (f systemFile) notRunning() ([]byte, error) {
 	if set.typ != typeDisabled && (!set.managed || set.typ == typeEnterprise) {
 		return nil, nil
 	}
-	st := teredo.State{ServerName: splitServer(set.server).Primary, Port: set.port}
+	st := teredo.State{ServerName: splitServer(set.server).Primary}
 	st.ClientState.State = engine.Offline
 	if st.Refresh = time.Duration(set.refresh) * time.Second; st.Refresh == 0 {
 		st.Refresh = engine.DefaultRefresh
 	}
-	return shownJSON(st, set.typ, set.managed)
+	return set.shown(st)
 }
 
 // teredoState returns the state of a running client, or of one that it runs
@@ -151,6 +157,13 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 		return nil, err
 	}
 	cfg.ConeTest = cone
+	set := clientSettings{clientOptions: clientOptions{typ: typeDefault}}
+	if flags.server == "" { // the client of the configuration, but for its port, which may be in use
+		if set, err = flags.system.client(); err != nil {
+			return nil, err
+		}
+		cfg.Refresh = time.Duration(set.refresh) * time.Second
+	}
 	var raw []byte
 	err = withTeredo(ctx, cfg, func(c *teredo.Client) error {
 		_, err := waitQualified(ctx, c, cfg.Server)
@@ -164,7 +177,7 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 				err = waitNAT(ctx, c)
 			}
 			var bad error
-			raw, bad = shownJSON(c.State(), typeDefault, false)
+			raw, bad = set.shown(c.State())
 			err = errors.Join(err, bad)
 		}
 		return err

@@ -248,6 +248,29 @@ func TestShowForbidden(t *testing.T) {
 	}
 }
 
+// A client that runs for the moment of a show is shown with the type and the
+// port of the configuration. C-09
+func TestShownSettings(t *testing.T) {
+	set, err := ownConfig(t, "[client]\ntype = \"enterpriseclient\"\nnetwork = \"domain\"\nport = 34567\n").client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := set.shown(*shownStates()["qualified"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := parseShown(t, raw)
+	var b bytes.Buffer
+	if err := showState(&b, &st); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Type                    : enterpriseclient\n", "Client Port             : 34567\n", "Network                 : managed\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, &b)
+		}
+	}
+}
+
 func parseShown(t *testing.T, raw []byte) (st shownState) {
 	t.Helper()
 	if err := json.Unmarshal(raw, &st); err != nil {
