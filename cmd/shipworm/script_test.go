@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -35,6 +36,10 @@ func TestMain(m *testing.M) {
 //	[lab]                        true under the build tag lab, for scripts that
 //	                             need namespaces or Debian packages
 //	status CODE program args...  like exec, and the exit code must be CODE
+//	until PATTERN program args...
+//	                             like exec, and stdout must match PATTERN, of
+//	                             five tries in one: a measurement says
+//	                             "unknown" on a machine that stands still
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -46,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(dir, 0o700)
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"status": scriptStatus},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"status": scriptStatus, "until": scriptUntil},
 		Condition: func(cond string) (bool, error) {
 			if cond == "lab" {
 				return labEnabled, nil
@@ -75,4 +80,18 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("%s ended with exit code %d, want %d", args[1], got, want)
 	}
+}
+
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until pattern program [args...]")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for range 5 {
+		if err = ts.Exec(args[1], args[2:]...); err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("five times without %s, at last with %v", args[0], err)
 }
