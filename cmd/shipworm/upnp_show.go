@@ -15,7 +15,7 @@ import (
 )
 
 func newUPnPShowCmd() *cobra.Command {
-	var flags upnpFlags
+	flags := upnpFlags{noJournal: true} // nothing is mapped
 	c := &cobra.Command{
 		Use:   "show",
 		Short: "Show the router, what it speaks and its external address",
