@@ -208,7 +208,7 @@ func watch(t testing.TB, extra []byte, on KeyEvents) (*KeyWatch, error) {
 	t.Cleanup(func() { theirs.Close() })
 	go func() { server(t, theirs, extra); theirs.Close() }()
 	w := &KeyWatch{sock: ours, done: make(chan struct{}), on: on}
-	ours.SetDeadline(time.Now().Add(10 * time.Second))
+	ours.SetDeadline(time.Now().Add(time.Minute))
 	if err := w.start(setupRequest("", ""), 0); err != nil {
 		ours.Close()
 		return nil, err
