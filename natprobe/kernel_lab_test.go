@@ -136,7 +136,7 @@ func probeFrom(t testing.TB, h *lab.Host) *report.Report {
 func probeKnown(t testing.TB, h *lab.Host, want report.Behavior) *report.Report {
 	t.Helper()
 	r := probeFrom(t, h)
-	for range 2 {
+	for range 9 {
 		if r.Filtering != report.BehaviorUnknown || want == report.BehaviorUnknown {
 			break
 		}

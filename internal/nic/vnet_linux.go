@@ -3,7 +3,9 @@ package nic
 import (
 	"fmt"
 	"os"
+	"syscall"
 
+	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,11 +19,10 @@ import (
 func OpenVnet(name string) (fd int, uso bool, err error) {
 	// water's own descriptor cannot get the header any more (EBUSY), so its
 	// device stays for a moment without an owner.
-	tun, err := OpenTUN(name, true)
-	if err != nil {
+	if err := checkName(name); err != nil {
 		return -1, false, err
 	}
-	if err := tun.Close(); err != nil {
+	if err := abandon(name); err != nil {
 		return -1, false, fmt.Errorf("open the TUN device %s: %w", name, err)
 	}
 	fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
@@ -34,6 +35,21 @@ func OpenVnet(name string) (fd int, uso bool, err error) {
 		return -1, false, fmt.Errorf("open the TUN device %s: %w", name, err)
 	}
 	return fd, uso, nil
+}
+
+// abandon makes a device that nobody owns. The lock keeps a program from being
+// started meanwhile, which would own it until it has closed what it inherited.
+func abandon(name string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	tun, err := water.New(water.Config{
+		DeviceType:             water.TUN,
+		PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: true},
+	})
+	if err != nil {
+		return err
+	}
+	return tun.Close()
 }
 
 // takeOver makes fd the owner of the device, so that it goes when fd is closed.
