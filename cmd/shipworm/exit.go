@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // Exit codes of the whole command line.
@@ -39,8 +40,11 @@ func negativeError(err error) error { return &exitError{code: exitNegative, err:
 func withHint(err error, hint string) error {
 	code := exitFailure
 	var e *exitError
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		code = e.code
+	case errors.Is(err, fs.ErrPermission):
+		code = exitPermission
 	}
 	return &exitError{code: code, hint: hint, err: err}
 }
