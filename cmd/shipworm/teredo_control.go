@@ -206,12 +206,15 @@ func queryControl(ctx context.Context) ([]byte, error) {
 		raw, err = queryClient(ctx, own)
 	}
 	if err != nil && !system {
-		if sys, e := queryClient(ctx, systemDir); e == nil {
-			return sys, nil
+		if sys, e := queryClient(ctx, systemDir); e == nil || isDeaf(e) && !isDeaf(err) {
+			return sys, e
 		}
 	}
 	return raw, err
 }
+
+// isDeaf tells a client that runs and does not answer from none.
+func isDeaf(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 func queryClient(ctx context.Context, dir string) ([]byte, error) {
 	d := net.Dialer{Timeout: controlTimeout}

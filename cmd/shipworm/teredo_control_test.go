@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -68,6 +69,24 @@ func TestControlSocket(t *testing.T) {
 	ctl.close()
 	if ctl, err = openControl(); err != nil {
 		t.Fatal("after the first ended:", err)
+	}
+}
+
+// A client that hangs is not taken for none.
+func TestControlDeaf(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes mean little on Windows")
+	}
+	dir := t.TempDir()
+	t.Setenv("RUNTIME_DIRECTORY", dir)
+	l, err := net.Listen("unix", filepath.Join(dir, controlName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := teredoState(t.Context(), &teredoFlags{system: systemFile(filepath.Join(dir, "none"))}, false)
+	if raw != nil || err == nil || !strings.Contains(err.Error(), "a client runs and does not answer") {
+		t.Errorf("%s, %v", raw, err)
 	}
 }
 

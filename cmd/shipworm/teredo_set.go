@@ -79,6 +79,8 @@ func setAndTell(c *cobra.Command, system systemFile, path string, changes map[st
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		fmt.Fprintln(stderr, "no client runs; the next one takes it")
+	case isDeaf(err):
+		fmt.Fprintf(stderr, "a client runs and does not answer; it takes it later, or at its next start: %v\n", err)
 	case err != nil:
 		fmt.Fprintf(stderr, "a client that runs takes it at its next start: %v\n", err)
 	default:

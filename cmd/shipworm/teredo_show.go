@@ -142,12 +142,17 @@ func (f systemFile) notRunning() ([]byte, error) {
 // teredoState returns the state of a running client, or of one that it runs
 // for the purpose, as JSON. With an error there may be one to show nonetheless.
 func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, error) {
-	if raw, err := queryControl(ctx); err == nil {
+	raw, err := queryControl(ctx)
+	switch {
+	case err == nil:
 		var st shownState
 		if flags.server == "" || json.Unmarshal(raw, &st) == nil && st.ServerName == splitServer(flags.server).Primary {
 			return raw, nil
 		}
-	} else if flags.server == "" {
+	case flags.server != "":
+	case isDeaf(err):
+		return nil, fmt.Errorf("teredo show: a client runs and does not answer: %w", err)
+	default:
 		if raw, err := flags.system.notRunning(); raw != nil || err != nil {
 			return raw, err
 		}
@@ -164,7 +169,7 @@ func teredoState(ctx context.Context, flags *teredoFlags, cone bool) ([]byte, er
 		}
 		cfg.Refresh = time.Duration(set.refresh) * time.Second
 	}
-	var raw []byte
+	raw = nil
 	err = withTeredo(ctx, cfg, func(c *teredo.Client) error {
 		_, err := waitQualified(ctx, c, cfg.Server)
 		var q *teredo.QualifyError
