@@ -23,7 +23,7 @@ type config struct {
 	markdown string   // file, if any
 	only     []string // figures; none for all
 	paths    []string // kinds; none for all
-	wires    []cable
+	wires    []string // cables; none for all
 	profile  string
 	shipworm string // the binary whose memory is measured
 	command  string // that was given
@@ -48,8 +48,15 @@ Flags:
 const usage2 = `
 Figures, for --only:
 %s
-Paths, for --paths; all but the kernel's and the mixed ones run on both wires:
+Paths, for --paths; all but the kernel's and the mixed ones run on the no-USO wire
+as well, and those between TUNs or stacks and the UDP runs on the GRO wire:
 %s
+Wires, for --wire, differ in what they do with runs of UDP datagrams:
+  uso            takes them whole
+  no-uso         has the kernel cut them first
+  gro            has it cut them, and its ends join what arrives, as the drivers
+                 of network cards do; tcp1 and cpu only
+
 Examples: the whole table, some ten minutes; a look at everything, under a
 minute; single figures beside Miredo's, seconds a round:
 
@@ -69,14 +76,14 @@ were met; 1 if a figure could not be measured; 2 wrong flags; 130 interrupted.
 // help.
 func parse(args []string, help io.Writer) (*config, error) {
 	c := &config{}
-	var only, paths, wire string
+	var only, paths, wires string
 	f := flag.NewFlagSet("speed", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.IntVar(&c.rounds, "rounds", 0, "rounds, each of which takes every path once (default 6, with --quick 1)")
 	f.BoolVar(&c.quick, "quick", false, "shorter measurements: a look, not a result")
 	f.StringVar(&only, "only", "", "only these `figures`, separated by commas")
 	f.StringVar(&paths, "paths", "", "only these `paths`, separated by commas")
-	f.StringVar(&wire, "wire", "both", "only this `wire`: uso or no-uso")
+	f.StringVar(&wires, "wire", "", "only these `wires`, separated by commas")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	f.StringVar(&c.markdown, "markdown", "", "write the page docs/performance.md to this `file` as well")
 	f.StringVar(&c.shipworm, "shipworm", "bin/shipworm", "the `binary` whose memory is measured")
@@ -96,11 +103,11 @@ func parse(args []string, help io.Writer) (*config, error) {
 		return nil, err
 	}
 	c.command = strings.Join(append([]string{"go run ./testnet/speed"}, args...), " ")
-	return c, c.check(only, paths, wire)
+	return c, c.check(only, paths, wires)
 }
 
 // check completes the configuration.
-func (c *config) check(only, paths, wire string) error {
+func (c *config) check(only, paths, wires string) error {
 	var errs []error
 	rounds := 6
 	c.span, c.probe, c.probes, c.pings, c.limit = 800*time.Millisecond, 250*time.Millisecond, 5, 250, 20*time.Minute
@@ -124,9 +131,10 @@ func (c *config) check(only, paths, wire string) error {
 	if c.paths, err = list("--paths", paths, func(s string) bool { return find(s) != nil }); err != nil {
 		errs = append(errs, err)
 	}
-	var known bool
-	if c.wires, known = map[string][]cable{"both": both, "uso": {uso}, "no-uso": {noUSO}}[wire]; !known {
-		errs = append(errs, fmt.Errorf("--wire %s: not uso, no-uso or both", wire))
+	if c.wires, err = list("--wire", wires, func(s string) bool {
+		return slices.ContainsFunc(cables, func(w struct{ id, name string }) bool { return w.id == s })
+	}); err != nil {
+		errs = append(errs, err)
 	}
 	if c.profile != "" {
 		if c.profile, err = filepath.Abs(c.profile); err == nil {

@@ -9,18 +9,22 @@ import (
 )
 
 // A figure is what --only asks for, and the tests that it consists of.
-type figure struct{ name, text string }
+type figure struct {
+	name string
+	last cable // that it is taken on; a single packet does not know them apart
+	text string
+}
 
 var figures = []figure{
-	{"ping", "round trips: the middle and the last but one per cent; what wakes up"},
-	{"tcp1", "throughput of one TCP stream"},
-	{"tcp4", "throughput of four TCP streams"},
-	{"retrans", "what TCP had to send again, with one stream and with four"},
-	{"udp", "rate of UDP datagrams of 1200 bytes at a loss under 0.1 %"},
-	{"cpu", "processor time of the tunnel's two ends during one TCP stream"},
-	{"allocs", "allocations of the tunnel's two ends during one TCP stream"},
-	{"server", "solicitations and bubbles that a server on one core handles"},
-	{"memory", "resident memory, idle and with many peers; growth of the server"},
+	{"ping", uso, "round trips: the middle and the last but one per cent; what wakes up"},
+	{"tcp1", gro, "throughput of one TCP stream"},
+	{"tcp4", noUSO, "throughput of four TCP streams"},
+	{"retrans", noUSO, "what TCP had to send again, with one stream and with four"},
+	{"udp", noUSO, "rate of UDP datagrams of 1200 bytes at a loss under 0.1 %"},
+	{"cpu", gro, "processor time of the tunnel's two ends during one TCP stream"},
+	{"allocs", noUSO, "allocations of the tunnel's two ends during one TCP stream"},
+	{"server", uso, "solicitations and bubbles that a server on one core handles"},
+	{"memory", uso, "resident memory, idle and with many peers; growth of the server"},
 }
 
 // A test is a part of the table.
@@ -55,9 +59,11 @@ func title(name string) string {
 	return tests[slices.IndexFunc(tests, func(t test) bool { return t.name == name })].title
 }
 
-// wants reports whether any of the figures was asked for.
-func (c *config) wants(names ...string) bool {
-	return len(c.only) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(c.only, n) })
+// wants reports whether any of the figures was asked for and is taken on a wire.
+func (c *config) wants(w cable, names ...string) bool {
+	return slices.ContainsFunc(figures, func(f figure) bool {
+		return f.last >= w && slices.Contains(names, f.name) && (len(c.only) == 0 || slices.Contains(c.only, f.name))
+	})
 }
 
 // takes reports whether any of the kinds was asked for.
@@ -65,8 +71,13 @@ func (c *config) takes(ids ...string) bool {
 	return len(c.paths) == 0 || slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(c.paths, id) })
 }
 
+// carries reports whether a wire was asked for.
+func (c *config) carries(w cable) bool {
+	return len(c.wires) == 0 || slices.Contains(c.wires, cables[w].id)
+}
+
 // partial reports whether a part of the table was asked for.
-func (c *config) partial() bool { return len(c.only)+len(c.paths) > 0 || len(c.wires) == 1 }
+func (c *config) partial() bool { return len(c.only)+len(c.paths)+len(c.wires) > 0 }
 
 // figureNames explains --only.
 func figureNames() string {

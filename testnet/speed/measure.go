@@ -23,31 +23,32 @@ type bench struct {
 type part struct {
 	test    string // that stands for it when it fails
 	figures []string
-	wires   []cable
 	take    func(b *bench, ctx context.Context, p *path, row string) error
 }
 
 var parts = []part{
-	// A single packet does not know the wires apart.
-	{"ping-p50", []string{"ping"}, both[:1], (*bench).ping},
-	{"tcp1", []string{"tcp1", "cpu", "allocs", "retrans"}, both, func(b *bench, ctx context.Context, p *path, row string) error {
+	{"ping-p50", []string{"ping"}, (*bench).ping},
+	{"tcp1", []string{"tcp1", "cpu", "allocs", "retrans"}, func(b *bench, ctx context.Context, p *path, row string) error {
 		return b.tcp(ctx, p, row, 1)
 	}},
-	{"tcp4", []string{"tcp4", "retrans"}, both, func(b *bench, ctx context.Context, p *path, row string) error {
+	{"tcp4", []string{"tcp4", "retrans"}, func(b *bench, ctx context.Context, p *path, row string) error {
 		return b.tcp(ctx, p, row, 4)
 	}},
-	{"udp", []string{"udp"}, both, (*bench).udpRate},
+	{"udp", []string{"udp"}, (*bench).udpRate},
 }
 
 // rounds takes everything in turn. It fails only with ctx.
 func (b *bench) rounds(ctx context.Context) error {
 	for b.round = 1; b.round <= b.cfg.rounds; b.round++ {
-		for _, w := range b.cfg.wires {
-			if err := b.setUSO(ctx, w == uso); err != nil {
+		for w := uso; w <= gro; w++ {
+			if !b.cfg.carries(w) {
+				continue
+			}
+			if err := b.plug(ctx, w); err != nil {
 				return err
 			}
 			for _, t := range parts {
-				if b.cfg.wants(t.figures...) && slices.Contains(t.wires, w) {
+				if b.cfg.wants(w, t.figures...) {
 					if err := b.each(ctx, t, w); err != nil {
 						return err
 					}
@@ -72,7 +73,7 @@ func (b *bench) each(ctx context.Context, t part, w cable) error {
 	taken := 0
 	for _, k := range order {
 		p := b.paths[k.id]
-		if p == nil || !t.takes(k.id) || w == noUSO && !k.plain {
+		if p == nil || !t.takes(k.id) || k.last < w {
 			continue
 		}
 		if p.gone() {
@@ -96,7 +97,7 @@ func (b *bench) each(ctx context.Context, t part, w cable) error {
 		b.fail(t.test, row(k.id, w), p.err)
 	}
 	if taken > 0 {
-		b.say("round %d of %d, %s: %s, %d paths in %.1f s", b.round, b.cfg.rounds, [2]string{"USO wire", "no-USO wire"}[w], t.figures[0], taken, time.Since(began).Seconds())
+		b.say("round %d of %d, %s: %s, %d paths in %.1f s", b.round, b.cfg.rounds, cables[w].name, t.figures[0], taken, time.Since(began).Seconds())
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ const (
 // memory measures programs at rest, and clients with a TUN device in a machine
 // of their own also after many peers spoke to them. It fails only with ctx.
 func (b *bench) memory(ctx context.Context) error {
-	if !b.cfg.wants("memory") {
+	if !b.cfg.wants(uso, "memory") {
 		return nil
 	}
 	b.say("memory")

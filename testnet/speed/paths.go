@@ -14,14 +14,21 @@ type cable int
 const (
 	uso   cable = iota // takes them in one piece: the best there is
 	noUSO              // has the kernel cut them first: what most lines do
+	gro                // cuts them too, and its ends join what arrives, as a network card's driver does
 )
 
-var both = []cable{uso, noUSO}
+// cables are all, in the order in which they are taken. What is taken on one is
+// taken on those before as well.
+var cables = []struct{ id, name string }{
+	uso:   {"uso", "USO wire"},
+	noUSO: {"no-uso", "no-USO wire"},
+	gro:   {"gro", "GRO wire"},
+}
 
 // A kind is a way for packets, with a tunnel or without, or a server.
 type kind struct {
 	id, name      string
-	plain         bool   // whether it is taken on the no-USO wire as well
+	last          cable  // that it is taken on
 	miredo, naive string // what it is compared with, by id
 }
 
@@ -30,19 +37,19 @@ type kind struct {
 // machine does meanwhile changes by the second.
 var kinds = []kind{
 	{id: "line", name: "the bare line", miredo: "miredo", naive: "naive"},
-	{id: "runs", name: "UDP runs on the bare line, no TCP", plain: true, miredo: "miredo", naive: "naive"},
+	{id: "runs", name: "UDP runs on the bare line, no TCP", last: gro, miredo: "miredo", naive: "naive"},
 	{id: "vxlan", name: "kernel VXLAN", miredo: "miredo", naive: "naive"},
-	{id: "naive", name: "naive tunnel", plain: true, miredo: "miredo"},
-	{id: "miredo", name: "Miredo", plain: true, naive: "naive"},
-	{id: "tun", name: "shipworm TUN", plain: true, miredo: "miredo", naive: "naive"},
-	{id: "stack", name: "shipworm stack to stack", plain: true, miredo: "miredo", naive: "naive"},
+	{id: "naive", name: "naive tunnel", last: gro, miredo: "miredo"},
+	{id: "miredo", name: "Miredo", last: gro, naive: "naive"},
+	{id: "tun", name: "shipworm TUN", last: gro, miredo: "miredo", naive: "naive"},
+	{id: "stack", name: "shipworm stack to stack", last: gro, miredo: "miredo", naive: "naive"},
 	{id: "stack-tun", name: "shipworm stack to TUN", miredo: "miredo", naive: "naive"},
 	{id: "tun-stack", name: "shipworm TUN to stack", miredo: "miredo", naive: "naive"},
 	{id: "tun-plain", name: "shipworm TUN, plain device", miredo: "miredo", naive: "naive"},
-	{id: "relay-out", name: "shipworm relay, client to node", plain: true, miredo: "miredo-out"},
-	{id: "miredo-out", name: "Miredo relay, client to node", plain: true},
-	{id: "miredo-in", name: "Miredo relay, node to client", plain: true},
-	{id: "relay-in", name: "shipworm relay, node to client", plain: true, miredo: "miredo-in"},
+	{id: "relay-out", name: "shipworm relay, client to node", last: noUSO, miredo: "miredo-out"},
+	{id: "miredo-out", name: "Miredo relay, client to node", last: noUSO},
+	{id: "miredo-in", name: "Miredo relay, node to client", last: noUSO},
+	{id: "relay-in", name: "shipworm relay, node to client", last: noUSO, miredo: "miredo-in"},
 	{id: "server", name: "shipworm server", miredo: "miredo-server"},
 	{id: "miredo-server", name: "miredo-server"},
 }
@@ -61,10 +68,10 @@ func row(id string, w cable) string {
 	switch {
 	case k == nil:
 		return ""
-	case w == noUSO:
-		return k.name + ", no-USO wire"
+	case w == uso:
+		return k.name
 	}
-	return k.name
+	return k.name + ", " + cables[w].name
 }
 
 // compared returns what rows the row of the table is compared with.
@@ -79,7 +86,7 @@ func compared(name string) (miredo, naive string) {
 // rowOf returns what a row of the table is about; nil if it is no kind's.
 func rowOf(name string) (*kind, cable) {
 	for i := range kinds {
-		for _, w := range both {
+		for w := uso; w <= gro; w++ {
 			if name == row(kinds[i].id, w) {
 				return &kinds[i], w
 			}

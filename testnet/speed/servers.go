@@ -24,7 +24,7 @@ const (
 // servers measures servers, each on a processor of its own, and then what they
 // remember of their clients. It fails only with ctx.
 func (b *bench) servers(ctx context.Context) error {
-	if !b.cfg.wants("server", "memory") || b.paths["server"] == nil && b.paths["miredo-server"] == nil {
+	if !b.cfg.wants(uso, "server", "memory") || b.paths["server"] == nil && b.paths["miredo-server"] == nil {
 		return nil
 	}
 	for _, id := range []string{"server", "miredo-server"} {

@@ -80,7 +80,7 @@ func everyRow() (out []series) {
 			out = append(out, series{"server-rs", k.name}, series{"server-bubble", k.name})
 			continue
 		case "runs":
-			for _, w := range both {
+			for w := uso; w <= gro; w++ {
 				for _, test := range []string{"tcp1", "cpu-tx", "cpu-rx"} {
 					out = append(out, series{test, row(k.id, w)})
 				}
@@ -91,17 +91,15 @@ func everyRow() (out []series) {
 		if k.id != "line" && k.id != "vxlan" {
 			out = append(out, series{"ping-wakes", k.name}, series{"ping-cpu", k.name})
 		}
-		for _, w := range both {
-			if w == noUSO && !k.plain {
-				continue
-			}
-			for _, test := range []string{"tcp1", "tcp4", "udp"} {
-				out = append(out, series{test, row(k.id, w)})
+		for w := uso; w <= k.last; w++ {
+			out = append(out, series{"tcp1", row(k.id, w)})
+			if w != gro {
+				out = append(out, series{"tcp4", row(k.id, w)}, series{"udp", row(k.id, w)})
 			}
 			if k.id != "line" && k.id != "vxlan" {
 				out = append(out, series{"cpu-tx", row(k.id, w)}, series{"cpu-rx", row(k.id, w)})
 			}
-			if !strings.HasPrefix(k.id, "stack") {
+			if !strings.HasPrefix(k.id, "stack") && w != gro {
 				out = append(out, series{"retrans1", row(k.id, w)}, series{"retrans4", row(k.id, w)})
 			}
 		}
@@ -110,6 +108,36 @@ func everyRow() (out []series) {
 		out = append(out, series{"rss", nameClient + name}, series{"rss", nameMiredoClient + name})
 	}
 	return out
+}
+
+// Every cable is what it says, whichever was there before.
+func TestPlug(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces of this process take root")
+	}
+	w, err := newWorld(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []cable{uso, gro, noUSO, gro, uso, noUSO, uso} {
+		if err := w.plug(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range []struct {
+			ns   *netns
+			name string
+		}{{w.a, "to-b"}, {w.b, "to-a"}, {w.a, "to-r"}, {w.r, "to-a"}} {
+			out, err := l.ns.run(t.Context(), "ethtool", "-k", l.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for feature, want := range map[string]bool{"tx-udp-segmentation": c == uso, "generic-receive-offload": c == gro, "rx-udp-gro-forwarding": c == gro} {
+				if got := strings.Contains(out, feature+": on"); got != want {
+					t.Errorf("%s: %s in %s: %s: %v, want %v", cables[c].name, l.name, l.ns.name, feature, got, want)
+				}
+			}
+		}
+	}
 }
 
 // A path that stops working has the reason in its rows, and others go on.

@@ -43,7 +43,7 @@ func (b *bench) report() report {
 	r := report{Schema: 1, Machine: b.machine, Rounds: b.cfg.rounds, Command: b.cfg.command, Missing: b.missing, Notes: b.notes}
 	for _, t := range tests {
 		for _, k := range b.inOrder(t.name) {
-			if b.cfg.wants(t.figure) {
+			if _, w := rowOf(k.path); b.cfg.wants(w, t.figure) {
 				r.Rows = append(r.Rows, b.line(t, k))
 			}
 		}
@@ -55,7 +55,7 @@ func (b *bench) report() report {
 // inOrder returns the series of a test in the order of kinds; others, which
 // are no kind's, come as they were measured.
 func (b *bench) inOrder(test string) (out []series) {
-	for _, w := range both {
+	for w := uso; w <= gro; w++ {
 		for _, k := range kinds {
 			if s := (series{test, row(k.id, w)}); b.has(s) {
 				out = append(out, s)

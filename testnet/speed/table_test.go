@@ -39,7 +39,11 @@ func TestReport(t *testing.T) {
 		{"tcp1", "shipworm relay, client to node", []float64{12, 13, 14}},
 		{"tcp1", "shipworm stack to stack", []float64{0, 0, 0}},
 		{"tcp1", "shipworm TUN, no-USO wire", []float64{8, 9, 10}},
+		{"tcp1", "shipworm TUN, GRO wire", []float64{12, 15, 9}},
+		{"tcp1", "Miredo, GRO wire", []float64{2, 3, 2}},
 		{"cpu-tx", "shipworm TUN", []float64{300, 340, 900}},
+		{"cpu-tx", "shipworm TUN, GRO wire", []float64{600, 700, 500}},
+		{"allocs-tx", "shipworm TUN, GRO wire", []float64{1, 1, 1}}, // measured along with the others, and not told
 		{"udp", "shipworm TUN", []float64{300.5, 340, 290}},
 		{"rss", nameClient + idle, []float64{18.5}},
 	} {
@@ -135,24 +139,32 @@ func TestRatio(t *testing.T) {
 
 // Goals and kinds name what there is.
 func TestNames(t *testing.T) {
-	tested := map[string]bool{}
+	tested := map[string]figure{}
 	for _, x := range tests {
-		tested[x.name] = true
-		if !slices.ContainsFunc(figures, func(f figure) bool { return f.name == x.figure }) {
-			t.Errorf("test %s: no figure %s", x.name, x.figure)
+		i := slices.IndexFunc(figures, func(f figure) bool { return f.name == x.figure })
+		if i < 0 {
+			t.Fatalf("test %s: no figure %s", x.name, x.figure)
 		}
+		tested[x.name] = figures[i]
 	}
 	for _, g := range goals {
-		if !tested[g.test] || g.path != "" && find(g.path) == nil || g.base != "" && find(g.base) == nil || (g.path == "") == (g.program == "") {
+		if tested[g.test].name == "" || g.path != "" && find(g.path) == nil || g.base != "" && find(g.base) == nil || (g.path == "") == (g.program == "") {
 			t.Errorf("goal %q: test %s, path %q or program %q, base %q", g.name, g.test, g.path, g.program, g.base)
 		}
 		if (g.least == 0) == (g.most == 0) {
 			t.Errorf("goal %q: neither least nor most, or both", g.name)
 		}
+		for _, id := range []string{g.path, g.base} {
+			if id != "" && (g.wire > find(id).last || g.wire > tested[g.test].last) {
+				t.Errorf("goal %q: %s of %s is not taken on the %s", g.name, g.test, id, cables[g.wire].name)
+			}
+		}
 	}
 	for _, k := range kinds {
-		if k.miredo != "" && find(k.miredo) == nil || k.naive != "" && find(k.naive) == nil {
-			t.Errorf("%s is compared with %q and %q", k.id, k.miredo, k.naive)
+		for _, id := range []string{k.miredo, k.naive} {
+			if id != "" && (find(id) == nil || find(id).last < k.last) {
+				t.Errorf("%s is compared with %q, which is not there on every wire", k.id, id)
+			}
 		}
 	}
 	for _, s := range (&stage{}).steps() {
@@ -178,13 +190,43 @@ func TestParse(t *testing.T) {
 		{"--rouns 1", "rouns"},
 		{"tun", "no arguments"},
 		{"--wire no-uso", ""},
-		{"--wire none", "not uso, no-uso or both"},
+		{"--wire uso,gro", ""},
+		{"--wire none", `no "none"`},
 		{"--help", errHelp.Error()},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			_, err := parse(strings.Fields(c.args), io.Discard)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// What is asked for is taken on the wires where it says something.
+func TestWires(t *testing.T) {
+	for _, c := range []struct {
+		args, figure        string
+		uso, noUSO, withGRO bool
+	}{
+		{"", "tcp1", true, true, true},
+		{"", "cpu", true, true, true},
+		{"", "udp", true, true, false},
+		{"", "ping", true, false, false},
+		{"--only cpu", "tcp1", false, false, false},
+		{"--only cpu", "cpu", true, true, true},
+		{"--wire no-uso", "cpu", false, true, false},
+		{"--wire uso,gro", "cpu", true, false, true},
+	} {
+		t.Run(c.args+" "+c.figure, func(t *testing.T) {
+			config, err := parse(strings.Fields(c.args), io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for w, want := range []bool{uso: c.uso, noUSO: c.noUSO, gro: c.withGRO} {
+				if got := config.carries(cable(w)) && config.wants(cable(w), c.figure); got != want {
+					t.Errorf("%s: %v", cables[w].name, got)
+				}
 			}
 		})
 	}

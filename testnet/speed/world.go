@@ -125,15 +125,16 @@ func (w *world) configure(ctx context.Context) error {
 	return nil
 }
 
-// setUSO says whether the lines that carry tunnels take UDP runs in one piece,
-// or have the kernel cut them first.
-func (w *world) setUSO(ctx context.Context, on bool) error {
-	state := map[bool]string{true: "on", false: "off"}[on]
+// plug makes the lines that carry tunnels cables of a kind. That veth joins the
+// datagrams of local sockets, rather than hand them over as they are, takes
+// rx-udp-gro-forwarding; sockets without UDP_GRO receive single ones all the same.
+func (w *world) plug(ctx context.Context, c cable) error {
+	state := map[bool]string{true: "on", false: "off"}
 	for _, l := range []struct {
 		ns   *netns
 		name string
 	}{{w.a, "to-b"}, {w.b, "to-a"}, {w.a, "to-r"}, {w.r, "to-a"}} {
-		if _, err := l.ns.run(ctx, "ethtool", "-K", l.name, "tx-udp-segmentation", state); err != nil {
+		if _, err := l.ns.run(ctx, "ethtool", "-K", l.name, "tx-udp-segmentation", state[c == uso], "gro", state[c == gro], "rx-udp-gro-forwarding", state[c == gro]); err != nil {
 			return err
 		}
 	}
