@@ -208,7 +208,7 @@ func TestRunsFit(t *testing.T) {
 	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, size) }); err != nil || failed != nil {
 		t.Fatal(err, failed)
 	}
-	defer time.AfterFunc(10*time.Second, func() { d.Close() }).Stop() // whatever hangs, ends
+	defer time.AfterFunc(time.Minute, func() { d.Close() }).Stop() // whatever hangs, ends
 	pkts := packet.NewBatch(64, packet.RunSize)
 	for _, n := range []int{51, 52} {
 		if _, err := h.Socket.WriteTo(make([]byte, n*size), net.UDPAddrFromAddrPort(netip.AddrPortFrom(devicetest.Peer, 5000))); err != nil {
@@ -221,8 +221,10 @@ func TestRunsFit(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range pkts[:k] {
-				left -= pkts[i].Len
-				runs++
+				if p := &pkts[i]; p.Buf[p.Off+6] == unix.IPPROTO_UDP { // the kernel tells routers of its groups
+					left -= p.Len
+					runs++
+				}
 			}
 		}
 		if one := n <= 51; one != (runs == 1) {
