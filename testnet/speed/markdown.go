@@ -56,7 +56,7 @@ func (r report) legend() []string {
 		fmt.Sprintf("%d rounds take every path in turn, one test after the other, every second round backwards.", r.Rounds),
 		"Median, least and most of the rounds; x is the median of the ratios within a round.",
 		"Two namespaces on one veth pair, which takes runs of UDP datagrams whole (USO wire) or has the kernel cut them first (no-USO wire).",
-		"The GRO wire has them cut as the no-USO wire has, and its ends join again what arrives, before sockets see it, as drivers of network cards do by default and veth does only if told. No goal is about it.",
+		"The GRO wire has them cut as the no-USO wire has, and its ends join again what arrives, before sockets see it, as drivers of network cards do by default and veth does only if told: machines whose cards cannot cut runs meet this line rather than that one. No goal is about it.",
 		"One load for all: TCP is cubic in segments of 1208 bytes on the bare line too, UDP is paced and sent 64 datagrams a call at most.",
 		"UDP runs are no tunnel: messages of 51 datagrams of 1280 bytes are sent and read on the bare line, with a window, and nothing else; of each datagram what TCP has of it in a tunnel is counted. Their CPU is what the kernel alone needs for a datagram, whatever the tunnel.",
 		"Pings of 56 bytes are sent 4 ms apart, so that all on their way have to wake up. Between kernels they take from the system call that sends to the kernel's time stamp on the answer, as ping has it; those of a userspace stack wake up as well.",
