@@ -6,7 +6,7 @@
 // are Linux only; elsewhere Find fails with errors.ErrUnsupported and the
 // system's own tools have to do it. What packets mean is for the users to know.
 //
-//	tun, err := nic.OpenTUN("teredo", false)
+//	tun, err := nic.OpenTUN("teredo")
 //	defer tun.Close() // the interface goes, with all its addresses and routes
 //	link, err := nic.Find(tun.Name())
 //	err = link.AddAddr(netip.MustParsePrefix("2001:db8::1/64"))
@@ -59,14 +59,13 @@ func checkName(name string) error {
 }
 
 // OpenTUN makes a TUN device. It disappears when it is closed or its process
-// ends, however that ends, unless persist is set, which only Linux can. Other
-// programs that this process starts do not inherit it.
-func OpenTUN(name string, persist bool) (*TUN, error) {
+// ends, however that ends. Programs that this process starts do not inherit it.
+func OpenTUN(name string) (*TUN, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
 	cfg := water.Config{DeviceType: water.TUN}
-	dev, err := open(cfg, name, persist)
+	dev, err := open(cfg, name)
 	if err != nil {
 		return nil, fmt.Errorf("open the TUN device %s: %w", name, err)
 	}

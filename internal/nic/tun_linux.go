@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func open(cfg water.Config, name string, persist bool) (*water.Interface, error) {
-	cfg.Name, cfg.Persist = name, persist
+func open(cfg water.Config, name string) (*water.Interface, error) {
+	cfg.Name = name
 	// water opens the device without O_CLOEXEC. The lock keeps a program from
 	// being started, and from inheriting it, before the flag is set.
 	syscall.ForkLock.RLock()

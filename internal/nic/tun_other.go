@@ -2,17 +2,10 @@
 
 package nic
 
-import (
-	"errors"
-
-	"github.com/songgao/water"
-)
+import "github.com/songgao/water"
 
 // open lets the system choose the name: neither macOS nor Windows takes ours.
-func open(cfg water.Config, _ string, persist bool) (*water.Interface, error) {
-	if persist {
-		return nil, errors.ErrUnsupported
-	}
+func open(cfg water.Config, _ string) (*water.Interface, error) {
 	return water.New(cfg)
 }
 

@@ -28,7 +28,7 @@ func open(name string, plain bool) (device, string, error) {
 			return d, name, err
 		}
 	}
-	t, err := nic.OpenTUN(name, false)
+	t, err := nic.OpenTUN(name)
 	if err != nil {
 		return nil, "", fmt.Errorf("tun: %w", err)
 	}

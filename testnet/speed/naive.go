@@ -18,7 +18,7 @@ const naivePort = 4000
 // system call, one goroutine a direction, and nothing looked at.
 func naiveRole(_ context.Context, args []string) (string, map[string]func(order) (answer, error), error) {
 	own, peer, inner := args[0], args[1], args[2]
-	tun, err := nic.OpenTUN("naive", false)
+	tun, err := nic.OpenTUN("naive")
 	if err != nil {
 		return "", nil, err
 	}
