@@ -20,7 +20,7 @@ func listenShared(ctx context.Context, local netip.AddrPort, n int, c udp.Config
 		return nil, err
 	}
 	if n == 1 || runtime.GOOS != "linux" {
-		return []udp.Socket{first}, nil
+		return apart([]udp.Socket{first})
 	}
 	// Nobody else had the port, which those who share it would not notice.
 	local = netip.AddrPortFrom(local.Addr(), first.LocalAddr().Port())
@@ -34,6 +34,15 @@ func listenShared(ctx context.Context, local netip.AddrPort, n int, c udp.Config
 			return nil, err
 		}
 		socks = append(socks, s)
+	}
+	return apart(socks)
+}
+
+// apart has busy sockets send through others.
+func apart(socks []udp.Socket) ([]udp.Socket, error) {
+	if err := udp.SendApart(socks); err != nil {
+		closeAll(socks)
+		return nil, err
 	}
 	return socks, nil
 }

@@ -299,7 +299,7 @@ func (a *igdAgent) check(ctx context.Context, doubt bool) (Mapping, bool, error)
 // host stood still, asks nevertheless, once more: twice does no harm.
 func (a *igdAgent) drop(ctx context.Context) error {
 	defer func() { a.mapping, a.pinhole = Mapping{}, "" }()
-	if !a.mapping.IsValid() || a.device == nil {
+	if !a.mapping.IsValid() {
 		a.abandon()
 		return nil
 	}
@@ -319,6 +319,13 @@ func (a *igdAgent) drop(ctx context.Context) error {
 
 // remove asks for the removal of the mapping or pinhole.
 func (a *igdAgent) remove(ctx context.Context) error {
+	if a.device == nil { // a question to it came to nothing
+		d, err := a.m.findDevice(ctx, a.gateway)
+		if err != nil {
+			return err
+		}
+		a.device = d
+	}
 	if a.pinhole != "" {
 		return a.device.Firewall.DeletePinhole(ctx, a.pinhole)
 	}

@@ -108,8 +108,10 @@ func lateness(ctx context.Context) time.Duration {
 	if errors.Is(context.Cause(ctx), errOvertaken) {
 		return time.Second
 	}
-	return 400 * time.Millisecond
+	return late
 }
+
+const late = 400 * time.Millisecond
 
 func isTimeout(err error) bool {
 	var t net.Error

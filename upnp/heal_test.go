@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"shipworm/testnet/igd"
@@ -47,6 +48,7 @@ func TestHealing(t *testing.T) {
 						t.Fatalf("a reboot left %v", all)
 					}
 					time.Sleep(tt.within)
+					synctest.Wait() // it may be the same instant
 					if all := r.Mappings(time.Now()); len(all) != 1 || all[0].External.Port() != 3545 {
 						t.Errorf("after %v: %v", tt.within, all)
 					}
@@ -75,6 +77,7 @@ func TestSilentReturn(t *testing.T) {
 				time.Sleep(away)
 				r := start(t, ctx, l, profile)
 				time.Sleep(10 * time.Second)
+				synctest.Wait() // it may be the same instant
 				if all := r.Mappings(time.Now()); len(all) != 1 || all[0].Internal.Port() != 3545 {
 					t.Errorf("%s, away for %v: %v", profile, away, all)
 				}
@@ -217,6 +220,7 @@ func TestAnnouncementFlood(t *testing.T) {
 			k := keep(ctx, newTestMapper(t, l, nil), udpRequest())
 			k.next(t, time.Second)
 			time.Sleep(3 * time.Minute) // the router's own announcements are over
+			synctest.Wait()             // it may be the same instant
 			before := len(r.mapRequests())
 			forged := pcp.Response{Op: pcp.Announce, Epoch: 1}
 			for range 6000 {
@@ -245,6 +249,7 @@ func TestLoserGivesBack(t *testing.T) {
 			t.Fatal("the slow router was not asked: nothing is tested")
 		}
 		time.Sleep(4 * time.Second)
+		synctest.Wait() // it may be the same instant
 		if a, b := slow.Mappings(time.Now()), beside.Mappings(time.Now()); len(a) != 0 || len(b) != 1 {
 			t.Errorf("the loser has %v, the winner %v", a, b)
 		}
@@ -295,6 +300,7 @@ func TestSweep(t *testing.T) {
 				k := keep(ctx, m, q)
 				k.next(t, 5*time.Second)
 				time.Sleep(5 * time.Second)
+				synctest.Wait() // it may be the same instant
 				if all := r.Mappings(time.Now()); len(all) != 1 || all[0].Internal.Port() != 4711 {
 					t.Errorf("table %v", all)
 				}
@@ -322,6 +328,7 @@ func TestSamePortAgain(t *testing.T) {
 					t.Errorf("%+v", got)
 				}
 				time.Sleep(5 * time.Second)
+				synctest.Wait() // it may be the same instant
 				if all := r.Mappings(time.Now()); len(all) != 1 || all[0].Internal.Port() != 3545 {
 					t.Errorf("table %v", all)
 				}
@@ -347,11 +354,47 @@ func TestOtherExternalLeft(t *testing.T) {
 		k := keep(ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }), udpRequest())
 		k.next(t, time.Second)
 		time.Sleep(5 * time.Second)
+		synctest.Wait() // it may be the same instant
 		if all := r.Mappings(time.Now()); len(all) != 1 || all[0].External.Port() != 3545 {
 			t.Errorf("table %v", all)
 		}
 		k.end()
 	})
+}
+
+// U-09: no router is asked about what was opened at another, and the page waits
+// until that is there again.
+func TestSweepElsewhere(t *testing.T) {
+	for _, profile := range []string{"upnp-only", "natpmp-only"} {
+		t.Run(profile, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				on, off := context.WithCancel(ctx)
+				home := start(t, on, l, "permanent-only")
+				dir := t.TempDir()
+				leave(t, ctx, newTestMapper(t, l, func(c *Config) { c.Journal = dir }))
+				off()
+				synctest.Wait()
+				other := netip.MustParseAddr("192.168.1.254")
+				startAt(t, ctx, l, profile, other)
+				l.mu.Lock()
+				l.gateway.Addr = other
+				l.mu.Unlock()
+				m := newTestMapper(t, l, func(c *Config) { c.Journal = dir })
+				if n, err := m.Sweep(ctx); n != 0 || err != nil {
+					t.Errorf("swept %d, %v", n, err)
+				}
+				if err := m.Delete(ctx, UDP, 3545); err == nil {
+					t.Error("deleted elsewhere")
+				}
+				if all, _ := m.List(ctx); len(all) != 0 {
+					t.Errorf("listed %v", all)
+				}
+				if files, _ := os.ReadDir(dir); len(files) != 1 || len(home.Mappings(time.Now())) != 1 {
+					t.Errorf("pages %v, at home %v", files, home.Mappings(time.Now()))
+				}
+			})
+		})
+	}
 }
 
 // U-09, U-10: a left-over whose port has become another's is not removed.

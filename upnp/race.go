@@ -101,7 +101,7 @@ func (w *want) attempt(ctx context.Context, suggest netip.AddrPort, late *sync.W
 
 // giveBack removes the mapping of an agent that came second.
 func (w *want) giveBack(ctx context.Context, a agent) {
-	ctx, cancel := context.WithTimeout(ctx, dropTime)
+	ctx, cancel := context.WithTimeout(ctx, dropTime-late) // it may ask once more, late
 	defer cancel()
 	if err := a.drop(ctx); err != nil {
 		w.m.cfg.Logger.Debug("second mapping not removed", "err", err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"shipworm/upnp/pcp"
@@ -52,7 +53,8 @@ func TestStalledEnd(t *testing.T) {
 							if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
 								t.Errorf("%v: left %v", err, files)
 							}
-							time.Sleep(d) // what was given up ends, too
+							time.Sleep(d)   // what was given up ends, too
+							synctest.Wait() // it may be the same instant
 							if len(l.stalls[where]) != 0 {
 								t.Error("it did not stand still: nothing is tested")
 							}
@@ -95,6 +97,30 @@ func TestStarvedRouter(t *testing.T) {
 				if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
 					t.Errorf("%s, %v: left %v after a sweep, %v", profile, tt.late, files, err)
 				}
+			})
+		}
+	}
+}
+
+// U-09: who ends while a renewal came to nothing looks for the router once more:
+// nothing is left where it lives.
+func TestEndAfterStall(t *testing.T) {
+	for _, where := range []string{"connect", "answer"} {
+		for after := 60 * time.Second; after < 72*time.Second; after += time.Second {
+			bubble(t, func(t *testing.T, ctx context.Context, l *lan) {
+				r := start(t, ctx, l, "upnp-only")
+				q := udpRequest()
+				q.Lifetime = 2 * time.Minute
+				k := keep(ctx, newTestMapper(t, l, nil), q)
+				k.next(t, time.Second)
+				time.Sleep(58 * time.Second)
+				l.stall(where, 5*time.Second)
+				time.Sleep(after - 58*time.Second)
+				k.end()
+				if all := r.Mappings(time.Now()); len(all) != 0 {
+					t.Errorf("%s, ended after %v: left %v", where, after, all)
+				}
+				time.Sleep(time.Minute)
 			})
 		}
 	}

@@ -93,12 +93,12 @@ var errElsewhere = errors.New("upnp: made on another network")
 // remove takes a journalled mapping from its router.
 func (m *Mapper) remove(ctx context.Context, e *journal.Entry) error {
 	g, err := m.gateway(e.Internal.Addr())
-	if err != nil || g.Addr != e.Gateway && e.Via != ViaUPnP.String() {
+	if err != nil || g.Addr != e.Gateway {
 		return errElsewhere
 	}
 	q := question{internal: e.Internal}
 	if e.Asked {
-		q.patience = dropTime // it was silent once already
+		q.patience = dropTime // it was not heard to answer
 	}
 	if err := q.protocol.UnmarshalText([]byte(e.Protocol)); err != nil {
 		return err

@@ -80,7 +80,7 @@ func (m *Mapper) written(g Gateway) []Entry {
 	}
 	var out []Entry
 	for _, e := range all {
-		if e.Asked || e.Expired(time.Now()) || !e.Internal.Addr().Is4() || e.Gateway != g.Addr && e.Via != ViaUPnP.String() {
+		if e.Asked || e.Expired(time.Now()) || !e.Internal.Addr().Is4() || e.Gateway != g.Addr {
 			continue
 		}
 		one := Entry{Protocol: e.Protocol, External: e.External, Internal: e.Internal, Description: e.Via, Enabled: true, Ours: true}

@@ -90,7 +90,7 @@ func newRoot(system systemFile) *cobra.Command {
 }
 
 // numberError is how a number that is none is reported by who parses it.
-var numberError = regexp.MustCompile(`strconv\.Parse(\w+): parsing ("-)?.*: (invalid syntax|value out of range)$`)
+var numberError = regexp.MustCompile(`strconv\.Parse(\w+): parsing ("-\d)?.*: (invalid syntax|value out of range)$`)
 
 // plainFlagError leaves out of a flag's error the function that found it.
 func plainFlagError(err error) error {

@@ -225,7 +225,7 @@ func (f *probeFlags) run(c *cobra.Command) error {
 		return usageError(oneLine(err))
 	}
 	if f.save != "" { // better now than after minutes of tests
-		if _, err := os.Stat(filepath.Dir(f.save)); err != nil {
+		if _, err := os.Stat(filepath.Dir(f.save) + "/."); err != nil {
 			return fmt.Errorf("probe: --save: %w", err)
 		}
 	}

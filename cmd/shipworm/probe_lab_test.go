@@ -93,7 +93,7 @@ func TestProbeSignals(t *testing.T) {
 		must(t, cut(r))
 		s := start("--json", "--teredo", addrs[0].String())
 		s.ends(exitNegative)
-		s.hasSaid("Teredo does not know either: its server has not answered for 5s")
+		s.hasSaid("Teredo does not know either: no answer from its server, or none to the server's name, within 5s")
 		must(t, r.Change(func(r *sim.Router) error { return r.SetLink(line) }))
 	})
 	t.Run("before an answer", func(t *testing.T) {

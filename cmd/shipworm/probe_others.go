@@ -33,7 +33,7 @@ func routerAddress(m *upnp.Mapper) func(context.Context, netip.Addr) netip.Addr 
 }
 
 // teredoPatience is what a probe waits for a Teredo server at most: it is asked
-// for the second time after four seconds (RFC 4380, 5.2).
+// four times in that (TR-01).
 const teredoPatience = 5 * time.Second
 
 // teredoView asks a Teredo server what it sees of the NAT.
@@ -48,7 +48,7 @@ func teredoView(f teredoFlags) func(context.Context) (*report.Report, error) {
 			within, cancel := context.WithTimeout(ctx, teredoPatience)
 			defer cancel()
 			if _, err := c.WaitQualified(within); err != nil && within.Err() != nil && ctx.Err() == nil {
-				return fmt.Errorf("its server has not answered for %v", teredoPatience)
+				return fmt.Errorf("no answer from its server, or none to the server's name, within %v", teredoPatience)
 			} else if err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -37,9 +38,9 @@ func TestMain(m *testing.M) {
 //	                             need namespaces or Debian packages
 //	status CODE program args...  like exec, and the exit code must be CODE
 //	until PATTERN program args...
-//	                             like exec, and stdout must match PATTERN, of
-//	                             five tries in one: a measurement says
-//	                             "unknown" on a machine that stands still
+//	                             like exec, and stdout must match PATTERN. What
+//	                             fails or says "unknown" is tried again, five
+//	                             times in all: machines may stand still
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -89,8 +90,12 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
 	for range 5 {
-		if err = ts.Exec(args[1], args[2:]...); err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+		err = ts.Exec(args[1], args[2:]...)
+		switch out := ts.ReadFile("stdout"); {
+		case err == nil && pattern.MatchString(out):
 			return
+		case err == nil && !strings.Contains(out, "unknown"):
+			ts.Fatalf("no match for %s", args[0])
 		}
 	}
 	ts.Fatalf("five times without %s, at last with %v", args[0], err)

@@ -208,10 +208,13 @@ func laboratoryError(command string, err error) error {
 	var refused *lab.NamespaceError
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
-		return fmt.Errorf("%s: %w", command, err) // no privilege would help
+		return fmt.Errorf("%s: %w", command, err) // a limit, not a permission
 	case errors.As(err, &refused):
-		return &exitError{code: exitPermission, err: fmt.Errorf("%s: %w", command, err),
-			hint: "run it as root, or allow user namespaces: sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns"}
+		hint := "run it as root, or allow user namespaces: sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns"
+		if os.Geteuid() == 0 {
+			hint = "run it as a root with CAP_SYS_ADMIN and CAP_NET_ADMIN, or at least CAP_SETFCAP, or as another user"
+		}
+		return &exitError{code: exitPermission, err: fmt.Errorf("%s: %w", command, err), hint: hint}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV):
 		return withHint(fmt.Errorf("%s: %w", command, err), "the TUN device is missing: modprobe tun")
 	}

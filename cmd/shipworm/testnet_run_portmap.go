@@ -173,9 +173,9 @@ func (m *portMap) done(external netip.AddrPort, lifetime time.Duration) {
 	if !external.IsValid() || external.Port() == 0 || lifetime <= 0 {
 		return // no mapping; asking goes on
 	}
+	m.t.Note("")
 	if external != m.mapped {
 		m.mapped = external
-		m.t.Note("")
 		m.t.Mapped(external)
 	}
 	m.later(max(lifetime/2, time.Second), m.begin)

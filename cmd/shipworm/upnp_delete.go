@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -47,8 +46,10 @@ opened is left alone. Exit code 3 if there is no such mapping or it is another's
 			} else {
 				_, err = fmt.Fprintf(c.OutOrStdout(), "%v %d is closed\n", p, port)
 			}
-			_, left := m.Sweep(c.Context()) // after what was asked for
-			return errors.Join(err, upnpError(c.Context(), left))
+			if _, left := m.Sweep(c.Context()); left != nil { // after what was asked for
+				fmt.Fprintln(c.ErrOrStderr(), "not swept, from before:", upnpError(c.Context(), left))
+			}
+			return err
 		},
 	}
 	flags.add(c)

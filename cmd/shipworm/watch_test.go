@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,7 +47,9 @@ func frail(file string) int {
 			os.Stdout.WriteString("asked\n")
 			select {}
 		case "stopped":
-			_ = exec.Command("kill", "-STOP", strconv.Itoa(os.Getpid())).Run()
+			stop := exec.Command("sh", "-c", "kill -STOP $PPID; echo stopped")
+			stop.Stdout = os.Stdout
+			_ = stop.Run()
 		case "slow":
 			<-c.Context().Done()
 			os.Stdout.WriteString("asked\n")
@@ -135,7 +136,7 @@ func TestWatched(t *testing.T) {
 				t.Errorf("it said %q", line)
 			}
 			for i, s := range tt.watcher {
-				if i > 0 {
+				if i > 0 || tt.how == "stopped" {
 					_, _ = in.ReadString('\n')
 				}
 				_ = cmd.Process.Signal(s)

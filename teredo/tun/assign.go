@@ -33,7 +33,11 @@ func NewAssign(name string, defaultRoute bool) func(netip.Addr) error {
 				return err
 			}
 			for _, to := range hostRoutes(defaultRoute) {
-				if err := link.AddRoute(nic.Route{To: to, Metric: Metric}); err != nil && !errors.Is(err, fs.ErrExist) {
+				err := link.AddRoute(nic.Route{To: to, Metric: Metric})
+				if errors.Is(err, syscall.ENETDOWN) {
+					break // it went down in this moment
+				}
+				if err != nil && !errors.Is(err, fs.ErrExist) {
 					return err
 				}
 			}

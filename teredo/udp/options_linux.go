@@ -14,9 +14,6 @@ func (c *Config) control(_, _ string, raw syscall.RawConn) error {
 	var err error
 	if e := raw.Control(func(fd uintptr) {
 		err = noDF(int(fd))
-		if err == nil && c.Shared && c.Busy {
-			err = share(int(fd), 1) // the senders of the others have the port; see newSender
-		}
 		if err == nil && c.Shared {
 			err = os.NewSyscallError("setsockopt SO_REUSEPORT",
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))

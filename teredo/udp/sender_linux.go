@@ -1,34 +1,68 @@
 package udp
 
 import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// newSender opens a second socket on the address of fd, for sending only. It is
-// connected, which has Linux number its datagrams one by one: what an
+// SendApart gives every busy socket another to send through: socks are all that
+// a program has for an address, and nothing uses them yet. The others are
+// connected, which has Linux number their datagrams one by one: what an
 // unconnected socket sends without the DF bit gets its IPv4 identification from
 // a table that hosts share, where each receiver is a cache miss, and that is a
 // fifth of what a server's core does. Every message names its receiver all the
-// same. It is connected to its own address, from which nothing comes, so that
-// whatever comes is left to fd.
+// same. They are connected to their own address, from which nothing comes, so
+// that whatever comes is left to socks.
 //
 // Who receives two datagrams learns how many were sent between them. Who can
 // have them fragmented knows the numbers of the next, so that this is for small
 // ones: nothing on the way cuts those.
 //
-// While sockets are opened, fd allows others to have its address; afterwards,
-// failed or not, it does not.
-func newSender(fd int, local netip.AddrPort) (int, error) {
-	if err := share(fd, 1); err != nil {
-		return -1, err
+// Sockets of which there cannot be such another send what they send themselves;
+// so do all where the address is unspecified, and elsewhere than on Linux. The
+// address can be had by others for a moment: SendApart fails with
+// [unix.EADDRINUSE] if one took it, and socks are of no use then.
+func SendApart(socks []Socket) error {
+	var busy []*unwatched
+	var local netip.AddrPort
+	for _, s := range socks {
+		if m, ok := s.(*mmsgSocket); ok {
+			if u, ok := m.raw.(*unwatched); ok {
+				busy, local = append(busy, u), m.local
+			}
+		}
 	}
-	defer func() { _ = share(fd, 0) }()
-	if local.Addr().IsUnspecified() {
-		return -1, os.NewSyscallError("connect", unix.EINVAL) // it would settle for one of the host's
+	if len(busy) == 0 || local.Addr().IsUnspecified() { // it would settle for one of the host's
+		return nil
 	}
+	for _, u := range busy {
+		_ = share(u.fd, 1) // where that fails, no other gets the address
+	}
+	n := len(busy)
+	for _, u := range busy {
+		if s, err := newSender(local); err == nil {
+			u.send = s
+			n++
+		}
+	}
+	for _, u := range busy {
+		if err := share(u.fd, 0); err != nil {
+			return err
+		}
+	}
+	if holders(local) > n {
+		return fmt.Errorf("%v, which another program took at this moment: %w", local, unix.EADDRINUSE)
+	}
+	return nil
+}
+
+func newSender(local netip.AddrPort) (int, error) {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
@@ -59,4 +93,22 @@ func share(fd, on int) error {
 func noDF(fd int) error {
 	return os.NewSyscallError("setsockopt IP_MTU_DISCOVER",
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT))
+}
+
+// holders counts the sockets that have an address, on the whole host; none
+// where /proc does not tell.
+func holders(local netip.AddrPort) (n int) {
+	f, err := os.Open("/proc/thread-self/net/udp")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	a := local.Addr().As4()
+	want := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(a[:]), local.Port())
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[1] == want {
+			n++
+		}
+	}
+	return n
 }

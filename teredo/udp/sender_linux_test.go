@@ -17,6 +17,9 @@ import (
 // A busy socket sends through a second one, that sets no DF bit either. T-34
 func TestBusySocketSendsThroughAnother(t *testing.T) {
 	s, u := openBusy(t)
+	if err := SendApart([]Socket{s}); err != nil {
+		t.Fatal(err)
+	}
 	if u.send == u.fd {
 		t.Fatal("it sends through the one that receives")
 	}
@@ -40,6 +43,7 @@ func TestBusySocketKeepsItsPort(t *testing.T) {
 			t.Parallel()
 			at := loopback
 			arrived := make(chan netip.AddrPort)
+			var socks []Socket
 			for range n {
 				s, err := Listen(t.Context(), at, Config{Busy: true, Shared: n > 1})
 				if err != nil {
@@ -47,6 +51,15 @@ func TestBusySocketKeepsItsPort(t *testing.T) {
 				}
 				defer s.Close()
 				at = s.LocalAddr()
+				socks = append(socks, s)
+			}
+			if err := SendApart(socks); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range socks {
+				if u := s.(*mmsgSocket).raw.(*unwatched); u.send == u.fd {
+					t.Error("it sends through the one that receives")
+				}
 				go func() {
 					pkts := packet.NewBatch(1, packet.DefaultSize)
 					for {
@@ -87,11 +100,30 @@ func TestBusySocketOnAllAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if err := SendApart([]Socket{s}); err != nil {
+		t.Fatal(err)
+	}
 	u := s.(*mmsgSocket).raw.(*unwatched)
 	if u.send != u.fd {
 		t.Error("it sends through another")
 	}
 	if v, err := unix.GetsockoptInt(u.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR); v != 0 || err != nil {
 		t.Errorf("SO_REUSEADDR = %d, %v", v, err)
+	}
+}
+
+// Who takes the address while others can have it is noticed.
+func TestBusySocketNoticesOthers(t *testing.T) {
+	s, u := openBusy(t)
+	if err := share(u.fd, 1); err != nil {
+		t.Fatal(err)
+	}
+	thief, err := newSender(s.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(thief)
+	if err := SendApart([]Socket{s}); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("%v, want EADDRINUSE", err)
 	}
 }

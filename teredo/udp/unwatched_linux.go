@@ -20,7 +20,7 @@ import (
 // place, and the socket is in that only while its reader sleeps.
 type unwatched struct {
 	fd    int
-	send  int // the socket that sends: see newSender
+	send  int // the socket that sends: see SendApart
 	ep    int
 	epoll *os.File // ep
 	raw   syscall.RawConn
@@ -39,11 +39,8 @@ func newUnwatched(c *net.UDPConn, raw syscall.RawConn) (*unwatched, error) {
 	u.read, u.write = u.tryIn, u.tryOut
 	var err error
 	if e := raw.Control(func(fd uintptr) {
-		sender, failed := newSender(int(fd), addrPort(c.LocalAddr()))
-		if u.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); failed != nil {
-			sender = u.fd
-		}
-		u.send = sender
+		u.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+		u.send = u.fd
 	}); e != nil {
 		return nil, e
 	}

@@ -47,7 +47,8 @@ func readMarker() (stage, outer, id string) {
 // [*NamespaceError] when the system refuses the namespaces.
 //
 // The program keeps its user, group, directory, standard streams and terminal;
-// without them it gains the capabilities that a laboratory needs, inside only.
+// without them it gains the capabilities that a laboratory needs, inside only
+// (but no root that lacks CAP_SETFCAP, too: Linux lets it have no namespace).
 // Its file system is the same, but mounts made inside stay inside; /proc shows
 // the laboratory's processes unless the system (some containers) forbids that.
 // SIGINT, SIGTERM and SIGHUP are passed on. If the outer process is killed,

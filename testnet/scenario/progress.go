@@ -1,6 +1,9 @@
 package scenario
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // tell says what happens now.
 func (r *run) tell(format string, args ...any) {
@@ -18,21 +21,32 @@ func (r *run) tellVerdict(x *Expectation) {
 }
 
 // hopeless reports whether a program waits for one that has ended otherwise, or
-// never starts itself: then it will not start either.
+// never starts itself, or for the address of a Teredo client that is none any
+// more: then it will not start either.
 func (r *run) hopeless(t *Task) bool {
-	after := t.Program.After
-	if t.status != Waiting || after == nil {
+	if t.status != Waiting {
 		return false
 	}
-	first := r.task(after)
-	return first.status == Ended && !first.ready() || r.hopeless(first)
+	if after := t.Program.After; after != nil {
+		if first := r.task(after); first.status == Ended && !first.ready() || r.hopeless(first) {
+			return true
+		}
+	}
+	return t.Program.Kind == TeredoPing && !r.hasClient(t.Program.To, Waiting, Running)
+}
+
+// hasClient reports whether a host has a Teredo client in one of the states.
+func (r *run) hasClient(n *Node, states ...Status) bool {
+	return slices.ContainsFunc(r.tasks, func(t *Task) bool {
+		return t.Program.Kind == TeredoClient && t.Program.Host == n && slices.Contains(states, t.status)
+	})
 }
 
 // mayBegin reports whether an expectation that counts from the start of its
 // program may begin to count.
 func (r *run) mayBegin(x *Expectation) bool {
 	for _, t := range r.tasks {
-		if r.subject(x, t) && !r.hopeless(t) {
+		if r.subject(x, t) && t.status != Skipped && !r.hopeless(t) {
 			return true
 		}
 	}

@@ -60,6 +60,75 @@ within = "3s"
 	}
 }
 
+// Nor is who waits for the address of a Teredo client that has none any more,
+// beside whom others are skipped.
+func TestHopelessPing(t *testing.T) {
+	const (
+		hosts = `
+limit = "1h"
+[host.server]
+[host.pc]
+[host.other]
+[program.relay]
+host = "server"
+run = "teredo-server"
+[program.real]
+host = "pc"
+exec = ["x"]
+`
+		client = `
+[program.address]
+host = "pc"
+run = "teredo-client"
+server = "server"
+`
+		ping = `
+[program.ping]
+host = "other"
+run = "teredo-ping"
+server = "server"
+to = "pc"
+[[expect]]
+program = "ping"
+exit = 0
+`
+		reach = `
+[program.first]
+host = "pc"
+run = "udp-ping"
+to = "server"
+after = "address"
+[program.second]
+host = "pc"
+run = "udp-ping"
+to = "server"
+after = "real"
+[[expect]]
+reachable = "server"
+from = "pc"
+within = "3s"
+`
+	)
+	programs := Options{Programs: map[Kind]Runner{TeredoServer: brief{}, TeredoClient: brief{}, TeredoPing: brief{}}}
+	for _, tt := range []struct {
+		name, file string
+		want       Verdict
+		took       time.Duration
+	}{
+		{"the client has ended", hosts + client + ping, VerdictFailed, time.Second},
+		{"the client is skipped", hosts + client + `after = "real"` + ping, VerdictSkipped, time.Hour}, // with nothing to wait for, to the limit
+		{"another is skipped", hosts + client + reach, VerdictFailed, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := simulate(t, tt.file, programs)
+			check(t, r, tt.want)
+			if r.Took != tt.took {
+				t.Errorf("it took %v", r.Took)
+			}
+		})
+	}
+}
+
 // What happens is told in order, verdicts as soon as they are known.
 func TestProgress(t *testing.T) {
 	var got []string

@@ -213,6 +213,9 @@ func (r *run) skip(why func(*Program) string) {
 			if after := t.Program.After; t.status == Waiting && after != nil && r.task(after).status == Skipped {
 				t.status, t.note = Skipped, fmt.Sprintf("it starts after %s, which is skipped", after.Name)
 			}
+			if to := t.Program.To; t.Program.Kind == TeredoPing && r.hasClient(to, Skipped) && !r.hasClient(to, Waiting) {
+				t.status, t.note = Skipped, fmt.Sprintf("the Teredo client of %s is skipped", to.Name)
+			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // open opens a UDP socket on a host, which is closed when the run ends. As in
-// simulation, what it sends may be cut on the way.
+// simulation, what it sends over IPv4 may be cut on the way.
 func (v *real) open(host *lab.Host, local netip.AddrPort) (*net.UDPConn, error) {
 	var conn *net.UDPConn
 	network := "udp4" // a socket of both families would name addresses otherwise

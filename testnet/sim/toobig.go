@@ -30,12 +30,12 @@ func (n *network) appendTooBig(b []byte, mtu int, pkt []byte) []byte {
 	if _, _, ok := ipv4.Check(pkt); !ok || !ipv4.DontFragment(pkt) {
 		return b
 	}
-	from, _ := ipv4.Number(internet4)
+	from := uint32(0)
 	if n.router != nil {
 		from = n.router.address(true)
 	}
 	if from == 0 {
-		from = ipv4.Src(pkt)
+		from, _ = ipv4.Number(internet4)
 	}
 	return ipv4.AppendError(b, ipv4.Unreachable, ipv4.CodeFragNeeded, uint32(mtu), from, pkt)
 }
@@ -63,6 +63,8 @@ func (n *network) report(pkt []byte) {
 		n.route(n.world.emit(n.name, pkt), nil)
 	case ip.Is6(pkt):
 		r.answer6(pkt)
+	case n.routes[ipv4.Dst(pkt)] != nil: // about a hairpinned packet that kept its source
+		r.answer(pkt, true)
 	default:
 		r.outbound(n.world.emit(r.name, pkt))
 	}

@@ -8,6 +8,7 @@ import (
 	"shipworm/testnet/internal/ipv4"
 	"shipworm/testnet/internal/ipv6"
 	"shipworm/testnet/link"
+	"shipworm/testnet/sim"
 )
 
 // L-04: whichever line a packet does not fit, its sender hears of it (RFC 1191,
@@ -96,4 +97,35 @@ func TestTooBigReportDoesNotFit(t *testing.T) {
 	d.Send(whole(ipv4.AppendUDP(nil, 1, addrPort("198.51.100.1:1"), addrPort("198.51.100.2:7"), make([]byte, 50))))
 	n.run(time.Second)
 	n.dropped("d/down", "larger than the line's MTU")
+}
+
+// Also of one that a router turned round with the source that it came with.
+func TestTooBigHairpin(t *testing.T) {
+	n := newLab(t, 1)
+	home, err := n.Router("home", config(t, "home-alg", "203.0.113.1"), link.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := n.behind(home, "a", "192.168.1.2"), n.behind(home, "b", "192.168.1.3")
+	if err := home.SetGateway(addr("192.168.1.1")); err != nil {
+		t.Fatal(err)
+	}
+	n.host("server", "198.51.100.1")
+	// Both have the router let the other in, at ports that it preserves.
+	send := func(from *sim.Host, at, to string, size int) {
+		from.Send(whole(ipv4.AppendUDP(nil, 1, addrPort(at), addrPort(to), make([]byte, size))))
+		n.run(time.Second)
+	}
+	send(a, "192.168.1.2:5000", "198.51.100.1:7", 8)
+	send(b, "192.168.1.3:6000", "198.51.100.1:7", 8)
+	send(a, "192.168.1.2:5000", "203.0.113.1:6000", 8)
+	send(b, "192.168.1.3:6000", "203.0.113.1:5000", 8)
+	if err := b.SetLink(link.Config{MTU: 1280}); err != nil {
+		t.Fatal(err)
+	}
+	heard := icmp(a)
+	send(a, "192.168.1.2:5000", "203.0.113.1:6000", 1300)
+	if want := []string{"ICMP fragmentation needed, 192.168.1.1 > 192.168.1.2, 576 B"}; !slices.Equal(*heard, want) {
+		t.Errorf("heard %q, want %q", *heard, want)
+	}
 }

@@ -136,6 +136,9 @@ func (c *config) check(only, paths, wires string) error {
 	}); err != nil {
 		errs = append(errs, err)
 	}
+	if err == nil && !c.takesAny() {
+		errs = append(errs, errors.New("--only, --paths and --wire: no path has any of these figures on these wires"))
+	}
 	if c.profile != "" {
 		if c.profile, err = filepath.Abs(c.profile); err == nil {
 			err = errors.Join(os.MkdirAll(c.profile, 0o755), os.Setenv(profileEnv, c.profile))

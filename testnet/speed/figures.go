@@ -76,6 +76,18 @@ func (c *config) carries(w cable) bool {
 	return len(c.wires) == 0 || slices.Contains(c.wires, cables[w].id)
 }
 
+// takesAny reports whether the table has a row.
+func (c *config) takesAny() bool {
+	for w := uso; w <= gro; w++ {
+		figures := slices.ContainsFunc(figures, func(f figure) bool { return c.wants(w, f.name) })
+		paths := slices.ContainsFunc(kinds, func(k kind) bool { return k.last >= w && c.takes(k.id) })
+		if c.carries(w) && figures && paths {
+			return true
+		}
+	}
+	return false
+}
+
 // partial reports whether a part of the table was asked for.
 func (c *config) partial() bool { return len(c.only)+len(c.paths)+len(c.wires) > 0 }
 

@@ -134,7 +134,11 @@ func (w *world) plug(ctx context.Context, c cable) error {
 		ns   *netns
 		name string
 	}{{w.a, "to-b"}, {w.b, "to-a"}, {w.a, "to-r"}, {w.r, "to-a"}} {
-		if _, err := l.ns.run(ctx, "ethtool", "-K", l.name, "tx-udp-segmentation", state[c == uso], "gro", state[c == gro], "rx-udp-gro-forwarding", state[c == gro]); err != nil {
+		if _, err := l.ns.run(ctx, "ethtool", "-K", l.name, "tx-udp-segmentation", state[c == uso], "gro", state[c == gro]); err != nil {
+			return err
+		}
+		_, err := l.ns.run(ctx, "ethtool", "-K", l.name, "rx-udp-gro-forwarding", state[c == gro])
+		if err != nil && c == gro { // a kernel before 5.12 does not have it
 			return err
 		}
 	}

@@ -120,6 +120,45 @@ func TestNewNeighbour(t *testing.T) {
 	}
 }
 
+// Two homes have neighbours of the same addresses who say the same at a time:
+// each packet stays in its home.
+func TestSameNeighbours(t *testing.T) {
+	h := newHomes(t, 1)
+	r := trace.New(trace.Config{})
+	r.Attach(h.World)
+	h.punch()
+	carolAt := netip.MustParseAddr("192.168.1.3")
+	for name, home := range map[string]*sim.Router{"carol": h.left, "dave": h.right} {
+		host, err := home.Host(name, link.Config{}, carolAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host.Send(ipv4.AppendUDP(nil, 1, netip.AddrPortFrom(carolAt, 9), serverAt, []byte(name)))
+	}
+	h.run(time.Second)
+	if err := h.alice.SetLink(link.Config{Delay: 3 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	before := len(r.Packets())
+	for _, from := range []*sim.Host{h.alice, h.bob} {
+		from.Send(ipv4.AppendUDP(nil, 77, netip.MustParseAddrPort("192.168.1.2:9000"), netip.AddrPortFrom(carolAt, 9), []byte("same")))
+	}
+	h.run(time.Second)
+	var got []string
+	for _, p := range r.Packets()[before:] {
+		got = append(got, p.Line+": "+p.Comment())
+	}
+	want := []string{
+		"alice: alice sent; passed on to carol",
+		"bob: bob sent; passed on to dave",
+		"carol: alice sent; carol dropped: no socket on this port",
+		"dave: bob sent; dave dropped: no socket on this port",
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // A router that numbers packets anew, as RFC 7857, 10 wants it, does not end
 // their journeys, even if another one on its way has the number already.
 func TestRewrittenIdentification(t *testing.T) {

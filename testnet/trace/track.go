@@ -232,11 +232,12 @@ func (r *Recorder) risen(t *track, node string, pkt []byte) int32 {
 		if l.head == none || !l.up || l.line == node {
 			continue
 		}
-		if pkt != nil && bytes.Equal(r.packets.at(l.head).Data, pkt) {
-			return l.head
-		}
-		if g := r.gateway[l.line]; g != "" && g != node && g != home {
+		same := pkt != nil && bytes.Equal(r.packets.at(l.head).Data, pkt)
+		if g := r.gateway[l.line]; g != "" && g != node && g != home && (!same || home != "") {
 			continue
+		}
+		if same {
+			return l.head
 		}
 		if best == none || l.head < best {
 			best = l.head

@@ -165,7 +165,6 @@ func serve(t *testing.T, h http.HandlerFunc) (*url.URL, DialFunc) {
 
 // U-02: bounds of one request: body, headers, redirects, proxies, cookies.
 func TestBounds(t *testing.T) {
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // as http.ProxyFromEnvironment would use
 	pad := func(n int) string { return fmt.Sprintf(description, "<!--"+strings.Repeat("x", n)+"-->", "") }
 	whole := func(n int) string { return pad(n - len(pad(0))) }
 	run := func(name string, f func(t *testing.T)) {
