@@ -5,7 +5,7 @@
 //
 // A [Router] is a machine: bytes go in with the time, bytes come out, and the
 // mappings are written to a [Gateway], usually a NAT of testnet/nat. It keeps a
-// log of what it was asked. [Serve] runs one on real sockets; package install
+// log of what it was asked. [Server] runs one on real sockets; package install
 // puts one on the gateway of a simulated network or of a laboratory.
 //
 // Left out: UPnP eventing, PCP authentication, mappings of all ports or
@@ -16,7 +16,7 @@
 //	profile, _ := igd.Lookup("miniupnpd")
 //	r, err := igd.New(igd.Config{Profile: profile, Gateway: igd.NAT(n), Address: lanAddress})
 //	...
-//	go igd.Serve(ctx, r, igd.Sockets{Control: udp5351, Search: udp1900, Listen: listenTCP})
+//	go igd.NewServer(r, igd.Sockets{Control: udp5351, Search: udp1900, Listen: listenTCP}).Run(ctx)
 //	...
 //	for _, q := range r.Requests() {
 //		fmt.Println(q)

@@ -58,9 +58,6 @@ func NewServer(r *Router, s Sockets) *Server {
 		reboots: make(chan chan error), done: make(chan struct{})}
 }
 
-// Serve runs a router on sockets until ctx is done, and returns its cause.
-func Serve(ctx context.Context, r *Router, s Sockets) error { return NewServer(r, s).Run(ctx) }
-
 // Dropped returns the number of datagrams that could not be sent or queued.
 func (s *Server) Dropped() uint64 { return s.dropped.Load() }
 
