@@ -111,6 +111,13 @@ func newStreet(t *testing.T) *street {
 
 func (s *street) home(profile string) *lab.Host {
 	s.t.Helper()
+	h, _ := s.house(profile)
+	return h
+}
+
+// house is a home with its router.
+func (s *street) house(profile string) (*lab.Host, *lab.Router) {
+	s.t.Helper()
 	s.homes++
 	cfg, ok := nat.Profile(profile)
 	if !ok {
@@ -125,7 +132,7 @@ func (s *street) home(profile string) *lab.Host {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return h
+	return h, r
 }
 
 // process is a program that runs in the laboratory.

@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"shipworm/testnet/lab"
-	"shipworm/testnet/link"
-	"shipworm/testnet/nat"
 	"shipworm/testnet/sim"
 )
 
@@ -176,16 +174,7 @@ func TestTUNMeddled(t *testing.T) {
 	needs(t, "ping")
 	s := newStreet(t)
 	s.ourServer("--listen", primary.String())
-	cfg, _ := nat.Profile("port-restricted")
-	cfg.External = []netip.Addr{netip.MustParseAddr("198.51.100.70")}
-	r, err := s.lab.Router("router", cfg, s.line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := r.Host("home", link.Config{}, netip.MustParseAddr("192.168.1.2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, r := s.house("port-restricted")
 	_, q := s.client(s.home("cone"), "--tun", "teredo")
 	s.client(a, "--tun", "teredo", "--default-route")
 	const settings = "ip -6 address show dev teredo; ip -6 route show dev teredo | grep 10000 || true"
@@ -256,16 +245,7 @@ func TestTUNConfined(t *testing.T) {
 	}
 	s := newStreet(t)
 	s.ourServer("--listen", primary.String())
-	cfg, _ := nat.Profile("port-restricted")
-	cfg.External = []netip.Addr{netip.MustParseAddr("198.51.100.10")}
-	r, err := s.lab.Router("router", cfg, s.line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := r.Host("home", link.Config{}, netip.MustParseAddr("192.168.1.2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, r := s.house("port-restricted")
 	p, q := s.client(a, "--tun", "teredo")
 	watcher := strconv.Itoa(p.cmd.Process.Pid)
 	pid := s.must(a, "pgrep -P "+watcher)

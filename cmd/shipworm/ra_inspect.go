@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -84,9 +83,7 @@ func inspect(c *cobra.Command, name string, p *passwordFlags, ask, asJSON bool) 
 		}
 	}
 	if asJSON {
-		e := json.NewEncoder(c.OutOrStdout())
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return printJSON(c.OutOrStdout(), r)
 	}
 	r.print(c.OutOrStdout())
 	return nil

@@ -22,15 +22,7 @@ func TestNotify(t *testing.T) {
 	ready()
 	stop()
 
-	path := filepath.Join(t.TempDir(), "notify")
-	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	t.Setenv("WATCHDOG_USEC", "40000")
-	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+	l := serviceManager(t, "40000")
 	var heard []string
 	alive, end := make(chan struct{}), make(chan struct{})
 	go func() { // all the time: a queue that is full holds up who speaks
@@ -57,7 +49,7 @@ func TestNotify(t *testing.T) {
 	ready()
 	wait(alive)
 	stop()
-	mark, err := net.Dial("unixgram", path)
+	mark, err := net.Dial("unixgram", l.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,20 +71,28 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// What is new is told at once, between the turns of the watchdog.
-func TestNotifyNews(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("systemd is Linux's")
-	}
+// serviceManager listens where this process tells how it fares, which it has to
+// in a time, in microseconds.
+func serviceManager(t *testing.T, patience string) *net.UnixConn {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
-	t.Setenv("WATCHDOG_USEC", "7200000000")
+	t.Setenv("WATCHDOG_USEC", patience)
 	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+	return l
+}
+
+// What is new is told at once, between the turns of the watchdog.
+func TestNotifyNews(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is Linux's")
+	}
+	l := serviceManager(t, "7200000000")
 	turns := 0 // of one goroutine
 	ready, stop := startNotify(func() string { turns++; return strconv.Itoa(turns) })
 	defer stop()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,9 +55,7 @@ func igdProfiles() []igdProfile {
 func writeIGDs(w io.Writer, asJSON bool) error {
 	profiles := igdProfiles()
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
+		return printJSON(w, struct {
 			Schema  int          `json:"schema"`
 			Routers []igdProfile `json:"routers"`
 		}{1, profiles})

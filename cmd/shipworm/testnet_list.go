@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,9 +112,7 @@ func writeProfiles(w io.Writer, profiles []natProfile) error {
 }
 
 func writeProfilesJSON(w io.Writer, profiles []natProfile) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(struct {
+	return printJSON(w, struct {
 		Schema   int          `json:"schema"`
 		Profiles []natProfile `json:"profiles"`
 	}{1, profiles})
@@ -128,9 +125,7 @@ func writeDrops(w io.Writer, asJSON bool) error {
 		_, err := fmt.Fprintln(w, strings.Join(reasons, "\n"))
 		return err
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(struct {
+	return printJSON(w, struct {
 		Schema int      `json:"schema"`
 		Drops  []string `json:"drops"`
 	}{1, reasons})
