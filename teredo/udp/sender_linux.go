@@ -96,8 +96,9 @@ func noDF(fd int) error {
 }
 
 // holders counts the sockets that have an address, on the whole host; none
-// where /proc does not tell.
-func holders(local netip.AddrPort) (n int) {
+// where /proc does not tell. While others open and close theirs it may tell of
+// one twice: each has its inode.
+func holders(local netip.AddrPort) int {
 	f, err := os.Open("/proc/thread-self/net/udp")
 	if err != nil {
 		return 0
@@ -105,10 +106,11 @@ func holders(local netip.AddrPort) (n int) {
 	defer f.Close()
 	a := local.Addr().As4()
 	want := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(a[:]), local.Port())
+	inodes := map[string]bool{}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[1] == want {
-			n++
+		if fields := strings.Fields(lines.Text()); len(fields) > 9 && fields[1] == want {
+			inodes[fields[9]] = true
 		}
 	}
-	return n
+	return len(inodes)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -126,4 +127,40 @@ func TestBusySocketNoticesOthers(t *testing.T) {
 	if err := SendApart([]Socket{s}); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("%v, want EADDRINUSE", err)
 	}
+}
+
+// Nor does it take for one who did what others open and close meanwhile, while
+// the system lists its sockets.
+func TestBusySocketAmongOthers(t *testing.T) {
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var open []net.PacketConn
+				for range 60 {
+					if c, err := net.ListenPacket("udp4", "127.0.0.1:0"); err == nil {
+						open = append(open, c)
+					}
+				}
+				for _, c := range open {
+					c.Close()
+				}
+			}
+		})
+	}
+	for range 300 {
+		s, _ := openBusy(t)
+		if err := SendApart([]Socket{s}); err != nil {
+			t.Error(err)
+		}
+		s.Close()
+	}
+	close(stop)
+	others.Wait()
 }
